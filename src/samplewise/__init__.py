@@ -1,0 +1,1 @@
+"""Raw-audio generation, one sample at a time."""

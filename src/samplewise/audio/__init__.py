@@ -1,0 +1,1 @@
+"""Sound files: reading, writing, resampling, level."""

@@ -1,0 +1,1 @@
+"""Corpora: preparing, splitting, reading, streaming in lanes."""

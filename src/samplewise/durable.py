@@ -1,0 +1,97 @@
+"""Files that appear whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def explain_failed_write(error: OSError, path: Path, needed: int | None = None) -> OSError:
+    """Return ``error`` again with the path, the bytes needed and the bytes free in its message."""
+    facts = [f"cannot write {path}: {error.strerror or error}"]
+    if needed:
+        facts.append(f"needs {needed / 1e6:.1f} MB")
+    try:
+        facts.append(f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB free")
+    except OSError:
+        facts.append("the folder cannot be examined")
+    return OSError(error.errno, "; ".join(facts))
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """Give a binary file that takes the name ``path`` only once it is complete and on disk.
+
+    Raises:
+        OSError: If anything could not be written; ``path`` is then as it was before.
+    """
+    size = None
+    temporary = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            size = file.tell()
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise explain_failed_write(error, path, size) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all."""
+    with atomic_writer(path) as file:
+        try:
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            raise explain_failed_write(error, path, len(data)) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path``, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as readable JSON to ``path``; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sweep_temporaries(folder: Path) -> int:
+    """Remove what killed writers left in ``folder`` and return how many there were."""
+    leftovers = list(folder.glob(f"{TEMPORARY_PREFIX}*"))
+    for leftover in leftovers:
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,21 @@
+"""Errors that a caller may want to catch; everything else is a ValueError or an OSError."""
+
+
+class SamplewiseError(Exception):
+    """Base of the project's own errors; its message says what was wrong and what to do."""
+
+
+class AudioError(SamplewiseError):
+    """A sound file cannot be read, or holds nothing that can be used."""
+
+
+class CorpusError(SamplewiseError):
+    """A corpus folder is missing, damaged or unfit for what was asked."""
+
+
+class CheckpointError(SamplewiseError):
+    """A run folder, checkpoint or exported model is missing, damaged or does not fit."""
+
+
+class TrainingError(SamplewiseError):
+    """Training cannot go on; the last good checkpoint is kept."""

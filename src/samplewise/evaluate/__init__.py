@@ -1,0 +1,1 @@
+"""Measuring: bits per sample, baselines, speed."""

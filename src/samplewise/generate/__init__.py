@@ -1,0 +1,1 @@
+"""Sampling: uniforms, temperature, back ends, clips, streams."""

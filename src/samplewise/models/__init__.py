@@ -1,0 +1,1 @@
+"""Models of p(x_t | x_<t), their configurations and files."""

@@ -1,0 +1,1 @@
+"""Quantisers: amplitudes to integer codes and back."""

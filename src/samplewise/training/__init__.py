@@ -1,0 +1,1 @@
+"""Training by stateful truncated backpropagation through time."""
