@@ -34,27 +34,29 @@ def explain_failed_write(error: OSError, path: Path, needed: int | None = None) 
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
     """Give a binary file that takes the name ``path`` only once it is complete and on disk.
+
+    Args:
+        path: The name; its folder must exist.
+        needed: Bytes that will be written, if known; only for the message of an error.
 
     Raises:
         OSError: If anything could not be written; ``path`` is then as it was before.
     """
-    size = None
     temporary = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             yield file
-            size = file.tell()
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         fsync_folder(path.parent)
     except OSError as error:
-        raise explain_failed_write(error, path, size) from error
+        raise explain_failed_write(error, path, needed) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -62,12 +64,8 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, whole or not at all."""
-    with atomic_writer(path) as file:
-        try:
-            file.write(data)
-            file.flush()
-        except OSError as error:
-            raise explain_failed_write(error, path, len(data)) from error
+    with atomic_writer(path, len(data)) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:

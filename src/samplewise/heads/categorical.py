@@ -1,0 +1,44 @@
+"""q-way softmax over codes (Mehri et al. 2017, Eq. 9)."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def categorical_nll(
+    logits: Float[Tensor, "batch time q_levels"], target: Int[Tensor, "batch time"]
+) -> Float[Tensor, "batch time"]:
+    """Return -ln p(target), in nats per sample."""
+    flat = F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), reduction="none")
+    return flat.view_as(target)
+
+
+def categorical_log_prob(
+    logits: Float[Tensor, "batch q_levels"], code: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """Return ln p(code), in nats, in double precision."""
+    return logits.double().log_softmax(-1).gather(-1, code.unsqueeze(-1)).squeeze(-1)
+
+
+def categorical_sample(
+    logits: Float[Tensor, "batch q_levels"],
+    uniform: Float[Tensor, " batch"],
+    temperature: Float[Tensor, " batch"] | None = None,
+) -> Int[Tensor, " batch"]:
+    """Draw one code per row by inverting the CDF; a code of probability 0 is never drawn.
+
+    Args:
+        logits: Unnormalised log-probabilities.
+        uniform: Random numbers in [0, 1).
+        temperature: Logits are divided by it; below 1 sharpens. None means 1.
+    """
+    scaled = logits.double()
+    if temperature is not None:
+        scaled = scaled / temperature.double().unsqueeze(-1)
+    probability = scaled.softmax(-1)
+    cdf = probability.cumsum(-1)
+    code = (cdf <= uniform.double().unsqueeze(-1)).sum(-1)
+    # Rounding may leave the last value of the CDF below 1: take the last code that is possible.
+    index = probability.new_tensor(range(logits.shape[-1]))
+    last_possible = ((probability > 0) * index).argmax(-1)
+    return code.minimum(last_possible)

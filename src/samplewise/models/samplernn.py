@@ -1,0 +1,264 @@
+"""SampleRNN: a hierarchy of modules at different clock rates (Mehri et al. 2017, section 2).
+
+Sample t is predicted from the samples before it. Tier k > 1 wakes when FS(k) divides t, reads the
+frame x_(t-FS(k)) ... x_(t-1) and conditions the next FS(k) samples; tier 1 predicts each sample.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samplewise.heads.categorical import categorical_log_prob, categorical_sample
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.nn.init import Initializer
+from samplewise.nn.linear import Linear, Weight
+from samplewise.nn.rnn import RecurrentStack, relu_mlp
+from samplewise.quantize.build import make_quantizer
+
+
+@dataclass(frozen=True)
+class SampleRNNState:
+    """What a SampleRNN remembers between two subsequences."""
+
+    h: tuple[Float[Tensor, "batch n_rnn state_dim"], ...]
+    """Recurrent state of each frame-level tier, lowest (tier 2) first."""
+    conditions: tuple[Float[Tensor, "batch _ dim"], ...]
+    """Conditioning vectors of each frame-level tier's current frame, tier 2 first."""
+    history: Int[Tensor, "batch lookback_but_one"]
+    """The last codes but the one that comes with the next call, oldest first."""
+    clock: int
+    """Samples predicted so far; tier k wakes when FS(k) divides it."""
+
+
+class FrameLevelModule(nn.Module):
+    """Tier k > 1: a deep RNN over non-overlapping frames of FS(k) samples (section 2.1)."""
+
+    def __init__(self, config: SampleRNNConfig, tier: int, init: Initializer):
+        super().__init__()
+        self.frame_size, self.ratio = config.frame_sizes[tier - 1], config.ratio(tier)
+        self.dim = config.dim
+        is_top = tier == len(config.frame_sizes)
+        norm = config.weight_norm
+        self.input = (
+            None if is_top else Linear(init.he(self.dim, self.frame_size), weight_norm=norm)
+        )
+        self.rnn = RecurrentStack(
+            inputs=self.frame_size if is_top else self.dim,
+            dim=self.dim,
+            n_rnn=config.n_rnn,
+            cell=config.cell,
+            skip=config.skip,
+            weight_norm=norm,
+            learn_h0=config.learn_h0,
+            init=init,
+        )
+        # r separate linear projections, stacked as rows of one matrix.
+        self.upsample = Linear(init.he(self.ratio * self.dim, self.dim), weight_norm=norm)
+
+    def forward(
+        self,
+        frames: Float[Tensor, "batch frames {self.frame_size}"],
+        condition: Float[Tensor, "batch frames {self.dim}"] | None,
+        state: Float[Tensor, "batch n_rnn state_dim"],
+    ) -> tuple[
+        Float[Tensor, "batch frames*{self.ratio} {self.dim}"],
+        Float[Tensor, "batch n_rnn state_dim"],
+    ]:
+        """Summarise frames into conditioning vectors for the tier below.
+
+        Args:
+            frames: Real values in [-2, 2].
+            condition: c of the tier above; None in the top tier.
+            state: Recurrent state after the previous frame.
+
+        Returns:
+            c at the clock rate of the tier below, and the new recurrent state.
+        """
+        inp = frames  # Eq. 4, k = K
+        if self.input is not None:
+            assert condition is not None
+            inp = self.input(frames) + condition  # Eq. 4, 1 < k < K
+        h, state = self.rnn(inp, state)  # Eq. 5
+        c = self.upsample(h)  # Eq. 6
+        return c.reshape(c.shape[0], -1, self.dim), state
+
+
+class SampleLevelModule(nn.Module):
+    """Tier 1: an MLP convolved over windows of FS(1) samples (section 2.2)."""
+
+    def __init__(self, config: SampleRNNConfig, init: Initializer):
+        super().__init__()
+        self.frame_size, self.q_levels = config.frame_sizes[0], config.q_levels
+        norm, dim = config.weight_norm, config.dim
+        self.embedding = None
+        width = {"embedding": config.emb_size, "one-hot": self.q_levels, "real": 1}
+        if config.sample_input == "embedding":
+            self.embedding = nn.Parameter(init.normal(self.q_levels, config.emb_size))
+        self.is_real = config.sample_input == "real"
+        inputs = self.frame_size * width[config.sample_input]
+        self.input = Weight(init.he(dim, inputs), norm)  # W_x of Eq. 8, no bias
+        self.mlp = nn.ModuleList(
+            [
+                Linear(init.he(dim, dim), weight_norm=norm),
+                Linear(init.he(dim, dim), weight_norm=norm),
+                Linear(init.input_map(self.q_levels, dim), weight_norm=norm),
+            ]
+        )
+
+    def forward(
+        self,
+        codes: Int[Tensor, "batch window"],
+        values: Float[Tensor, "batch window"],
+        condition: Float[Tensor, "batch time dim"],
+    ) -> Float[Tensor, "batch time {self.q_levels}"]:
+        """Return logits of each sample.
+
+        Args:
+            codes: The ``time + FS(1) - 1`` codes that precede the samples.
+            values: The same as real values in [-2, 2].
+            condition: c of tier 2 at every sample.
+        """
+        if self.is_real:
+            inp = F.linear(values.unfold(1, self.frame_size, 1), self.input())
+        else:
+            inp = self._look_up(codes)
+        inp = inp.view_as(condition) + condition  # Eq. 8
+        return relu_mlp(inp, self.mlp)  # Eq. 9, without the softmax
+
+    def table(self) -> Float[Tensor, "rows dim"]:
+        """Embedding times W_x: one row of W_x f for each place in the window and each code.
+
+        A sum of table rows equals the product of W_x with the flattened embeddings (Eq. 7-8) at a
+        fraction of its cost, and has the same gradients.
+        """
+        weight = self.input()
+        if self.embedding is None:  # one-hot
+            return weight.t()
+        places = weight.view(weight.shape[0], self.frame_size, -1)
+        return torch.einsum("qe,dpe->pqd", self.embedding, places).flatten(0, 1)
+
+    def _look_up(self, codes: Tensor) -> Tensor:
+        place = torch.arange(self.frame_size, device=codes.device) * self.q_levels
+        rows = codes.unfold(1, self.frame_size, 1) + place  # (batch, time, FS(1))
+        return F.embedding_bag(rows.flatten(0, 1), self.table(), mode="sum")
+
+
+class SampleRNN(nn.Module):
+    """The whole hierarchy; every tier is trained jointly."""
+
+    def __init__(self, config: SampleRNNConfig, seed: int = 0):
+        super().__init__()
+        self.config = config
+        self.q_levels = config.q_levels
+        self.quantizer = make_quantizer(config.quantizer, config.q_levels)
+        init = Initializer(seed, config.init)
+        tiers = range(2, len(config.frame_sizes) + 1)
+        self.frame_levels = nn.ModuleList(FrameLevelModule(config, k, init) for k in tiers)
+        self.sample_level = SampleLevelModule(config, init)
+        silence = self.quantizer.silence
+        places = (np.arange(config.q_levels, dtype=np.float32) - silence) / silence
+        values = self.quantizer.amplitudes if config.frame_values == "amplitude" else places
+        self.real_values: Tensor
+        self.register_buffer("real_values", torch.from_numpy(2 * values), persistent=False)
+
+    @property
+    def tiers(self) -> list[FrameLevelModule]:
+        """The frame-level tiers, tier 2 first."""
+        return list(self.frame_levels)  # pyright: ignore[reportReturnType]
+
+    def initial_state(self, batch: int) -> SampleRNNState:
+        """Return the state before the first sample: learned h0, silence behind."""
+        device = self.real_values.device
+        lookback = self.config.lookback - 1
+        return SampleRNNState(
+            h=tuple(tier.rnn.initial_state(batch) for tier in self.tiers),
+            conditions=tuple(
+                self.real_values.new_zeros(batch, tier.ratio, tier.dim) for tier in self.tiers
+            ),
+            history=torch.full((batch, lookback), self.quantizer.silence, device=device),
+            clock=0,
+        )
+
+    def reset(self, state: SampleRNNState, mask: Bool[Tensor, " batch"]) -> SampleRNNState:
+        """Start new sequences in the rows of ``mask``; the others go on.
+
+        Raises:
+            ValueError: In the middle of a top-tier frame, where rows cannot start.
+        """
+        if state.clock % self.config.top_frame:
+            raise ValueError(
+                f"clock = {state.clock} must be a multiple of the top frame "
+                f"({self.config.top_frame}) to start a sequence"
+            )
+        h = tuple(tier.rnn.reset(h, mask) for tier, h in zip(self.tiers, state.h, strict=True))
+        silence = torch.tensor(self.quantizer.silence, device=mask.device)
+        history = torch.where(mask.unsqueeze(1), silence, state.history)
+        return SampleRNNState(h, state.conditions, history, state.clock)
+
+    def forward(
+        self, previous: Int[Tensor, "batch time"], state: SampleRNNState
+    ) -> tuple[Float[Tensor, "batch time {self.q_levels}"], SampleRNNState]:
+        """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
+        clock, time, lookback = state.clock, previous.shape[1], self.config.lookback
+        codes = torch.cat([state.history, previous], 1)  # x_(t-1) of target t at lookback - 1 + t
+        values = self.real_values[codes]
+        h, conditions = list(state.h), list(state.conditions)
+        upper, first_above = None, 0
+        for index, tier in reversed(list(enumerate(self.tiers))):
+            size = tier.frame_size
+            first = -clock % size  # where in this call the tier wakes for the first time
+            count = max(0, -(-(time - first) // size))
+            if upper is not None:
+                upper = _continue(conditions[index + 1], upper, (first_above - first) // size)
+                conditions[index + 1] = _latest(conditions[index + 1], upper)
+            if count:
+                begin = lookback + first - size
+                frames = values[:, begin : begin + count * size].unflatten(1, (count, size))
+                condition = None if upper is None else upper[:, :count]
+                upper, h[index] = tier(frames, condition, h[index])
+            else:
+                upper = values.new_zeros(len(values), 0, tier.dim)
+            first_above = first
+        assert upper is not None
+        upper = _continue(conditions[0], upper, first_above)
+        conditions[0] = _latest(conditions[0], upper)
+        window = lookback - self.config.frame_sizes[0]
+        logits = self.sample_level(codes[:, window:], values[:, window:], upper[:, :time])
+        history = codes[:, codes.shape[1] - lookback + 1 :]
+        return logits, SampleRNNState(tuple(h), tuple(conditions), history, clock + time)
+
+    def step(
+        self, previous: Int[Tensor, " batch"], state: SampleRNNState
+    ) -> tuple[Float[Tensor, "batch {self.q_levels}"], SampleRNNState]:
+        """One sample; equal to :meth:`forward` on a subsequence of one."""
+        logits, state = self(previous.unsqueeze(1), state)
+        return logits.squeeze(1), state
+
+    def draw(
+        self,
+        previous: Int[Tensor, " batch"],
+        state: SampleRNNState,
+        uniforms: Float[Tensor, " batch"],
+        temperature: Float[Tensor, " batch"] | None = None,
+    ) -> tuple[Int[Tensor, " batch"], SampleRNNState, Float[Tensor, " batch"]]:
+        """Draw one sample; the log-probability is that of the model at temperature 1, in nats."""
+        logits, state = self.step(previous, state)
+        code = categorical_sample(logits, uniforms, temperature)
+        return code, state, categorical_log_prob(logits, code)
+
+
+def _continue(current: Tensor, fresh: Tensor, remaining: int) -> Tensor:
+    """Put what remains of the current frame's conditioning vectors before the fresh ones."""
+    kept = current[:, current.shape[1] - remaining :].to(fresh.dtype)
+    return torch.cat([kept, fresh], 1) if remaining else fresh
+
+
+def _latest(current: Tensor, conditions: Tensor) -> Tensor:
+    """Return the conditioning vectors of the latest frame."""
+    if conditions.shape[1] < current.shape[1]:
+        return current
+    return conditions[:, conditions.shape[1] - current.shape[1] :].to(current.dtype)

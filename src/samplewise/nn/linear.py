@@ -1,0 +1,49 @@
+"""Linear maps with weight normalisation (Salimans & Kingma 2016)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Weight(nn.Module):
+    """A matrix w = g v / |v|, one gain g per row; g starts as |v|, so that at first w = v."""
+
+    def __init__(self, value: Float[Tensor, "rows columns"], weight_norm: bool):
+        super().__init__()
+        self.v = nn.Parameter(value)
+        self.g = nn.Parameter(value.detach().norm(dim=1)) if weight_norm else None
+
+    def forward(self) -> Float[Tensor, "rows columns"]:
+        """Return the effective matrix."""
+        if self.g is None:
+            return self.v
+        return self.v * (self.g / self.v.norm(dim=1)).unsqueeze(1)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Replace v by the effective matrix and drop the gain, for inference."""
+        self.v.copy_(self())
+        self.g = None
+
+
+class Linear(nn.Module):
+    """y = w x + b."""
+
+    def __init__(
+        self, value: Float[Tensor, "outputs inputs"], bias: bool = True, weight_norm: bool = True
+    ):
+        super().__init__()
+        self.weight = Weight(value, weight_norm)
+        self.bias = nn.Parameter(value.new_zeros(value.shape[0])) if bias else None
+
+    def forward(self, x: Float[Tensor, "*lead inputs"]) -> Float[Tensor, "*lead outputs"]:
+        """Map the last axis."""
+        return F.linear(x, self.weight(), self.bias)
+
+
+def fold_weight_norm(module: nn.Module) -> None:
+    """Fold every gain of ``module`` into its matrix, in place; the function is unchanged."""
+    for part in module.modules():
+        if isinstance(part, Weight) and part.g is not None:
+            part.fold()

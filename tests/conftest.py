@@ -1,0 +1,29 @@
+"""Fixtures and settings that every test shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)  # tiny tensors: threads only add noise and time
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci")
+
+SMOKE = Path(__file__).parent.parent / "examples" / "smoke"
+
+
+@pytest.fixture(scope="session")
+def smoke_folder() -> Path:
+    """The bundled recordings."""
+    return SMOKE
+
+
+@pytest.fixture(scope="session")
+def packs() -> Path:
+    """The folder of larger packs, named by SAMPLEWISE_DATA."""
+    folder = os.environ.get("SAMPLEWISE_DATA")
+    if not folder:
+        pytest.skip("SAMPLEWISE_DATA is not set")
+    return Path(folder).resolve()

@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+
+from samplewise.heads.categorical import (
+    categorical_log_prob,
+    categorical_nll,
+    categorical_sample,
+)
+
+
+def logits_of(probabilities):
+    return torch.tensor([probabilities]).log()
+
+
+def draw(probabilities, uniform, temperature=None):
+    heat = None if temperature is None else torch.tensor([temperature])
+    return categorical_sample(logits_of(probabilities), torch.tensor([uniform]), heat).item()
+
+
+def test_drawing_inverts_the_cdf():
+    assert [draw([0.25, 0.5, 0.25], u) for u in (0.0, 0.2499, 0.2501, 0.7499, 0.7501, 0.9999)] == [
+        0, 0, 1, 1, 2, 2,
+    ]  # fmt: skip
+
+
+def test_a_code_of_probability_zero_is_never_drawn():
+    for uniform in (0.0, 0.5, 1 - 2**-24):
+        assert draw([0.0, 1.0, 0.0], uniform) == 1
+    assert draw([0.5, 0.0, 0.5], 0.5000001) == 2
+
+
+def test_temperature_divides_the_logits():
+    # p^(1/T) normalised: 0.2^2 : 0.8^2 = 1/17 at T = 0.5.
+    assert draw([0.2, 0.8], 0.999 / 17, 0.5) == 0
+    assert draw([0.2, 0.8], 1.001 / 17, 0.5) == 1
+
+
+def test_shares_of_draws_are_the_probabilities():
+    probabilities = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    uniforms = (torch.arange(10_000) + 0.5) / 10_000
+    codes = categorical_sample(probabilities.log().expand(10_000, 4), uniforms)
+    torch.testing.assert_close(codes.bincount() / 10_000, probabilities, atol=1e-4, rtol=0)
+
+
+def test_nll_and_log_prob_are_those_of_the_softmax_in_nats():
+    logits = torch.tensor([[1.0, 2.0, 4.0]])
+    expected = 4.0 - math.log(math.e + math.e**2 + math.e**4)
+    assert categorical_log_prob(logits, torch.tensor([2])).item() == pytest.approx(expected)
+    nll = categorical_nll(logits.unsqueeze(0), torch.tensor([[2]]))
+    assert nll.item() == pytest.approx(-expected)

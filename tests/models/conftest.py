@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.samplernn import SampleRNN
+
+SMALL = {"dim": 6, "emb_size": 5, "q_levels": 16}
+CONFIGS = {
+    "2-tier": SampleRNNConfig(frame_sizes=(4, 4), n_rnn=3, **SMALL),
+    "3-tier": SampleRNNConfig(frame_sizes=(2, 2, 8), **SMALL),
+    "4-tier-lstm": SampleRNNConfig(frame_sizes=(3, 2, 4, 12), n_rnn=2, cell="lstm", **SMALL),
+    "skips": SampleRNNConfig(
+        frame_sizes=(5, 2, 6), n_rnn=2, skip=True, cell="gru-reset-after", **SMALL
+    ),
+    "one-sample-frames": SampleRNNConfig(frame_sizes=(1, 1), sample_input="one-hot", **SMALL),
+    "real-mulaw": SampleRNNConfig(
+        frame_sizes=(2, 4, 8), sample_input="real", quantizer="mulaw", learn_h0=False, **SMALL
+    ),
+    "plain-official": SampleRNNConfig(
+        frame_sizes=(9, 3), weight_norm=False, init="official", frame_values="code", **SMALL
+    ),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request):
+    torch.manual_seed(0)
+    model = SampleRNN(CONFIGS[request.param], seed=1).double()
+    with torch.no_grad():  # so that a forgotten bias or h0 shows
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
