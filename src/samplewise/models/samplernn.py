@@ -148,9 +148,14 @@ class SampleLevelModule(nn.Module):
 
 
 class SampleRNN(nn.Module):
-    """The whole hierarchy; every tier is trained jointly."""
+    """The whole hierarchy; every tier is trained jointly.
 
-    def __init__(self, config: SampleRNNConfig, seed: int = 0):
+    Args:
+        config: Sizes.
+        seed: Of the initial weights; None leaves them without values or memory, to be loaded.
+    """
+
+    def __init__(self, config: SampleRNNConfig, seed: int | None = 0):
         super().__init__()
         self.config = config
         self.q_levels = config.q_levels

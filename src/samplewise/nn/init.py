@@ -13,9 +13,10 @@ Scheme = Literal["paper", "official"]
 class Initializer:
     """Draws every weight of a model from one generator, in the order of construction."""
 
-    def __init__(self, seed: int, scheme: Scheme = "paper"):
+    def __init__(self, seed: int | None, scheme: Scheme = "paper"):
+        """Take a seed, or None for matrices without values or memory, to be loaded."""
         self.scheme = scheme
-        self.generator = torch.Generator().manual_seed(seed % 2**63)
+        self.generator = None if seed is None else torch.Generator().manual_seed(seed % 2**63)
 
     def he(self, outputs: int, inputs: int) -> Float[Tensor, "outputs inputs"]:
         """Uniform with variance 2 / inputs (He et al. 2015)."""
@@ -27,11 +28,15 @@ class Initializer:
 
     def orthogonal(self, size: int) -> Float[Tensor, "size size"]:
         """A random orthogonal matrix: Q of a normal matrix, signs fixed by the diagonal of R."""
+        if self.generator is None:
+            return self.normal(size, size)
         q, r = torch.linalg.qr(self.normal(size, size).double())
         return (q * r.diagonal().sign()).float()
 
     def normal(self, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
         """Standard normal."""
+        if self.generator is None:
+            return torch.empty(rows, columns, device="meta")
         return torch.randn(rows, columns, generator=self.generator)
 
     def input_map(self, outputs: int, inputs: int) -> Float[Tensor, "outputs inputs"]:
@@ -58,4 +63,6 @@ class Initializer:
         return torch.cat(blocks)
 
     def _uniform(self, outputs: int, inputs: int, bound: float) -> Tensor:
+        if self.generator is None:
+            return self.normal(outputs, inputs)
         return (torch.rand(outputs, inputs, generator=self.generator) * 2 - 1) * bound

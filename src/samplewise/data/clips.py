@@ -1,0 +1,57 @@
+"""Clips: the sequences that recurrent state is carried through, and their codes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from samplewise.audio.level import paper_min_max
+from samplewise.data.corpus import Corpus, Recording
+from samplewise.quantize.base import Quantizer
+
+Level = Literal["keep", "paper"]
+"""``keep``: true level, one gain for the corpus; ``paper``: every clip stretched to [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Samples ``start`` to ``stop`` of a recording."""
+
+    recording: Recording
+    start: int
+    stop: int
+
+    @property
+    def samples(self) -> int:
+        """Length."""
+        return self.stop - self.start
+
+
+def cut(
+    recordings: Sequence[Recording], clip_samples: int, offsets: Sequence[int] | None = None
+) -> list[Clip]:
+    """Tile every recording with clips; the first and the last of each may be shorter.
+
+    Args:
+        recordings: What to cut.
+        clip_samples: Length of a clip; 0 means whole recordings.
+        offsets: Where the first full clip of each recording starts, in [0, clip_samples).
+    """
+    clips = []
+    for recording, offset in zip(recordings, offsets or [0] * len(recordings), strict=True):
+        length = clip_samples or recording.samples
+        marks = {0, recording.samples, *range(offset, recording.samples, length)}
+        edges = sorted(mark for mark in marks if mark <= recording.samples)
+        clips += [Clip(recording, start, stop) for start, stop in pairwise(edges)]
+    return clips
+
+
+def read_codes(
+    corpus: Corpus, clip: Clip, level: Level, quantizer: Quantizer
+) -> Int[np.ndarray, " samples"]:
+    """Return a clip's codes under a level policy."""
+    wave = corpus.amplitude(clip.recording, clip.start, clip.stop)
+    return quantizer.encode(paper_min_max(wave) if level == "paper" else wave)

@@ -1,0 +1,183 @@
+"""A model as one self-describing, verified file: weights, sizes, sample rate, codec, provenance.
+
+The format is safetensors; its metadata holds a JSON description and a SHA-256 over description and
+weights, so that a flipped bit is refused. Nothing is unpickled, and nothing is allocated that the
+file's own size does not pay for.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplewise.config.codec import from_json, to_json
+from samplewise.data.clips import Level
+from samplewise.durable import write_bytes
+from samplewise.errors import CheckpointError
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.samplernn import SampleRNN
+from samplewise.nn.linear import Weight, fold_weight_norm
+
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+MAX_HEADER = 16 * 2**20
+"""Bytes of a safetensors header beyond which a file is not ours."""
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """What turns codes into sound; it travels with the model."""
+
+    sample_rate: int
+    """Hertz."""
+    gain: float
+    """Gain that the corpus was given before it was quantised (level policy ``keep``)."""
+    level: Level
+    """Level policy of the training clips."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for use, and where it comes from."""
+
+    model: SampleRNN
+    audio: AudioFormat
+    provenance: dict[str, Any]
+    path: Path
+
+
+def save_model(
+    path: Path, model: SampleRNN, audio: AudioFormat, provenance: dict[str, Any]
+) -> None:
+    """Write ``model`` to ``path``, whole or not at all."""
+    from safetensors.torch import save
+
+    description = json.dumps(
+        {
+            "format": FORMAT,
+            "family": "samplernn",
+            "model": to_json(model.config),
+            "audio": to_json(audio),
+            "provenance": provenance,
+        },
+        allow_nan=False,
+    )
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _weights(model).items()}
+    metadata = {"samplewise": description, "sha256": _digest(description, weights)}
+    write_bytes(path, save(weights, metadata))
+
+
+def load_model(path: Path, device: str = "cpu", fold: bool = True) -> LoadedModel:
+    """Load a run folder or an exported file.
+
+    Args:
+        path: ``runs/mine`` or ``mine.safetensors``.
+        device: Where the weights go.
+        fold: Fold weight normalisation into the matrices, for inference.
+
+    Raises:
+        CheckpointError: If there is no model, or it is damaged, or not one of ours.
+    """
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        hint = "train it first" if path.is_dir() else "name a run folder or an exported model"
+        raise CheckpointError(f"{file} does not exist: {hint}")
+    try:
+        description, weights = read_verified(file)
+        audio = from_json(AudioFormat, description["audio"], "audio")
+        config = from_json(SampleRNNConfig, description["model"], "model")
+        model = _assemble(config, weights)
+        provenance = dict(description["provenance"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} cannot be used as a model: {error}") from error
+    model = model.to(device).eval().requires_grad_(False)
+    if fold:
+        fold_weight_norm(model)
+    return LoadedModel(model, audio, provenance, path)
+
+
+def read_verified(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the description and the tensors of a file whose digest is right.
+
+    Raises:
+        ValueError: If the file is damaged or not written by :func:`save_model`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = file.read_bytes()
+    header = _header(data)
+    try:
+        weights = load(data)
+    except SafetensorError as error:
+        raise ValueError(f"it is not a safetensors file ({error})") from error
+    metadata = header.get("__metadata__", {})
+    if "samplewise" not in metadata:
+        raise ValueError("it was not written by samplewise")
+    if metadata.get("sha256") != _digest(metadata["samplewise"], weights):
+        raise ValueError("its SHA-256 does not match: the file is damaged")
+    description = json.loads(metadata["samplewise"])
+    kind = (description.get("format"), description.get("family"))
+    if kind != (FORMAT, "samplernn"):
+        raise ValueError(f"it is {kind[1]} of format {kind[0]}; this version reads {FORMAT}")
+    return description, weights
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > min(MAX_HEADER, len(data) - 8):
+        raise ValueError("its header is longer than the file or than any of ours")
+    try:
+        header = json.loads(data[8 : 8 + size], object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise ValueError("its header is nested too deeply") from None
+    if not isinstance(header, dict):
+        raise ValueError("its header is not an object")  # noqa: TRY004
+    return header
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise ValueError("its header names something twice")
+    return dict(pairs)
+
+
+def _digest(description: str, weights: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(description.encode())
+    for name in sorted(weights):
+        tensor = weights[name]
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _weights(model: SampleRNN) -> dict[str, Tensor]:
+    return dict(model.named_parameters())
+
+
+def _assemble(config: SampleRNNConfig, weights: dict[str, Tensor]) -> SampleRNN:
+    model = SampleRNN(config, seed=None)  # takes no memory until the weights are known to fit
+    if not any(name.endswith(".g") for name in weights):
+        for part in model.modules():
+            if isinstance(part, Weight):
+                part.g = None  # the file was folded
+    wanted = {name: parameter.shape for name, parameter in _weights(model).items()}
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    if wanted != found:
+        wrong = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+        first = wrong[0]
+        raise ValueError(
+            f"{len(wrong)} weights do not fit the description, first {first}: "
+            f"{tuple(found[first]) if first in found else 'absent'} instead of "
+            f"{tuple(wanted[first]) if first in wanted else 'none'}"
+        )
+    wrong_types = [name for name, tensor in weights.items() if tensor.dtype != torch.float32]
+    if wrong_types:
+        raise ValueError(f"{wrong_types[0]} is {weights[wrong_types[0]].dtype}, not float32")
+    model.load_state_dict(weights, assign=True)
+    return model
