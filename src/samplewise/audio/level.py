@@ -1,0 +1,73 @@
+"""Levels: decibels, the gain of a corpus, and the per-clip scaling of the official SampleRNN code."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+PEAK_TARGET = 0.99
+"""Peak of a corpus at the level policy `keep`."""
+PAPER_Q_LEVELS = 256
+PAPER_EPSILON = 1e-5
+_BIN_GUARD = 2.0**-22
+"""Below the next code by this much: survives float32 rounding of x + 1."""
+
+
+def peak_gain(peak: float) -> float:
+    """Return the gain that brings ``peak`` to 0.99; 1 for digital silence.
+
+    Raises:
+        ValueError: If ``peak`` is negative or not finite.
+    """
+    if not (math.isfinite(peak) and peak >= 0):
+        raise ValueError(f"peak = {peak} must be finite and not negative")
+    return PEAK_TARGET / peak if peak > 0 else 1.0
+
+
+def amplitude_to_db(amplitude: float) -> float:
+    """Return 20 log10(amplitude): dB relative to full scale; -inf for 0."""
+    return 20 * math.log10(amplitude) if amplitude > 0 else -math.inf
+
+
+def db_to_amplitude(level_db: float) -> float:
+    """Return the amplitude of a level in dB relative to full scale."""
+    return 10 ** (level_db / 20)
+
+
+def rms(wave: Float[np.ndarray, " samples"]) -> float:
+    """Return the root of the mean square, computed in float64; 0 for an empty wave."""
+    return math.sqrt(float(np.mean(np.square(wave, dtype=np.float64)))) if wave.size else 0.0
+
+
+def paper_min_max(wave: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
+    """Scale one clip as the official SampleRNN code does before its linear quantiser.
+
+    The official code maps a clip to x01 = (x - min) / (max - min) and takes the code
+    floor(x01 (256 - 1e-5) + 5e-6). The result of this function, given to the linear quantiser
+    with 256 levels, floor((y + 1) 128), gives exactly those codes.
+
+    Differs: a constant clip, 0/0 in the official code, becomes silence.
+
+    Args:
+        wave: One clip at any finite level.
+
+    Returns:
+        Amplitude, full scale ±1.
+
+    Raises:
+        ValueError: If a sample is not finite.
+    """
+    if not np.isfinite(wave).all():
+        raise ValueError("wave must be finite, but it holds NaN or infinity")
+    if not wave.size:
+        return np.zeros(0, np.float32)
+    x = wave.astype(np.float64)
+    low, high = x.min(), x.max()
+    if low == high:
+        return np.zeros(len(x), np.float32)
+    x01 = (x - low) / (high - low)
+    exact = x01 * (PAPER_Q_LEVELS - PAPER_EPSILON) + PAPER_EPSILON / 2
+    half = PAPER_Q_LEVELS / 2
+    floor = np.floor(exact) / half - 1
+    # float32 must not carry a sample over the edge of its code.
+    return np.clip(exact / half - 1, floor, floor + 1 / half - _BIN_GUARD).astype(np.float32)

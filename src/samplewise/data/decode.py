@@ -1,0 +1,181 @@
+"""One sound file to 16-bit mono samples at the corpus rate, in constant memory."""
+
+import hashlib
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Float32, Int16
+
+from samplewise.audio.files import mono, open_sound
+from samplewise.audio.resample import Resampler
+from samplewise.errors import AudioError
+
+SHORTEST_S = 0.05
+"""Recordings shorter than this are left out."""
+WINDOW_S = 0.02
+"""Length of the windows of the silence figure."""
+SILENCE_DBFS = -60.0
+"""A window whose RMS is below this is silent."""
+CANCEL_RATIO = 1e-3
+"""Channels whose mean peaks below this share of their own peak cancel each other."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What is known about a file after it has been decoded."""
+
+    samples: int
+    sha256: str
+    scale: float
+    peak: float
+    sum_squares: float
+    silent_windows: int
+    windows: int
+    rate: int
+    channels: int
+    notes: tuple[str, ...]
+
+
+class Meter:
+    """Levels of a stream of stored samples: sum of squares and silent windows."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._window = max(1, round(WINDOW_S * sample_rate))
+        self._threshold = self._window * 10 ** (SILENCE_DBFS / 10) * 32768.0**2
+        self._rest = np.zeros(0, np.float32)
+        self.sum_squares = 0.0
+        self.silent_windows = 0
+        self.windows = 0
+
+    def add(self, stored: Int16[np.ndarray, " samples"], scale: float) -> None:
+        """Take in the next samples."""
+        squares = np.square(stored.astype(np.float32) * np.float32(scale))
+        self.sum_squares += float(squares.sum(dtype=np.float64)) / 32768.0**2
+        squares = np.concatenate([self._rest, squares])
+        whole = len(squares) // self._window * self._window
+        energies = squares[:whole].reshape(-1, self._window).sum(axis=1)
+        self.windows += len(energies)
+        self.silent_windows += int((energies < self._threshold).sum())
+        self._rest = squares[whole:]
+
+
+def decode_to(
+    path: Path, sample_rate: int, output: Path, tick: Callable[[int], None] | None = None
+) -> Decoded:
+    """Decode ``path`` into ``output`` as raw little-endian int16 at ``sample_rate``.
+
+    A 16-bit file at the corpus rate is stored bit for bit. A file whose amplitude exceeds full
+    scale, at its own rate or after resampling, is decoded twice: the second time divided by a
+    scale that just makes it fit. Nothing is clipped.
+
+    Args:
+        path: The sound file.
+        sample_rate: Rate of the corpus, Hz.
+        output: Raw samples; an existing file is replaced. Of no use after an error.
+        tick: Called after each block with the number of bytes read so far.
+
+    Raises:
+        AudioError: If there is nothing usable in the file; the message is the reason.
+        OSError: If ``output`` cannot be written.
+    """
+    first = _Pass(path, sample_rate, tick)
+    with output.open("wb") as file:
+        first.run(file, scale=1.0)
+    length = first.samples
+    if not length:
+        raise AudioError("it holds no samples")
+    if length < SHORTEST_S * sample_rate:
+        raise AudioError(
+            f"too short: {length / sample_rate * 1000:.1f} ms, "
+            f"at least {SHORTEST_S * 1000:.0f} ms are needed"
+        )
+    final = first
+    scale = 1.0
+    if first.overflows:
+        scale = first.peak * 32768 / 32767
+        final = _Pass(path, sample_rate, tick)
+        with output.open("wb") as file:
+            final.run(file, scale)
+        if final.overflows or final.samples != length:
+            raise AudioError("the file changed while it was read")
+    notes = list(final.notes)
+    if first.channels > 1 and first.raw_peak > 0 and first.peak <= CANCEL_RATIO * first.raw_peak:
+        notes.append("all channels cancel: the mean of the channels is silence")
+    return Decoded(
+        samples=length,
+        sha256=final.digest.hexdigest(),
+        scale=scale,
+        peak=final.stored_peak / 32768 * scale,
+        sum_squares=final.meter.sum_squares,
+        silent_windows=final.meter.silent_windows,
+        windows=final.meter.windows,
+        rate=first.rate,
+        channels=first.channels,
+        notes=tuple(notes),
+    )
+
+
+class _Pass:
+    """One walk through a file: decode, mix, resample, round, write, measure."""
+
+    def __init__(self, path: Path, sample_rate: int, tick: Callable[[int], None] | None) -> None:
+        self._path, self._sample_rate, self._tick = path, sample_rate, tick
+        self.meter = Meter(sample_rate)
+        self.digest = hashlib.sha256()
+        self.samples = self.rate = self.channels = 0
+        self.stored_peak = 0
+        self.peak = self.raw_peak = 0.0
+        self.overflows = False
+        self.notes: list[str] = []
+
+    def run(self, file: BinaryIO, scale: float) -> None:
+        with open_sound(self._path) as sound:
+            self.rate, self.channels = sound.facts.sample_rate, sound.facts.channels
+            resampler = Resampler(self.rate, self._sample_rate)
+            for block in sound.blocks():
+                if self.channels > 1:
+                    self.raw_peak = max(self.raw_peak, float(block.max()), -float(block.min()))
+                self._store(resampler.push(mono(block)), file, scale)
+                if self._tick is not None:
+                    self._tick(sound.bytes_read())
+            self._store(resampler.push(np.zeros(0, np.float32), last=True), file, scale)
+            self.notes = sound.notes
+
+    def _store(self, wave: Float32[np.ndarray, " samples"], file: BinaryIO, scale: float) -> None:
+        if not wave.size:
+            return
+        self.samples += len(wave)
+        self.peak = max(self.peak, float(wave.max()), -float(wave.min()))
+        values = np.rint(wave.astype(np.float64) * (32768 / scale))
+        low, high = float(values.min()), float(values.max())
+        if not (low >= -32768 and high <= 32767):
+            self.overflows = True  # the rest is only measured
+        if self.overflows:
+            return
+        stored = values.astype("<i2")
+        self.stored_peak = max(self.stored_peak, int(high), -int(low))
+        self.meter.add(stored, scale)
+        self.digest.update(stored.data)
+        file.write(stored.data)
+
+
+def check_finite(decoded: Decoded) -> None:
+    """Refuse figures that are not finite; none should ever be."""
+    figures = (decoded.scale, decoded.peak, decoded.sum_squares)
+    if not all(math.isfinite(figure) for figure in figures):
+        raise AudioError(f"levels are not finite: {figures}")
+
+
+def part_size(samples: int) -> int:
+    """Return the bytes of that many stored samples."""
+    return 2 * samples
+
+
+def temporary_part(output: Path) -> Path:
+    """Return a name beside ``output`` that only this process uses."""
+    return output.with_name(f".tmp-{output.name}-{os.getpid()}")

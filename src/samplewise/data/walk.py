@@ -1,0 +1,135 @@
+"""Finds the files of a folder that may be sound; never opens one."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from samplewise.data.corpus import Skipped
+from samplewise.errors import CorpusError
+
+SOUND_ENDINGS = frozenset(
+    ".wav .wave .rf64 .bwf .w64 .flac .ogg .oga .opus .mp3 .mp2 .mpga .aif .aiff .aifc .au .snd "
+    ".caf .m4a .mp4 .aac .webm .mka .wma .alac".split()
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A regular file whose name says that it is sound."""
+
+    path: str
+    """As the operating system knows it; bytes that are not UTF-8 are surrogates."""
+    source: str
+    """Relative to the folder, with slashes, always valid UTF-8."""
+    bytes: int
+    """Size."""
+    modified_ns: int
+    """Time of the last change, nanoseconds since 1970."""
+
+
+def source_name(relative: str) -> str:
+    """Return a relative path as valid UTF-8, undecodable bytes as ``\\xe9``."""
+    return os.fsencode(relative).decode("utf-8", "backslashreplace").replace(os.sep, "/")
+
+
+def walk(folder: Path, leave_out: Path) -> tuple[list[Candidate], list[Skipped]]:
+    """List the files below ``folder``, sorted by name, and what is not even looked at.
+
+    Links to files and folders are followed; each folder is entered once, so cycles end.
+
+    Args:
+        folder: Where to look.
+        leave_out: A folder that is not entered: the output.
+
+    Raises:
+        CorpusError: If ``folder`` itself cannot be read.
+    """
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is not a folder; name the folder that holds the recordings")
+    visit = _Walk(folder, leave_out)
+    visit.run()
+    visit.found.sort(key=lambda candidate: os.fsencode(candidate.path))
+    visit.skipped.sort(key=lambda skipped: skipped.source)
+    return visit.found, visit.skipped
+
+
+class _Walk:
+    def __init__(self, folder: Path, leave_out: Path) -> None:
+        self.found: list[Candidate] = []
+        self.skipped: list[Skipped] = []
+        self._root = str(folder)
+        self._seen: dict[tuple[int, int], str] = {}
+        if leave_out.exists():
+            self._seen[_identity(leave_out.stat())] = "the corpus"
+
+    def run(self) -> None:
+        pending = [self._root]
+        self._seen.setdefault(_identity(Path(self._root).stat()), "the folder itself")
+        while pending:
+            pending.extend(self._enter(pending.pop()))
+
+    def _enter(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            if folder == self._root:
+                raise CorpusError(f"cannot list {folder}: {error.strerror}") from None
+            self._skip(folder, f"cannot list the folder: {error.strerror}")
+            return []
+        return [entry.path for entry in entries if self._is_new_folder(entry)]
+
+    def _is_new_folder(self, entry: "os.DirEntry[str]") -> bool:
+        """Sort one entry in; True for a folder to be entered."""
+        try:
+            status = entry.stat()
+        except OSError as error:
+            if not entry.name.startswith("."):
+                self._skip(entry.path, f"a link that leads nowhere: {error.strerror}")
+            return False
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            first = self._seen.setdefault(_identity(status), entry.path)
+            if first == "the corpus":
+                return False
+            if first != entry.path:
+                self._skip(entry.path, f"the same folder as {self._relative(first)}")
+            elif entry.name.startswith("."):
+                self._skip(entry.path, "a hidden folder")
+            else:
+                return True
+            return False
+        reason = _reason_to_skip(entry.name, kind)
+        if reason:
+            self._skip(entry.path, reason)
+        else:
+            self.found.append(
+                Candidate(
+                    entry.path, self._relative(entry.path), status.st_size, status.st_mtime_ns
+                )
+            )
+        return False
+
+    def _relative(self, path: str) -> str:
+        inside = path.startswith(self._root)
+        return source_name(os.path.relpath(path, self._root)) if inside else path
+
+    def _skip(self, path: str, reason: str) -> None:
+        self.skipped.append(Skipped(self._relative(path), reason))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _reason_to_skip(name: str, kind: int) -> str:
+    if kind != stat.S_IFREG:
+        names = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        return f"{names.get(kind, 'a device')}, not a regular file"
+    if name.startswith("."):
+        return "a hidden file"
+    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - names that Path would change
+    if ending not in SOUND_ENDINGS:
+        return "not a sound file, by its name"
+    return ""
