@@ -19,8 +19,8 @@ from samplewise.data.clips import Level
 from samplewise.durable import write_bytes
 from samplewise.errors import CheckpointError
 from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.samplernn import SampleRNN
-from samplewise.nn.linear import Weight, fold_weight_norm
+from samplewise.models.samplernn import SampleRNN, fold_for_inference
+from samplewise.nn.linear import Weight
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
@@ -77,7 +77,7 @@ def load_model(path: Path, device: str = "cpu", fold: bool = True) -> LoadedMode
     Args:
         path: ``runs/mine`` or ``mine.safetensors``.
         device: Where the weights go.
-        fold: Fold weight normalisation into the matrices, for inference.
+        fold: Compute once what depends on the weights alone, for inference.
 
     Raises:
         CheckpointError: If there is no model, or it is damaged, or not one of ours.
@@ -96,7 +96,7 @@ def load_model(path: Path, device: str = "cpu", fold: bool = True) -> LoadedMode
         raise CheckpointError(f"{file} cannot be used as a model: {error}") from error
     model = model.to(device).eval().requires_grad_(False)
     if fold:
-        fold_weight_norm(model)
+        fold_for_inference(model)
     return LoadedModel(model, audio, provenance, path)
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from samplewise.heads.categorical import categorical_log_prob, categorical_sample
 from samplewise.models.configs import SampleRNNConfig
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear, Weight
+from samplewise.nn.linear import Linear, Weight, fold_weight_norm
 from samplewise.nn.rnn import RecurrentStack, relu_mlp
 from samplewise.quantize.build import make_quantizer
 
@@ -101,6 +101,8 @@ class SampleLevelModule(nn.Module):
         self.is_real = config.sample_input == "real"
         inputs = self.frame_size * width[config.sample_input]
         self.input = Weight(init.he(dim, inputs), norm)  # W_x of Eq. 8, no bias
+        self.folded: Tensor | None
+        self.register_buffer("folded", None, persistent=False)
         self.mlp = nn.ModuleList(
             [
                 Linear(init.he(dim, dim), weight_norm=norm),
@@ -141,10 +143,16 @@ class SampleLevelModule(nn.Module):
         places = weight.view(weight.shape[0], self.frame_size, -1)
         return torch.einsum("qe,dpe->pqd", self.embedding, places).flatten(0, 1)
 
+    def fold(self) -> None:
+        """Compute the table once; the weights must not change from now on."""
+        if not self.is_real:
+            self.folded = self.table().detach()
+
     def _look_up(self, codes: Tensor) -> Tensor:
         place = torch.arange(self.frame_size, device=codes.device) * self.q_levels
         rows = codes.unfold(1, self.frame_size, 1) + place  # (batch, time, FS(1))
-        return F.embedding_bag(rows.flatten(0, 1), self.table(), mode="sum")
+        table = self.table() if self.folded is None else self.folded
+        return F.embedding_bag(rows.flatten(0, 1), table, mode="sum")
 
 
 class SampleRNN(nn.Module):
@@ -254,6 +262,15 @@ class SampleRNN(nn.Module):
         logits, state = self.step(previous, state)
         code = categorical_sample(logits, uniforms, temperature)
         return code, state, categorical_log_prob(logits, code)
+
+
+def fold_for_inference(model: SampleRNN) -> None:
+    """Compute once what depends on the weights alone, in place; the function is unchanged.
+
+    Weight norm goes into the matrices, the embedding into W_x. The model can no longer be trained.
+    """
+    fold_weight_norm(model)
+    model.sample_level.fold()
 
 
 def _continue(current: Tensor, fresh: Tensor, remaining: int) -> Tensor:
