@@ -5,7 +5,6 @@ import math
 import os
 import re
 import stat
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
+from samplewise.audio.quiet import silenced_stderr
 from samplewise.audio.resample import Resampler
 from samplewise.audio.writing import MAX_FRAMES
 from samplewise.audio.writing import wav_bytes as wav_bytes
@@ -33,7 +33,6 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 LARGEST_AMPLITUDE = 16.0
 """24 dB over full scale; beyond it a float file is taken for damaged."""
 _UNKNOWN_FRAMES = 2**62
-_STDERR = threading.RLock()
 _CONVERT = "convert it to WAV or FLAC"
 
 
@@ -196,25 +195,6 @@ def read_audio(path: Path, sample_rate: int | None) -> tuple[Float32[np.ndarray,
 def mono(block: Float32[np.ndarray, "frames channels"]) -> Float32[np.ndarray, " frames"]:
     """Return the mean of the channels, always as a new array."""
     return block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1)
-
-
-@contextlib.contextmanager
-def silenced_stderr() -> Iterator[None]:
-    """Keep C libraries from printing: libmpg123 writes its complaints to file descriptor 2."""
-    with _STDERR:  # two threads would restore each other's redirection
-        try:
-            saved = os.dup(2)
-        except OSError:  # there is no stderr
-            yield
-            return
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nothing, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(nothing)
 
 
 def _open_regular(path: Path) -> int:

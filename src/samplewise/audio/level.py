@@ -1,4 +1,4 @@
-"""Levels: decibels, the gain of a corpus, and the per-clip scaling of the official SampleRNN code."""
+"""Levels: decibels, the gain of a corpus, the per-clip scaling of the official SampleRNN code."""
 
 import math
 

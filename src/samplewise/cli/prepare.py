@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     args = tyro.cli(PrepareArgs, args=argv, prog="samplewise prepare")
 
     from samplewise.cli.progress import progress_bar
-    from samplewise.data.corpus import Settings
+    from samplewise.data.index import Settings
     from samplewise.data.prepare import prepare
 
     settings = Settings(args.sample_rate, args.valid, args.test, args.seed, args.split)

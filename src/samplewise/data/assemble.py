@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from samplewise.audio.level import peak_gain
-from samplewise.data.corpus import (
+from samplewise.data.index import (
     FORMAT,
     INDEX,
     PENDING_INDEX,

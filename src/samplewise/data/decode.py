@@ -1,7 +1,6 @@
 """One sound file to 16-bit mono samples at the corpus rate, in constant memory."""
 
 import hashlib
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ WINDOW_S = 0.02
 """Length of the windows of the silence figure."""
 SILENCE_DBFS = -60.0
 """A window whose RMS is below this is silent."""
+LARGE_BYTES = 4096
+"""A file of this size that claims to hold nothing has a header that was never completed."""
 CANCEL_RATIO = 1e-3
 """Channels whose mean peaks below this share of their own peak cancel each other."""
 
@@ -88,7 +89,7 @@ def decode_to(
         first.run(file, scale=1.0)
     length = first.samples
     if not length:
-        raise AudioError("it holds no samples")
+        raise AudioError(_nothing_in(path))
     if length < SHORTEST_S * sample_rate:
         raise AudioError(
             f"too short: {length / sample_rate * 1000:.1f} ms, "
@@ -164,16 +165,14 @@ class _Pass:
         file.write(stored.data)
 
 
-def check_finite(decoded: Decoded) -> None:
-    """Refuse figures that are not finite; none should ever be."""
-    figures = (decoded.scale, decoded.peak, decoded.sum_squares)
-    if not all(math.isfinite(figure) for figure in figures):
-        raise AudioError(f"levels are not finite: {figures}")
-
-
-def part_size(samples: int) -> int:
-    """Return the bytes of that many stored samples."""
-    return 2 * samples
+def _nothing_in(path: Path) -> str:
+    size = path.stat().st_size
+    if size < LARGE_BYTES:
+        return "it holds no samples"
+    return (
+        f"it holds no samples by its header, but {size} bytes: was it written to a pipe? "
+        "Convert it to WAV or FLAC with a tool that mends the header"
+    )
 
 
 def temporary_part(output: Path) -> Path:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from samplewise.data.assemble import SAMPLE_BYTES, Bar, Stored, assemble, finish_pending
-from samplewise.data.corpus import (
+from samplewise.data.corpus import map_samples
+from samplewise.data.decode import Decoded
+from samplewise.data.index import (
     FORMAT,
     INDEX,
     SAMPLES,
@@ -19,17 +20,15 @@ from samplewise.data.corpus import (
     Settings,
     Skipped,
     SourceFile,
-    map_samples,
     read_index,
 )
-from samplewise.data.decode import Decoded
+from samplewise.data.journal import Journal, lock
 from samplewise.data.pool import SILENT_LIMIT_S, DecodingPool, Job, Outcome
 from samplewise.data.splits import Shares, folder_split, has_split_folders
 from samplewise.data.walk import Candidate, walk
 from samplewise.durable import sweep_temporaries
 from samplewise.errors import CorpusError
 
-LOCK = ".lock"
 JOURNAL = "journal.jsonl"
 PARTS = "parts"
 SPLIT_RULES = ("auto", "recordings", "folders")
@@ -90,7 +89,7 @@ def prepare(
     if not folder.is_dir():
         raise CorpusError(f"{folder} is not a folder; name the folder that holds the recordings")
     output.mkdir(parents=True, exist_ok=True)
-    with _lock(output):
+    with lock(output):
         finish_pending(output)
         work = output / WORK_FOLDER
         (work / PARTS).mkdir(parents=True, exist_ok=True)
@@ -126,7 +125,7 @@ class _Run:
             map_samples(self.output)
             _remove_empty(self.work)
             return Prepared(self.output, self.earlier, 0, taken_over, True)
-        with _Journal(self.work / JOURNAL) as journal:
+        with Journal(self.work / JOURNAL) as journal:
             todo = []
             for candidate in fresh:
                 outcome = journal.outcomes.get(self._key(candidate))
@@ -218,7 +217,7 @@ class _Run:
     def _decode(
         self,
         todo: Sequence[Candidate],
-        journal: "_Journal",
+        journal: Journal,
         jobs: int,
         bar: Bar,
         silent_limit_s: float,
@@ -240,7 +239,7 @@ class _Run:
                 if outcome is not None:
                     self._accept(by_key[outcome.job.key], outcome, journal)
 
-    def _accept(self, candidate: Candidate, outcome: Outcome, journal: "_Journal") -> None:
+    def _accept(self, candidate: Candidate, outcome: Outcome, journal: Journal) -> None:
         self.decoded += 1
         if outcome.decoded is None and not outcome.is_final:
             self.skipped.append(Skipped(candidate.source, outcome.reason))
@@ -252,43 +251,6 @@ class _Run:
                 f"the samples of {candidate.source} vanished from {self.work}; "
                 "is something else writing there?"
             )
-
-
-class _Journal:
-    """What has been decoded so far, one JSON line each; a torn last line is ignored."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.outcomes: dict[str, Decoded | str] = {}
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> "_Journal":
-        if self._path.exists():
-            for line in self._path.read_bytes().split(b"\n"):
-                self._read(line)
-        self._file = self._path.open("ab")
-        self._file.write(b"\n")  # ends a torn line
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def add(self, key: str, outcome: Decoded | str) -> None:
-        """Remember an outcome; it survives a kill of this process."""
-        assert self._file is not None
-        facts = outcome if isinstance(outcome, str) else asdict(outcome)
-        self._file.write(json.dumps([key, facts]).encode() + b"\n")
-        self._file.flush()
-
-    def _read(self, line: bytes) -> None:
-        try:
-            key, facts = json.loads(line)
-            if isinstance(facts, dict):
-                facts = Decoded(**{**facts, "notes": tuple(facts["notes"])})
-        except (ValueError, TypeError, KeyError):
-            return
-        self.outcomes[str(key)] = facts
 
 
 def _facts(skipped: Skipped) -> tuple[str, str]:
@@ -328,18 +290,3 @@ def _remove_empty(work: Path) -> None:
     for place in (work / PARTS, work):
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
-
-
-@contextmanager
-def _lock(output: Path) -> Iterator[None]:
-    """Let one prepare at a time work on ``output``; the lock ends with its process."""
-    import fcntl
-
-    with (output / LOCK).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CorpusError(
-                f"another prepare is writing {output}; wait for it, or choose another -o"
-            ) from None
-        yield

@@ -1,4 +1,4 @@
-"""Which recordings are for training, validation and test: by folder, by recording, or by cutting."""
+"""Which recordings are for training, validation and test: by folder, by recording, by cutting."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Shares:
 
     def __post_init__(self) -> None:
         """Check the shares."""
-        if not (0 <= self.valid and 0 <= self.test and self.valid + self.test <= 0.9):
+        if not (self.valid >= 0 and self.test >= 0 and self.valid + self.test <= 0.9):
             raise ValueError(
                 f"valid, test = {self.valid}, {self.test} must not be negative "
                 "and leave at least 0.1 for training"
@@ -156,7 +156,7 @@ def cut(samples: int, held_out: Mapping[str, float], sample_rate: int) -> tuple[
     least = min(sample_rate, usable // 10)
     parts = []
     end = samples
-    for name, share in reversed(held_out.items()):
+    for name, share in reversed(list(held_out.items())):
         length = max(round(share * usable), least)
         parts.append(Piece(end - length, length, name))
         end -= length + gap

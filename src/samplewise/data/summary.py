@@ -4,12 +4,14 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from samplewise.data.corpus import Recording, Skipped, SourceFile, Summary
+from samplewise.data.index import Recording, Skipped, SourceFile, Summary
 
 LITTLE_TRAINING_MIN = 10.0
 """Less training audio than this, in minutes, earns a warning."""
 MUCH_SILENCE = 0.5
 """A larger share of silent windows earns a warning."""
+LOUD_PEAK = 1.5
+"""A larger peak, as an amplitude, earns a warning: every other recording gets quieter for it."""
 NAMES_SHOWN = 3
 
 
@@ -20,7 +22,7 @@ def summarise(
     skipped: Sequence[Skipped],
 ) -> Summary:
     """Compute the figures that are printed and kept in corpus.json."""
-    minutes = dict.fromkeys(("train", "valid", "test"), 0.0)
+    minutes: dict[str, float] = {"train": 0.0, "valid": 0.0, "test": 0.0}
     for recording in recordings:
         minutes[recording.split] += recording.samples / sample_rate / 60
     samples = sum(file.samples for file in files)
@@ -67,6 +69,12 @@ def warnings_about(
             "there are too few recordings: the score is on material like the training material"
         )
     warnings += _upsampled(sample_rate, files)
+    loudest = max(files, key=lambda file: file.peak)
+    if loudest.peak > LOUD_PEAK:
+        warnings.append(
+            f"{loudest.source} exceeds full scale, at {_db(loudest.peak)} dBFS: the gain of the "
+            "whole corpus is set by it; turn that file down or leave it out"
+        )
     cancelled = [f.source for f in files if any("cancel" in note for note in f.notes)]
     warnings += [f"all channels cancel: {source} mixes to silence" for source in cancelled]
     if summary.peak_dbfs is None:
@@ -91,8 +99,8 @@ def _upsampled(sample_rate: int, files: Sequence[SourceFile]) -> list[str]:
         if file.rate < sample_rate:
             lower[file.rate].append(file.source)
     return [
-        f"{len(sources)} {'file has' if len(sources) == 1 else 'files have'} no content above "
-        f"{rate // 2} Hz because they were upsampled from {rate} Hz: {names(sources)}"
+        f"nothing above {rate // 2} Hz in {len(sources)} of the files, "
+        f"upsampled from {rate} Hz: {names(sources)}"
         for rate, sources in sorted(lower.items())
     ]
 

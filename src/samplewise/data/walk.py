@@ -5,13 +5,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from samplewise.data.corpus import Skipped
+from samplewise.data.index import Skipped
 from samplewise.errors import CorpusError
 
-SOUND_ENDINGS = frozenset(
-    ".wav .wave .rf64 .bwf .w64 .flac .ogg .oga .opus .mp3 .mp2 .mpga .aif .aiff .aifc .au .snd "
-    ".caf .m4a .mp4 .aac .webm .mka .wma .alac".split()
-)
+_READ = ".wav .wave .rf64 .bwf .w64 .flac .ogg .oga .opus .mp3 .mp2 .mpga .aif .aiff .aifc"
+_ALSO_READ = ".au .snd .caf"
+_REFUSED_WITH_A_REASON = ".m4a .mp4 .aac .webm .mka .wma"
+SOUND_ENDINGS = frozenset(f"{_READ} {_ALSO_READ} {_REFUSED_WITH_A_REASON}".split())
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Candidate:
 
 
 def source_name(relative: str) -> str:
-    """Return a relative path as valid UTF-8, undecodable bytes as ``\\xe9``."""
+    """Return a relative path as valid UTF-8, undecodable bytes as a backslash, x and hex."""
     return os.fsencode(relative).decode("utf-8", "backslashreplace").replace(os.sep, "/")
 
 

@@ -62,7 +62,7 @@ def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
         return {"skipped": "it needs more memory than a sound file should"}
     except OSError as error:
         return {"failed": str(error)}
-    except Exception as error:  # noqa: BLE001 - one file must not end the job
+    except Exception as error:  # one file must not end the job
         return {"skipped": f"the decoder failed: {type(error).__name__}: {error}"}
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,206 @@
+"""corpus.json: the record of what a corpus holds, read strictly."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from samplewise.errors import CorpusError
+
+FORMAT = 1
+INDEX = "corpus.json"
+SAMPLES = "samples.npy"
+WORK_FOLDER = ".prepare"
+PENDING_INDEX = "new-corpus.json"
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One continuous stretch of audio that belongs to one split."""
+
+    source: str
+    """Path relative to the prepared folder, with slashes; bytes that are not UTF-8 are escaped."""
+    start: int
+    """First sample in samples.npy."""
+    samples: int
+    """Length in samples."""
+    split: str
+    """train, valid or test."""
+    sha256: str
+    """Of the stored int16 samples, little endian."""
+    scale: float
+    """Amplitude is int16 / 32768 * scale; 1 unless the recording exceeds full scale."""
+    peak: float
+    """Largest |amplitude|, before the gain of the corpus."""
+    offset: int = 0
+    """Where this part begins in its recording, in samples; 0 unless the recording was cut."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One decoded file as it lies in samples.npy; what a later prepare takes over undecoded."""
+
+    source: str
+    """Path relative to the prepared folder, as in :class:`Recording`."""
+    bytes: int
+    """Size of the file."""
+    modified_ns: int
+    """Time of its last change, nanoseconds since 1970."""
+    start: int
+    """First sample in samples.npy."""
+    samples: int
+    """Length in samples, at the rate of the corpus."""
+    sha256: str
+    """Of the stored int16 samples."""
+    scale: float
+    """Amplitude is int16 / 32768 * scale."""
+    peak: float
+    """Largest |amplitude|."""
+    sum_squares: float
+    """Sum of the squared amplitudes."""
+    silent_windows: int
+    """20 ms windows with an RMS below -60 dBFS."""
+    windows: int
+    """Whole 20 ms windows."""
+    rate: int
+    """Sample rate of the file, Hz."""
+    channels: int
+    """Channels of the file."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the file, in words."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not in the corpus."""
+
+    source: str
+    """Path relative to the prepared folder."""
+    reason: str
+    """Why, in one line."""
+    bytes: int = -1
+    """Size of the file; -1 if it has to be tried again next time."""
+    modified_ns: int = -1
+    """Time of its last change; -1 if it has to be tried again next time."""
+    same_as: str = ""
+    """The recording that it is a copy of; it is looked at again once that one is gone."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something odd about a file that is in the corpus."""
+
+    source: str
+    """Path relative to the prepared folder."""
+    note: str
+    """What, in one line."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides about the content of a corpus, besides the recordings."""
+
+    sample_rate: int
+    """Rate of the corpus, Hz."""
+    valid: float
+    """Share of the seconds for validation."""
+    test: float
+    """Share of the seconds for the test."""
+    seed: int
+    """Seed of the splits."""
+    split: str
+    """auto, recordings or folders."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures about a corpus; every level is before the gain."""
+
+    recordings: int
+    """Files that are in the corpus."""
+    minutes: dict[str, float]
+    """Minutes per split."""
+    peak_dbfs: float | None
+    """Peak, dB relative to full scale; None for digital silence."""
+    loudness_rms_dbfs: float | None
+    """RMS over everything, dB relative to full scale; None for digital silence."""
+    silence_share: float
+    """Share of 20 ms windows with an RMS below -60 dBFS."""
+    resampled: int
+    """Files that came at another sample rate."""
+    mixed: int
+    """Files whose channels were averaged to one."""
+    over_full_scale: int
+    """Files louder than full scale, stored with a scale above 1."""
+    skipped: int
+    """Files that are not in the corpus."""
+
+
+@dataclass(frozen=True)
+class CorpusIndex:
+    """corpus.json."""
+
+    format: int
+    sample_rate: int
+    channels: int
+    gain: float
+    split_rule: str
+    digest: str
+    settings: Settings
+    summary: Summary
+    warnings: tuple[str, ...]
+    recordings: tuple[Recording, ...]
+    files: tuple[SourceFile, ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[Note, ...]
+
+
+def corpus_digest(sample_rate: int, gain: float, recordings: tuple[Recording, ...]) -> str:
+    """Return the identity of a corpus: SHA-256 over its rate, its gain and its recordings."""
+    facts = [sample_rate, gain, [list(asdict(recording).values()) for recording in recordings]]
+    return hashlib.sha256(json.dumps(facts, allow_nan=False).encode()).hexdigest()
+
+
+def read_index(folder: Path) -> CorpusIndex:
+    """Read corpus.json, strictly.
+
+    Raises:
+        CorpusError: If it is missing, of another version or not what this version writes.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    path = folder / INDEX
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise CorpusError(
+            f"{folder} holds no corpus ({INDEX} is missing); "
+            f"make one with `samplewise prepare FOLDER -o {folder}`"
+        ) from None
+    except NotADirectoryError:
+        raise CorpusError(f"{folder} is not a folder; name the folder of a corpus") from None
+    _check_format(path, text)
+    try:
+        return TypeAdapter(CorpusIndex).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the file"
+        raise CorpusError(
+            f"{path} is damaged: {where}: {first['msg']} ({error.error_count()} faults); "
+            "delete the corpus folder and prepare it again"
+        ) from None
+
+
+def _check_format(path: Path, text: bytes) -> None:
+    try:
+        found = json.loads(text)["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CorpusError(
+            f"{path} is not the index of a corpus; delete the folder and prepare it again"
+        ) from None
+    if found != FORMAT:
+        raise CorpusError(
+            f"{path} has format {found!r}, this version reads format {FORMAT}; "
+            "prepare the corpus again with this version"
+        )

@@ -1,0 +1,65 @@
+"""What a prepare remembers while it runs: its lock, and what it has decoded so far."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+from samplewise.data.decode import Decoded
+from samplewise.errors import CorpusError
+
+LOCK = ".lock"
+
+
+class Journal:
+    """What has been decoded so far, one JSON line each; a torn last line is ignored."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.outcomes: dict[str, Decoded | str] = {}
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> "Journal":
+        if self._path.exists():
+            for line in self._path.read_bytes().split(b"\n"):
+                self._read(line)
+        self._file = self._path.open("ab")
+        self._file.write(b"\n")  # ends a torn line
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, key: str, outcome: Decoded | str) -> None:
+        """Remember an outcome; it survives a kill of this process."""
+        assert self._file is not None
+        facts = outcome if isinstance(outcome, str) else asdict(outcome)
+        self._file.write(json.dumps([key, facts]).encode() + b"\n")
+        self._file.flush()
+
+    def _read(self, line: bytes) -> None:
+        try:
+            key, facts = json.loads(line)
+            if isinstance(facts, dict):
+                facts = Decoded(**{**facts, "notes": tuple(facts["notes"])})
+        except (ValueError, TypeError, KeyError):
+            return
+        self.outcomes[str(key)] = facts
+
+
+@contextmanager
+def lock(output: Path) -> Iterator[None]:
+    """Let one prepare at a time work on ``output``; the lock ends with its process."""
+    import fcntl
+
+    with (output / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CorpusError(
+                f"another prepare is writing {output}; wait for it, or choose another -o"
+            ) from None
+        yield
