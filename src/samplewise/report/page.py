@@ -1,0 +1,72 @@
+"""report.html of a run: one file with everything inside, no network, no fonts, no plug-ins."""
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from samplewise import durable
+from samplewise.report import listening, sections
+from samplewise.report.facts import Facts, gather
+from samplewise.report.markup import esc
+
+TEMPLATE = Path(__file__).parent / "template"
+NAME = "report.html"
+
+
+def write_report(run_folder: Path, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Write ``report.html`` into a run folder and return its path.
+
+    Args:
+        run_folder: The run; whatever it does not hold yet is a sentence on the page.
+        progress: Called with what is drawn and what there is to draw.
+
+    Raises:
+        CheckpointError: If it is no run folder.
+        OSError: If the page cannot be written.
+    """
+    path = run_folder / NAME
+    durable.write_text(path, render(gather(run_folder), progress))
+    return path
+
+
+def render(facts: Facts, progress: Callable[[int, int], None] | None = None) -> str:
+    """Return the page about ``facts``."""
+    total = len(facts.clips) + len(facts.previews) + (facts.excerpt is not None) + 1
+    done = 0
+
+    def drawn() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    folder = esc(shlex.quote(str(facts.folder)))
+    body = [sections.headline(facts, folder), listening.listening(facts, folder, drawn)]
+    body.append('<section id="learning"><h2>How it learned</h2>' + sections.curves(facts))
+    drawn()
+    body.append(listening.previews(facts, folder, drawn) + "</section>")
+    body += [sections.figures(facts, folder), sections.configuration(facts)]
+    body += [sections.reproduction(facts), sections.environment(facts)]
+    style = (TEMPLATE / "style.css").read_text(encoding="utf-8")
+    script = (TEMPLATE / "script.js").read_text(encoding="utf-8")
+    policy = (
+        "default-src 'none'; img-src data:; media-src data:; "
+        f"style-src {_digest(style)}; script-src {_digest(script)}"
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{esc(facts.name)} · samplewise report</title>"
+        f"<style>{style}</style></head>\n<body><main>\n"
+        + "\n".join(body)
+        + f"\n</main><script>{script}</script></body></html>\n"
+    )
+
+
+def _digest(text: str) -> str:
+    """Return what lets a browser run this very text and nothing that was smuggled in."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,135 @@
+"""Reading a run folder that may be unfinished, damaged or from a stranger: nothing is believed."""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.errors import AudioError
+from samplewise.pictures import Curve
+
+LARGEST_JSON = 64 * 2**20
+
+
+def read_json(path: Path, notes: list[str]) -> dict[str, Any] | None:
+    """Return the object in ``path``, or None and, if there is a file, a note why not."""
+    if not path.is_file():
+        return None
+    if path.stat().st_size > LARGEST_JSON:
+        notes.append(f"{path.name} was left out: it is larger than {LARGEST_JSON // 2**20} MiB.")
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        notes.append(f"{path.name} was left out: it is not JSON ({error}).")
+        return None
+    if not isinstance(value, dict):
+        notes.append(f"{path.name} was left out: it holds no JSON object.")
+        return None
+    return value
+
+
+def is_file(path: Path) -> bool:
+    """Say whether ``path`` is a file; a name that no system would take is none, not an error."""
+    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises for a name that is too long
+
+
+def is_folder(path: str) -> bool:
+    """Say whether ``path`` is a folder; a name that no system would take is none, not an error."""
+    return bool(path) and os.path.isdir(path)  # noqa: PTH112  as above
+
+
+def number(mapping: Any, *keys: str) -> float | None:
+    """Return the finite number under nested ``keys``, or None."""
+    value = find(mapping, *keys)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < 2**1000 and math.isfinite(value) else None
+
+
+def text(mapping: Any, *keys: str) -> str | None:
+    """Return the text under nested ``keys`` (a number is written out), or None."""
+    value = find(mapping, *keys)
+    if isinstance(value, str):
+        return value
+    figure = number(mapping, *keys)
+    return None if figure is None else f"{figure:g}" if isinstance(value, float) else str(value)
+
+
+def find(mapping: Any, *keys: str) -> Any:
+    """Return what lies under nested ``keys``, or None."""
+    for key in keys:
+        if not isinstance(mapping, dict):
+            return None
+        mapping = mapping.get(key)
+    return mapping
+
+
+def objects(mapping: Any, *keys: str) -> list[dict[str, Any]]:
+    """Return the JSON objects in the list under nested ``keys``; anything else is left out."""
+    value = find(mapping, *keys)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def numbers(mapping: Any, *keys: str) -> dict[str, float]:
+    """Return the finite numbers in the object under nested ``keys``."""
+    value = find(mapping, *keys)
+    if not isinstance(value, dict):
+        return {}
+    found = {str(key): number(value, key) for key in value}
+    return {key: figure for key, figure in found.items() if figure is not None}
+
+
+def metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of metrics.jsonl; a torn line, as a killed run leaves it, is passed over."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def read_curve(lines: list[dict[str, Any]], event: str, key: str) -> Curve:
+    """Return figure ``key`` of the lines of one event; a step that was repeated counts once."""
+    points: dict[float, tuple[float, float]] = {}
+    for line in lines:
+        step, value = number(line, "step"), number(line, key)
+        if line.get("event") == event and step is not None and value is not None:
+            points[step] = (number(line, "seconds") or 0.0) / 3600, value
+    steps = sorted(points)
+    hours = [points[step][0] for step in steps]
+    values = [points[step][1] for step in steps]
+    return Curve(np.array(steps, float), np.array(hours, float), np.array(values, float))
+
+
+def read_start(path: Path, seconds: float) -> tuple[Float32[np.ndarray, " samples"], int, float]:
+    """Read at most ``seconds`` of a sound file, as mono.
+
+    Returns:
+        Amplitude within [-1, 1], sample rate in Hz, and the whole length in seconds.
+
+    Raises:
+        AudioError: If it is not a regular file, or not sound.
+    """
+    from samplewise.audio.files import blocks, mono, probe
+
+    facts = probe(path)
+    limit, parts, total = round(seconds * facts.sample_rate), [], 0
+    for block in blocks(path):
+        parts.append(np.clip(mono(block), -1, 1)[: limit - total])
+        total += len(parts[-1])
+        if total >= limit:
+            break
+    if not total:
+        raise AudioError(f"{path.name}: it holds no samples")
+    whole = facts.frames or 0
+    return np.concatenate(parts), facts.sample_rate, max(total, whole) / facts.sample_rate

@@ -1,0 +1,253 @@
+"""The part of a report that is read: headline, curves, figures, configuration, commands."""
+
+import platform
+import shlex
+from importlib import metadata
+from typing import Any
+
+from samplewise import pictures
+from samplewise.report import markup, reading, words
+from samplewise.report.facts import Facts
+from samplewise.report.markup import esc
+
+MAX_ROWS = 200
+
+
+def headline(facts: Facts, folder: str) -> str:
+    """Return the name of the run, its result in one sentence, and the figures behind it."""
+    entries = [("Test, bits per sample", words.bits(facts.test_bits))]
+    if facts.baselines:
+        best = min(facts.baselines, key=facts.baselines.__getitem__)
+        score = words.bits(facts.baselines[best])
+        entries.append((f"Best baseline, {esc(words.baseline(best))}", score))
+    entries.append(("Training", words.minutes(facts.minutes)))
+    if (parameters := reading.number(facts.config, "parameters")) is not None:
+        entries.append(("Parameters", words.big(parameters)))
+    if (rate := reading.number(facts.config, "audio", "sample_rate")) is not None:
+        entries.append(("Audio", words.kilohertz(rate)))
+    cells = "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in entries)
+    notes = "".join(f"<li>{esc(note)}</li>" for note in facts.notes)
+    return (
+        f'<header><p class="kind">samplewise report</p><h1>{markup.name(facts.name)}</h1>'
+        f'<p class="lead">{_lead(facts)} {_result(facts, folder)}</p>'
+        f'<dl class="key">{cells}</dl>'
+        + (f'<ul class="notes">{notes}</ul>' if notes else "")
+        + "</header>"
+    )
+
+
+def _lead(facts: Facts) -> str:
+    preset = reading.text(facts.config, "train", "preset") or reading.text(facts.config, "preset")
+    parameters = reading.number(facts.config, "parameters")
+    model = "A model" if parameters is None else f"A model of {words.big(parameters)} parameters"
+    model += f" (preset <i>{markup.name(preset)}</i>)" if preset else ""
+    corpus = reading.text(facts.config, "corpus", "folder")
+    on = f" on <i>{markup.name(_last_part(corpus))}</i>" if corpus else ""
+    if not facts.last_step:
+        return f"{model}{on}, not trained yet."
+    steps = words.plural(facts.last_step, "step")
+    return f"{model}, trained{on} for {words.minutes(facts.minutes)} ({steps})."
+
+
+def _result(facts: Facts, folder: str) -> str:
+    bits, baselines = facts.test_bits, facts.baselines
+    if bits is None:
+        known = ""
+        if len(facts.valid.value):
+            known = f"It needs {words.bits(float(facts.valid.value[-1]))} bits per sample on the "
+            known += "validation recordings. "
+        return (
+            f"{known}It has no test score yet: <code>samplewise evaluate {folder}</code> "
+            "gives it one."
+        )
+    split = esc(reading.text(facts.evaluation, "split") or "test")
+    sentence = f"It needs <b>{words.bits(bits)} bits per sample</b> on the {split} recordings"
+    if not baselines:
+        return sentence + "."
+    best = min(baselines, key=baselines.__getitem__)
+    gap = baselines[best] - bits
+    verdict = "fewer than" if gap > 0 else "more than"
+    same = f", as many as {esc(words.baseline(best))}, the best of the trivial baselines."
+    if round(abs(gap), 3) == 0:
+        return sentence + same
+    return (
+        f"{sentence}, {abs(gap):.3f} {verdict} the best of the trivial baselines, "
+        f"{esc(words.baseline(best))} ({words.bits(baselines[best])})."
+    )
+
+
+def curves(facts: Facts) -> str:
+    """Return the training curves, or the sentence that says why there are none."""
+    if not len(facts.train.step) and not len(facts.valid.step):
+        corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
+        command = esc(shlex.join(["samplewise", "train", corpus, "-o", str(facts.folder)]))
+        return f"<p>There are no training figures yet: <code>{command}</code> makes them.</p>"
+    png = pictures.curves_png(facts.train, facts.valid, facts.learning_rate, facts.baselines)
+    sentences = ["Bits per sample; the thin line is what was logged, the grey one its mean."]
+    if len(facts.valid.value):
+        best = int(facts.valid.value.argmin())
+        bits, step = float(facts.valid.value[best]), facts.valid.step[best]
+        sentences.append(f"Best validation: {words.bits(bits)} at step {words.count(step)}.")
+    else:
+        sentences.append("There is no validation score: the first one comes later in training.")
+    alt = f"Training curves over {words.plural(facts.last_step, 'step')}. {sentences[-1]}"
+    return (
+        f'<figure class="scroll" tabindex="0" role="region" aria-label="Training curves">'
+        f"{markup.picture(png, alt, 'plate wide')}</figure>"
+        f'<p class="legend">{" ".join(sentences)}</p>'
+    )
+
+
+def figures(facts: Facts, folder: str) -> str:
+    """Return the score against the baselines and per recording, with the label that it carries."""
+    if facts.evaluation is None or facts.test_bits is None:
+        return (
+            '<section id="figures"><h2>Figures</h2><p>Not evaluated yet: '
+            f"<code>samplewise evaluate {folder} --json</code> scores the test recordings.</p>"
+            "</section>"
+        )
+    parts = ["<h2>Figures</h2>"]
+    label = reading.text(facts.evaluation, "label")
+    if label:
+        parts.append(f'<p class="label">{markup.name(label)}</p>')
+    scores = facts.baselines
+    png = pictures.scores_png(facts.test_bits, scores)
+    told = ", ".join(f"{words.baseline(key)} {words.bits(bits)}" for key, bits in scores.items())
+    alt = f"Bits per sample: this model {words.bits(facts.test_bits)}; {told or 'no baselines'}"
+    parts.append(f"<figure>{markup.picture(png, alt, 'plate scores')}</figure>")
+    parts.append(_recordings(facts.evaluation))
+    return f'<section id="figures">{"".join(parts)}</section>'
+
+
+def _recordings(evaluation: dict[str, Any]) -> str:
+    entries = reading.objects(evaluation, "recordings")
+    if not entries:
+        return "<p>No figures per recording were written.</p>"
+    rows = [
+        (
+            markup.name(reading.text(entry, "source") or "unnamed"),
+            _count(reading.number(entry, "samples")),
+            words.bits(reading.number(entry, "bits_per_sample")),
+        )
+        for entry in entries[:MAX_ROWS]
+    ]
+    samples = reading.number(evaluation, "samples")
+    total = reading.number(evaluation, "bits_per_sample")
+    more = f" (first {MAX_ROWS} of {len(entries)})" if len(entries) > MAX_ROWS else ""
+    rows.append(("<b>all</b>", _count(samples), f"<b>{words.bits(total)}</b>"))
+    head = ("Recording", "Samples", "Bits per sample")
+    return f"<h3>Per recording{more}</h3>{markup.table(head, rows)}"
+
+
+def configuration(facts: Facts) -> str:
+    """Return config.json as a table that can be folded away."""
+    shown = {key: value for key, value in facts.config.items() if key != "versions"}
+    if not shown:
+        return (
+            '<section id="configuration"><h2>Configuration</h2>'
+            "<p>There is no config.json in the folder; <code>samplewise train</code> writes it."
+            "</p></section>"
+        )
+    rows = [(esc(key), esc(value)) for key, value in markup.flatten(shown)]
+    return (
+        '<section id="configuration"><h2>Configuration</h2><details><summary>'
+        f"All {words.plural(len(rows), 'setting')}</summary>"
+        f"{markup.table(('Setting', 'Value'), rows, kind='words')}</details></section>"
+    )
+
+
+def reproduction(facts: Facts) -> str:
+    """Return the commands that lead here, with their seeds."""
+    lines = "\n".join(esc(shlex.join(command)) for command in commands(facts))
+    digest = reading.text(facts.config, "corpus", "digest")
+    same = (
+        f"<p>The corpus has the digest <code>{esc(digest)}</code>; prepare prints it, and with "
+        "the same recordings and options it comes out the same.</p>"
+        if digest
+        else ""
+    )
+    return (
+        '<section id="reproduce"><h2>How to reproduce</h2>'
+        f'<pre class="scroll" tabindex="0"><code>{lines}</code></pre>{same}'
+        "<p>Clip <i>i</i> of a seed is the same alone or among others. On a CPU a run that is "
+        "stopped and resumed ends with the same weights; other versions or other hardware may "
+        "round differently.</p></section>"
+    )
+
+
+def commands(facts: Facts) -> list[list[str]]:
+    """Return the commands, as recorded where they were, otherwise from the settings."""
+    run, program = str(facts.folder), "samplewise"
+    corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
+    preset = reading.text(facts.config, "train", "preset") or reading.text(facts.config, "preset")
+    settings = reading.find(facts.corpus, "settings") or {}
+    prepare = [program, "prepare", "RECORDINGS", "-o", corpus, *_options(settings)]
+    train = [program, "train", corpus]
+    train += ["--preset", preset] if preset else []
+    train += _options({"seed": reading.find(facts.config, "train", "seed")})
+    evaluate = [program, "evaluate", run]
+    evaluate += _options({"split": reading.text(facts.evaluation, "split")})
+    generate = [program, "generate", run]
+    if facts.generation is not None:
+        clips = reading.objects(facts.generation, "clips")
+        lengths = [reading.number(clip, "seconds") or 0.0 for clip in clips]
+        options = {key: reading.text(facts.generation, key) for key in ("temperature", "seed")}
+        options |= {"prompt": reading.text(facts.generation, "prompt")}
+        generate += _options({"count": len(clips) or None, "seconds": max(lengths, default=None)})
+        generate += _options(options)
+    made = [prepare, _recorded(facts.config) or [*train, "-o", run]]
+    made.append(_recorded(facts.evaluation) or [*evaluate, "--json"])
+    return [*made, _recorded(facts.generation) or generate, [program, "report", run]]
+
+
+def environment(facts: Facts) -> str:
+    """Return the versions that trained the model, and those that wrote this page."""
+    rows = [(esc(key), esc(value)) for key, value in markup.flatten(_versions(facts))]
+    device = reading.text(facts.evaluation, "device")
+    rows += [("device of the evaluation", esc(device))] if device else []
+    rows.append(("this page", f"samplewise {esc(_own_version())}, Python {_python()}"))
+    table = markup.table(("What", "Version"), rows, kind="words")
+    return f'<section id="environment"><h2>Environment</h2>{table}</section>'
+
+
+def _versions(facts: Facts) -> dict[str, Any]:
+    found = reading.find(facts.config, "versions")
+    return found if isinstance(found, dict) and found else {"training": "versions not recorded"}
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("samplewise")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "(not installed)"
+
+
+def _python() -> str:
+    return esc(platform.python_version())
+
+
+def _recorded(part: dict[str, Any] | None) -> list[str] | None:
+    """Return the command that a file says it came from, if it says so."""
+    command = reading.find(part, "command")
+    is_command = isinstance(command, list) and all(isinstance(word, str) for word in command)
+    return command if is_command and command else None
+
+
+def _options(settings: dict[str, Any]) -> list[str]:
+    return [
+        word
+        for key, value in settings.items()
+        if value is not None
+        for word in (
+            f"--{key.replace('_', '-')}",
+            f"{value:g}" if isinstance(value, float) else str(value),
+        )
+    ]
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else words.count(value)
+
+
+def _last_part(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2] or path
