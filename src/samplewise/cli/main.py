@@ -1,0 +1,81 @@
+"""The command line: finds the command, imports it alone, turns errors into one line."""
+
+import importlib
+import os
+import sys
+
+COMMANDS = {
+    "demo": "train a small model on the bundled recordings and show what it does",
+    "prepare": "turn a folder of recordings into a corpus",
+    "train": "train a model on a corpus; stops and resumes anywhere",
+    "generate": "make new clips with a trained model, or stream for ever",
+    "evaluate": "bits per sample of a model on recordings it has not seen",
+    "report": "write report.html of a run",
+    "export": "write a model as one self-describing file",
+    "bench": "training and generation speed on this machine",
+}
+
+
+def usage() -> str:
+    """Return the text of ``samplewise --help``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: samplewise COMMAND [OPTIONS]",
+            "",
+            "Raw-audio generation, one sample at a time.",
+            "",
+            *lines,
+            "",
+            "samplewise COMMAND --help tells more. SAMPLEWISE_DEBUG=1 shows tracebacks.",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 1 on a failure that the message explains, 2 on bad usage."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"samplewise {version('samplewise')}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        return _unknown(arguments[0])
+    return _run(arguments[0], arguments[1:])
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    from samplewise.errors import SamplewiseError
+
+    try:
+        return importlib.import_module(f"samplewise.cli.{command}").main(arguments)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (SamplewiseError, ValueError, OSError) as error:
+        if os.environ.get("SAMPLEWISE_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _unknown(word: str) -> int:
+    import difflib
+
+    close = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"commands: {', '.join(COMMANDS)}"
+    print(f"error: there is no command '{word}'; {hint}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""`samplewise train`: train a model on a corpus; the same command goes on after any stop."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from samplewise.training.config import TrainConfig
+from samplewise.training.presets import PRESETS
+
+DEFAULT_PRESET = "music"
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    """Train a model on a corpus.
+
+    Ctrl-C saves a checkpoint; the same command goes on where it stopped. Presets: music, speech,
+    tiny, paper-2tier, paper-3tier; a preset fills in every flag below.
+    """
+
+    corpus: tyro.conf.Positional[Path]
+    """Folder made by samplewise prepare."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Run folder; made if it does not exist, resumed if it does."""
+    fresh: bool = False
+    """Throw away a run that is in the folder and start again."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    """How to train."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `samplewise train` with ``argv`` and return the exit code."""
+    preset = PRESETS[_preset_name(argv)]
+    default = TrainArgs(tyro.MISSING, tyro.MISSING, config=preset)
+    args = tyro.cli(TrainArgs, args=argv, prog="samplewise train", default=default)
+
+    from samplewise.training.ranks import is_launched, spawn
+
+    if args.config.ranks > 1 and not is_launched():
+        spawn(_train, args.config.ranks, args)
+    else:
+        _train(args)
+    return 0
+
+
+def _train(args: TrainArgs) -> None:
+    """Train as one rank; every rank runs this."""
+    import torch
+
+    from samplewise.data.corpus import Corpus
+    from samplewise.training.interrupts import Interrupts
+    from samplewise.training.journal import Journal
+    from samplewise.training.loop import fit
+    from samplewise.training.ranks import joined
+    from samplewise.training.run import count_parameters, discard, start
+
+    config = args.config
+    if config.threads or config.ranks > 1:
+        torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // config.ranks))
+    with joined(config.device) as ranks, Interrupts() as interrupts:
+        if args.fresh and ranks.is_first:
+            discard(args.output)
+        ranks.wait()
+        run = start(config, Corpus.open(args.corpus), args.output, ranks)
+        progress = run.progress
+        if not ranks.is_first:
+            fit(run, None, interrupts)
+            return
+        _say(
+            f"{args.output}: {config.preset}, {count_parameters(run.model) / 1e6:.2f} M parameters "
+            f"on {ranks.device}, {config.lanes} lanes of {config.seq_len} samples"
+        )
+        if progress.step:
+            _say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} min trained)")
+        journal = Journal(args.output, progress.step, _say)
+        try:
+            reason = fit(run, journal, interrupts)
+        finally:
+            journal.close()
+    _say(f"stopped at step {progress.step}: {reason}")
+    if progress.best_bits is not None:
+        _say(f"best validation {progress.best_bits:.3f} bits/sample at step {progress.best_step}")
+    from samplewise.report.page import write_report
+
+    _say(f"report: {write_report(args.output)}")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _preset_name(argv: list[str]) -> str:
+    name = DEFAULT_PRESET
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == "--preset":
+            name = following
+        elif word.startswith("--preset="):
+            name = word.removeprefix("--preset=")
+    if name not in PRESETS:
+        print(f"error: there is no preset '{name}'; presets: {', '.join(PRESETS)}", file=sys.stderr)
+        sys.exit(2)
+    return name

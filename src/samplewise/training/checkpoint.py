@@ -1,0 +1,113 @@
+"""Checkpoints: folders that appear whole, are verified when read, and fall back to the one before.
+
+``state/step-00000200/`` holds ``tensors.safetensors`` (weights, Adam's moments, averaged weights,
+the lanes' recurrent state), ``state.json`` (cursor, step, clocks, best score) and ``manifest.json``
+with the SHA-256 of both. All of it is data; nothing is unpickled.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from samplewise.durable import (
+    TEMPORARY_PREFIX,
+    explain_failed_write,
+    fsync_folder,
+    sweep_temporaries,
+    write_bytes,
+    write_json,
+)
+from samplewise.errors import CheckpointError
+
+KEPT = 2
+TENSORS, FACTS, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+logger = logging.getLogger(__name__)
+
+
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> Path:
+    """Write the checkpoint of ``step`` and drop all but the last two.
+
+    Raises:
+        OSError: If it could not be written; the older checkpoints are untouched.
+    """
+    from safetensors.torch import save
+
+    final = folder / f"step-{step:08d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep_temporaries(folder)
+    if final.exists():
+        return final
+    temporary = folder / f"{TEMPORARY_PREFIX}{final.name}"
+    contents = {
+        TENSORS: save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        ),
+        FACTS: json.dumps(facts, indent=1, allow_nan=False).encode(),
+    }
+    try:
+        temporary.mkdir()
+        for name, data in contents.items():
+            write_bytes(temporary / name, data)
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+        write_json(temporary / MANIFEST, {"format": 1, "sha256": digests})
+        temporary.rename(final)
+        fsync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        needed = sum(map(len, contents.values()))
+        raise explain_failed_write(error, final, needed) from error
+    for old in _steps(folder)[:-KEPT]:
+        doomed = folder / f"{TEMPORARY_PREFIX}{old.name}"
+        old.rename(doomed)  # so that a half-deleted checkpoint never looks like one
+        shutil.rmtree(doomed)
+    return final
+
+
+def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return the tensors and facts of the newest sound checkpoint; None if there is none at all.
+
+    Raises:
+        CheckpointError: If there are checkpoints, and all of them are damaged.
+    """
+    sweep_temporaries(folder)
+    faults = []
+    for path in reversed(_steps(folder)):
+        try:
+            return _read(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            faults.append(f"{path}: {error}")
+            logger.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
+    if faults:
+        raise CheckpointError(
+            f"no checkpoint can be read: {'; '.join(faults)}. "
+            f"Restore {folder} from a copy, or start again with --fresh"
+        )
+    return None
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    contents = {}
+    for name in (TENSORS, FACTS):
+        contents[name] = (path / name).read_bytes()
+        if hashlib.sha256(contents[name]).hexdigest() != manifest["sha256"][name]:
+            raise ValueError(f"SHA-256 of {name} does not match")
+    facts = json.loads(contents[FACTS])
+    try:
+        return load(contents[TENSORS]), facts
+    except SafetensorError as error:
+        raise ValueError(f"{TENSORS} cannot be read ({error})") from error
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())

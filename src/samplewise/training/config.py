@@ -1,0 +1,135 @@
+"""Everything that decides a training run, without torch: the command line reads it for its help."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from samplewise.models.configs import SampleRNNConfig
+
+RESUMABLE = frozenset(
+    {
+        *("steps", "epochs", "minutes", "patience", "device", "precision", "threads", "ranks"),
+        *("log_seconds", "valid_every", "save_every", "save_minutes"),
+        *("preview_minutes", "preview_seconds", "preview_count"),
+    }
+)
+"""Fields that may differ when a run is resumed; all others make it another run."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; presets fill it in, flags change it."""
+
+    preset: str = "music"
+    """Name of the preset that the defaults came from."""
+    model: SampleRNNConfig = field(default_factory=SampleRNNConfig)
+    """Sizes of the model."""
+    level: Literal["keep", "paper"] = "keep"
+    """keep: true level, one gain for the corpus; paper: every clip stretched to full scale."""
+    clip_seconds: float = 8.0
+    """Seconds that recurrent state is carried through before a new start; 0: whole recordings."""
+    random_offsets: bool = True
+    """Cut recordings at other places in every epoch (off when level is paper)."""
+    lanes: int = 128
+    """Sequences trained side by side over all ranks: the mini-batch size."""
+    seq_len: int = 512
+    """Samples of a subsequence of truncated backpropagation; a multiple of the top frame."""
+    accumulate: int = 1
+    """Groups that the lanes are worked through in, to save memory; the result is the same."""
+    learning_rate: float = 0.001
+    """Adam's step size."""
+    beta1: float = 0.9
+    """Adam's decay of the mean of gradients."""
+    beta2: float = 0.999
+    """Adam's decay of the mean of squared gradients."""
+    epsilon: float = 1e-8
+    """Adam's epsilon."""
+    clip: Literal["value", "norm", "none"] = "value"
+    """Clip each gradient element to [-limit, limit] (paper), or the norm of all, or nothing."""
+    clip_limit: float = 1.0
+    """Limit of the clipping; the loss is in bits per sample."""
+    schedule: Literal["constant", "cooldown", "cosine"] = "constant"
+    """Learning rate over the budget: constant (paper), linear to zero at the end, or cosine."""
+    cooldown: float = 0.4
+    """Share of the budget over which the cooldown goes to zero."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from zero."""
+    ema: float = 0.0
+    """Decay per step of the averaged weights that are validated and used; 0: none."""
+    steps: int | None = None
+    """Stop after so many steps."""
+    epochs: float | None = None
+    """Stop after so many passes over the training split."""
+    minutes: float | None = None
+    """Stop after so many minutes of training, validation and previews included."""
+    patience: int = 0
+    """Stop after so many validations without a better one; 0: never."""
+    log_seconds: float = 5.0
+    """Seconds between two lines of progress."""
+    valid_every: int = 500
+    """Steps between two validations."""
+    valid_seconds: float = 60.0
+    """Seconds of the validation split that are scored each time, evenly spread; 0: all."""
+    save_every: int | None = None
+    """Steps between two checkpoints; default: by time alone."""
+    save_minutes: float = 2.0
+    """Minutes between two checkpoints."""
+    preview_minutes: float = 10.0
+    """Minutes between two previews; 0: none."""
+    preview_seconds: float = 2.0
+    """Length of a preview, in seconds."""
+    preview_count: int = 2
+    """Clips in a preview."""
+    seed: int = 0
+    """Of the initial weights, the order of clips and the offsets."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 products on GPUs that have them, float32 elsewhere."""
+    threads: int | None = None
+    """CPU threads; default: as many as torch chooses."""
+    ranks: int = 1
+    """Processes started on this machine; under torchrun or SLURM theirs are used instead."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a corpus."""
+        for name in ("lanes", "seq_len", "accumulate", "valid_every", "ranks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+        if self.seq_len % self.model.top_frame:
+            below = self.seq_len // self.model.top_frame * self.model.top_frame
+            raise ValueError(
+                f"seq_len = {self.seq_len} must be a multiple of the top frame "
+                f"({self.model.top_frame}); try {below or self.model.top_frame}"
+            )
+        if self.lanes % (self.accumulate * self.ranks):
+            raise ValueError(
+                f"lanes = {self.lanes} must be a multiple of accumulate x ranks = "
+                f"{self.accumulate} x {self.ranks}"
+            )
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
+        if not 0 < self.cooldown <= 1:
+            raise ValueError(f"cooldown = {self.cooldown} must lie in (0, 1]")
+        for name in ("learning_rate", "clip_limit", "epsilon"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
+        for name in ("clip_seconds", "valid_seconds", "preview_minutes", "save_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """Return the learning rate.
+
+        Args:
+            step: Steps made so far.
+            progress: Share of the budget used, in [0, 1]; the largest of steps, epochs and time.
+        """
+        rate = self.learning_rate
+        if step < self.warmup_steps:
+            rate *= (step + 1) / self.warmup_steps
+        if self.schedule == "cooldown":
+            rate *= min(1.0, (1 - progress) / self.cooldown)
+        elif self.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * progress))
+        return rate

@@ -1,0 +1,252 @@
+"""The loop: fit, validate, preview, save. Nothing is hidden in it and nothing calls back."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from samplewise.data.clips import Clip
+from samplewise.data.stream import Batch
+from samplewise.durable import write_json
+from samplewise.errors import TrainingError
+from samplewise.evaluate.nll import nats_to_bits, score
+from samplewise.training.interrupts import Interrupts
+from samplewise.training.journal import Journal
+from samplewise.training.previews import make_preview
+from samplewise.training.run import RunState, validation_clips
+from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
+
+EXPLODED = 4.0
+"""A cost of so many times that of guessing (log2 q bits) means that training has blown up."""
+
+
+@dataclass
+class _Interval:
+    """What happened since the last line of progress."""
+
+    seconds: float = 0.0
+    nats: float = 0.0
+    samples: int = 0
+    norm: float = 0.0
+
+
+def fit(run: RunState, journal: Journal | None, interrupts: Interrupts) -> str:
+    """Train until a budget is used up or somebody stops it; return why it stopped.
+
+    Every rank runs this; only the first has a journal.
+
+    Raises:
+        TrainingError: If the cost or its gradient is not finite, or has exploded.
+    """
+    config, progress = run.config, run.progress
+    subsequence = Subsequence(run.model)
+    if run.ranks.world > 1:
+        subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
+    clips = validation_clips(config, run.corpus)
+    clock = Clock(progress.seconds)
+    saved = previewed = clock.now
+    interval = _Interval()
+    while (reason := _finished(run, interrupts)) is None:
+        began = clock.now
+        batch = to_device(run.stream.next_batch(), run)
+        _step(run, subsequence, batch, interval)
+        progress.seconds = clock.now
+        interval.seconds += progress.seconds - began
+        if journal is not None and interval.seconds >= config.log_seconds:
+            _log(run, journal, interval)
+            interval = _Interval()
+        if progress.step % config.valid_every == 0:
+            validate(run, journal, clips)
+            progress.seconds = clock.now
+        due = clock.now - saved >= 60 * config.save_minutes
+        if run.ranks.sum(due)[0] or (config.save_every and progress.step % config.save_every == 0):
+            run.save()
+            saved = clock.now
+        if config.preview_minutes and clock.now - previewed >= 60 * config.preview_minutes:
+            if journal is not None:
+                make_preview(run, journal)
+            previewed = clock.now
+    if not reason.startswith("interrupted"):
+        validate(run, journal, clips)
+        progress.seconds = clock.now
+        if config.preview_minutes and journal is not None:
+            make_preview(run, journal)
+    run.save()
+    return reason
+
+
+class Clock:
+    """Seconds of training, those of earlier sessions included."""
+
+    def __init__(self, before: float):
+        self._zero = time.monotonic() - before
+
+    @property
+    def now(self) -> float:
+        """Seconds so far."""
+        return time.monotonic() - self._zero
+
+
+def share_used(run: RunState) -> float:
+    """Return the share of the budget that is used, in [0, 1]; 0 without a budget."""
+    config, progress = run.config, run.progress
+    shares = [0.0]
+    if config.steps is not None:
+        shares.append(progress.step / max(1, config.steps))
+    if config.epochs is not None:
+        shares.append(run.stream.epochs / max(1e-9, config.epochs))
+    if config.minutes is not None:
+        # All ranks must agree on it: it decides the learning rate and the end.
+        seconds = run.ranks.sum(progress.seconds)[0] / run.ranks.world
+        shares.append(seconds / max(1e-9, 60 * config.minutes))
+    return min(1.0, max(shares))
+
+
+def validate(run: RunState, journal: Journal | None, clips: Sequence[Clip]) -> float:
+    """Score the usable weights on ``clips``; keep them as the run's model if they are the best."""
+    config, progress, ranks = run.config, run.progress, run.ranks
+    own = clips[ranks.rank :: ranks.world]
+    nats = math.fsum(score(run.usable, run.corpus, own, config.level).nats) if own else 0.0
+    nats, samples = ranks.sum(nats, sum(clip.samples for clip in own))
+    bits = nats_to_bits(nats / samples)
+    if not math.isfinite(bits):
+        raise TrainingError(f"validation at step {progress.step} gave {bits} bits; {_ADVICE}")
+    if progress.best_bits is None or bits < progress.best_bits:
+        progress.best_bits, progress.best_step, progress.bad_validations = bits, progress.step, 0
+        if ranks.is_first:
+            run.save_model()
+    else:
+        progress.bad_validations += 1
+    if journal is not None:
+        values = {"seconds": progress.seconds, "bits": bits, "best": progress.best_bits}
+        journal.event("valid", progress.step, **values)
+        best = "the best" if progress.best_step == progress.step else f"best {values['best']:.3f}"
+        journal.say(f"step {progress.step}  valid {bits:.3f} bits/sample ({best})")
+    return bits
+
+
+def to_device(batch: Batch, run: RunState) -> Batch:
+    """Move a batch to this rank's device."""
+    if run.ranks.device.type == "cpu":
+        return batch
+    moved = {
+        name: getattr(batch, name).pin_memory().to(run.ranks.device, non_blocking=True)
+        for name in ("previous", "target", "mask", "reset")
+    }
+    return Batch(**moved, clips=batch.clips, samples=batch.samples)
+
+
+def autocast(run: RunState) -> Any:
+    """Return the context for the run's precision; None for float32."""
+    device = run.ranks.device
+    wanted = run.config.precision
+    if device.type == "cuda" and wanted == "auto":
+        wanted = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return torch.autocast(device.type, torch.bfloat16) if wanted == "bfloat16" else None
+
+
+_ADVICE = (
+    "the last good checkpoint is kept. Try a lower --learning-rate, --clip norm, or --precision "
+    "float32; then give the same command with another -o"
+)
+
+
+def _step(run: RunState, subsequence: Any, batch: Batch, interval: _Interval) -> None:
+    config, progress = run.config, run.progress
+    rate = config.learning_rate_at(progress.step, share_used(run))
+    run.optimizer.param_groups[0]["lr"] = rate
+    run.optimizer.zero_grad(set_to_none=True)
+    nats, state = accumulate_gradients(
+        subsequence,
+        batch,
+        run.state,
+        groups=config.accumulate,
+        world=run.ranks.world,
+        autocast=autocast(run),
+    )
+    norm = clip_gradients(list(run.model.parameters()), config.clip, config.clip_limit)
+    (total,) = run.ranks.sum(nats.item())
+    bits, size = nats_to_bits(total / batch.samples), norm.item()
+    limit = EXPLODED * math.log2(config.model.q_levels)
+    if not (math.isfinite(bits) and math.isfinite(size) and bits < limit):
+        _stop_before_damage(run, bits, size)
+    run.optimizer.step()
+    run.state = state
+    progress.step += 1
+    progress.samples_seen += batch.samples
+    if run.averaged is not None:
+        # A short memory at first, so that the initial weights are soon forgotten.
+        decay = min(config.ema, (1 + progress.step) / (10 + progress.step))
+        pairs = zip(run.averaged.parameters(), run.model.parameters(), strict=True)
+        with torch.no_grad():
+            for average, parameter in pairs:
+                average.lerp_(parameter, 1 - decay)
+    interval.nats, interval.samples = interval.nats + total, interval.samples + batch.samples
+    interval.norm = size
+
+
+def _stop_before_damage(run: RunState, bits: float, norm: float) -> None:
+    """Leave the weights as they are, note which batch it was, and stop."""
+    step = run.progress.step
+    if run.ranks.is_first:
+        cursor = run.stream.cursor
+        facts = {"step": step, "bits": str(bits), "grad_norm": str(norm), "cursor": cursor.lanes}
+        write_json(run.folder / "failed-batch.json", facts)
+    raise TrainingError(
+        f"the cost at step {step} is {bits:.4g} bits per sample and its gradient's norm {norm:.4g} "
+        f"(clips in failed-batch.json): {_ADVICE}"
+    )
+
+
+def _finished(run: RunState, interrupts: Interrupts) -> str | None:
+    config, progress = run.config, run.progress
+    if run.ranks.sum(interrupts.requested)[0]:
+        return "interrupted; give the same command to go on"
+    if config.steps is not None and progress.step >= config.steps:
+        return f"{config.steps} steps made"
+    if config.patience and progress.bad_validations >= config.patience:
+        return f"no better validation in {config.patience}"
+    if share_used(run) >= 1:
+        return "the budget is used up"
+    return None
+
+
+def _log(run: RunState, journal: Journal, interval: _Interval) -> None:
+    progress = run.progress
+    bits = nats_to_bits(interval.nats / interval.samples)
+    speed = interval.samples / interval.seconds
+    journal.event(
+        "train",
+        progress.step,
+        seconds=progress.seconds,
+        bits=bits,
+        lr=run.optimizer.param_groups[0]["lr"],
+        samples_per_s=speed,
+        samples_seen=progress.samples_seen,
+        grad_norm=interval.norm,
+        epoch=run.stream.epochs,
+    )
+    valid = "" if progress.best_bits is None else f"  valid {progress.best_bits:.3f}"
+    journal.say(
+        f"step {progress.step}  train {bits:.3f}{valid} bits/sample  "
+        f"{_thousands(speed)} samples/s{_time_left(run)}"
+    )
+
+
+def _thousands(value: float) -> str:
+    return f"{value / 1000:.1f}k" if value >= 1000 else f"{value:.0f}"
+
+
+def _time_left(run: RunState) -> str:
+    used = share_used(run) if run.ranks.world == 1 else 0.0
+    if not used:
+        return ""
+    left = run.progress.seconds * (1 - used) / used
+    hours, minutes = divmod(round(left / 60), 60)
+    if hours:
+        return f"  eta {hours} h {minutes:02d}"
+    return f"  eta {minutes} min" if left >= 90 else f"  eta {left:.0f} s"

@@ -1,0 +1,97 @@
+"""Presets: whole training configurations as constants, each with its source."""
+
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.training.config import TrainConfig
+
+PAPER_3TIER = TrainConfig(
+    preset="paper-3tier",
+    model=SampleRNNConfig(frame_sizes=(2, 2, 8), dim=1024, n_rnn=1, emb_size=256, q_levels=256),
+    level="paper",
+    random_offsets=False,
+    lanes=128,
+    seq_len=512,
+)
+"""Mehri et al. 2017, section 3: FS(1) = FS(2) = 2, FS(3) = 8, one GRU of 1024 a tier, MLP of 1024,
+1024 and 256, embedding 256, linear q = 256, subsequences of 512, batch 128, Adam at 0.001,
+gradients clipped to [-1, 1]; clips of 8 s, each stretched to full scale as in the official code."""
+
+PAPER_2TIER = TrainConfig(
+    preset="paper-2tier",
+    model=SampleRNNConfig(frame_sizes=(16, 16), dim=1024, n_rnn=3, emb_size=256, q_levels=256),
+    level="paper",
+    random_offsets=False,
+    lanes=128,
+    seq_len=1024,
+)
+"""The same, with three GRU layers in one tier. The paper does not state its frame size and
+subsequence; 16 and 64 frames are the official README's."""
+
+MUSIC = TrainConfig(
+    preset="music",
+    model=SampleRNNConfig(
+        frame_sizes=(16, 16),
+        dim=1024,
+        n_rnn=3,
+        cell="gru-reset-after",
+        quantizer="mulaw",
+        frame_values="code",
+    ),
+    lanes=64,
+    seq_len=1024,
+    clip="norm",
+    schedule="cooldown",
+    warmup_steps=200,
+    ema=0.999,
+    epochs=100,
+)
+"""What practice has shown since: μ-law, true level, two tiers with frames of 16 for music, other
+offsets every epoch, averaged weights for sampling (see docs/samplernn.md)."""
+
+SPEECH = TrainConfig(
+    preset="speech",
+    model=SampleRNNConfig(
+        frame_sizes=(2, 2, 8),
+        dim=1024,
+        n_rnn=1,
+        cell="gru-reset-after",
+        quantizer="mulaw",
+        frame_values="code",
+    ),
+    lanes=64,
+    seq_len=512,
+    clip="norm",
+    schedule="cooldown",
+    warmup_steps=200,
+    ema=0.999,
+    epochs=100,
+)
+"""The paper's three tiers, which won on speech, with the same changes."""
+
+TINY = TrainConfig(
+    preset="tiny",
+    model=SampleRNNConfig(
+        frame_sizes=(8, 8),
+        dim=128,
+        n_rnn=1,
+        cell="gru-reset-after",
+        emb_size=64,
+        quantizer="mulaw",
+        frame_values="code",
+    ),
+    clip_seconds=4.0,
+    lanes=16,
+    seq_len=256,
+    clip="norm",
+    learning_rate=0.002,
+    schedule="cooldown",
+    warmup_steps=20,
+    ema=0.99,
+    minutes=2.0,
+    valid_every=200,
+    valid_seconds=10.0,
+    preview_minutes=1.0,
+    preview_count=1,
+)
+"""The demo: something audible in about two minutes on two CPU cores."""
+
+PRESETS = {config.preset: config for config in (TINY, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER)}

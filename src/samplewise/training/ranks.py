@@ -1,0 +1,135 @@
+"""Processes that train together: from torchrun, SLURM or our own spawn, or just one."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.multiprocessing.spawn as processes
+from torch import Tensor
+from torch import distributed as dist
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def rows(self, lanes: int) -> slice:
+        """Return the lanes of this rank.
+
+        Raises:
+            ValueError: If the lanes cannot be shared equally.
+        """
+        if lanes % self.world:
+            raise ValueError(f"lanes = {lanes} must be a multiple of the {self.world} ranks")
+        share = lanes // self.world
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def wait(self) -> None:
+        """Wait until every rank is here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def sum(self, *values: float) -> list[float]:
+        """Return the sums of ``values`` over all ranks, in double precision."""
+        if self.world == 1:
+            return list(values)
+        totals = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(totals)
+        return totals.tolist()
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Join the rows of all ranks, in rank order."""
+        if self.world == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.world)]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return the device called ``name``; ``auto`` is a GPU if there is one.
+
+    Raises:
+        ValueError: If the device is not there.
+    """
+    if name == "auto":
+        return torch.device(f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device = {name}, but no CUDA device can be used here; try --device cpu")
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", local_rank)
+    return device
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """Join the process group that the environment names, if any, and leave it at the end."""
+    environment = _slurm_environment() | dict(os.environ)
+    world = int(environment.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks(0, 1, choose_device(device))
+        return
+    os.environ.update(environment)
+    rank, local_rank = int(environment["RANK"]), int(environment.get("LOCAL_RANK", "0"))
+    own = choose_device(device, local_rank)
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    try:
+        yield Ranks(rank, world, own)
+    finally:
+        dist.destroy_process_group()
+
+
+def is_launched() -> bool:
+    """Return whether torchrun or SLURM started this process as one of several."""
+    return int((_slurm_environment() | dict(os.environ)).get("WORLD_SIZE", "1")) > 1
+
+
+def spawn(function: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Run ``function(*arguments)`` in ``count`` processes on this machine that can join."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes.spawn(_enter, (count, port, function, arguments), nprocs=count)
+
+
+def _enter(
+    rank: int, count: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    function(*arguments)
+
+
+def _slurm_environment() -> dict[str, str]:
+    """Translate srun's variables; torchrun's own win over them."""
+    if "SLURM_PROCID" not in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) == 1:
+        return {}
+    job = int(os.environ.get("SLURM_JOB_ID", "0"))
+    return {
+        "RANK": os.environ["SLURM_PROCID"],
+        "WORLD_SIZE": os.environ["SLURM_NTASKS"],
+        "LOCAL_RANK": os.environ.get("SLURM_LOCALID", "0"),
+        "MASTER_ADDR": os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"),
+        "MASTER_PORT": str(20_000 + job % 10_000),
+    }

@@ -1,0 +1,250 @@
+"""A run: what is trained, where it stands, and how both survive."""
+
+import copy
+import json
+import platform
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplewise.config.codec import differences, from_json, to_json
+from samplewise.data.clips import cut, read_codes
+from samplewise.data.corpus import Corpus
+from samplewise.data.stream import LaneStream, StreamCursor
+from samplewise.durable import write_json
+from samplewise.errors import CheckpointError, CorpusError
+from samplewise.models.files import WEIGHTS, AudioFormat, save_model
+from samplewise.models.samplernn import SampleRNN, SampleRNNState
+from samplewise.nn.state import from_tensors, map_tensors, to_tensors
+from samplewise.training.checkpoint import load_latest, save_checkpoint
+from samplewise.training.config import RESUMABLE, TrainConfig
+from samplewise.training.ranks import Ranks
+
+CONFIG, STATE = "config.json", "state"
+
+
+@dataclass
+class Progress:
+    """The scalars of a run; every one is part of a checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    samples_seen: int = 0
+    best_bits: float | None = None
+    best_step: int = 0
+    bad_validations: int = 0
+
+
+@dataclass
+class RunState:
+    """All that a checkpoint holds, and what it takes to go on from it."""
+
+    config: TrainConfig
+    corpus: Corpus
+    folder: Path
+    ranks: Ranks
+    model: SampleRNN
+    averaged: SampleRNN | None
+    optimizer: torch.optim.Adam
+    stream: LaneStream
+    state: SampleRNNState
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def audio(self) -> AudioFormat:
+        """What turns the model's codes into sound."""
+        return AudioFormat(self.corpus.sample_rate, self.corpus.gain, self.config.level)
+
+    @property
+    def usable(self) -> SampleRNN:
+        """The weights that are validated and used: averaged ones if there are any."""
+        return self.averaged or self.model
+
+    def save(self) -> None:
+        """Write a checkpoint; every rank must call this."""
+        lanes = map_tensors(self.state, self.ranks.gather)
+        if not self.ranks.is_first:
+            return
+        tensors = {f"model.{name}": value for name, value in self.model.named_parameters()}
+        if self.averaged is not None:
+            named = self.averaged.named_parameters()
+            tensors |= {f"averaged.{name}": value for name, value in named}
+        for name, parameter in self.model.named_parameters():
+            moments = self.optimizer.state.get(parameter, {})
+            tensors |= {f"adam.{name}.{moment}": value for moment, value in moments.items()}
+        tensors |= {f"lanes.{name}": value for name, value in to_tensors(lanes).items()}
+        facts = {
+            "progress": asdict(self.progress),
+            "cursor": to_json(self.stream.cursor),
+            "clock": self.state.clock,
+        }
+        save_checkpoint(self.folder / STATE, self.progress.step, tensors, facts)
+
+    def save_model(self) -> None:
+        """Write the usable weights as the run's model."""
+        provenance = {
+            "name": self.folder.name,
+            "preset": self.config.preset,
+            "step": self.progress.step,
+            "samples_seen": self.progress.samples_seen,
+            "valid_bits": self.progress.best_bits,
+            "clip_seconds": self.config.clip_seconds,
+            "corpus": {
+                "folder": str(self.corpus.folder.resolve()),
+                "digest": self.corpus.digest,
+                "split_rule": self.corpus.split_rule,
+            },
+            "parameters": count_parameters(self.model),
+        }
+        save_model(self.folder / WEIGHTS, self.usable, self.audio, provenance)
+
+
+def count_parameters(model: SampleRNN) -> int:
+    """Return the number of trained values."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> RunState:
+    """Begin a run in ``folder``, or go on with the one that is there.
+
+    Raises:
+        CheckpointError: If the folder holds another run, or no sound checkpoint.
+        CorpusError: If there is nothing to train on, or the corpus is not the run's.
+    """
+    recordings = corpus.split("train")
+    if not recordings or not corpus.split("valid"):
+        raise CorpusError(
+            f"{corpus.folder} has {len(recordings)} recordings to train on and "
+            f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
+        )
+    _agree(config, corpus, folder, ranks)
+    model = SampleRNN(config.model, config.seed).to(ranks.device)
+    averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        fused=True,
+    )
+    found = load_latest(folder / STATE)
+    tensors, facts = found or ({}, {})
+    cursor = from_json(StreamCursor, facts["cursor"], "cursor") if facts else None
+    stream = LaneStream(
+        recordings,
+        lambda clip: read_codes(corpus, clip, config.level, model.quantizer),
+        lanes=config.lanes,
+        seq_len=config.seq_len,
+        clip_samples=round(config.clip_seconds * corpus.sample_rate),
+        seed=config.seed,
+        silence=model.quantizer.silence,
+        random_offsets=config.random_offsets and config.level != "paper",
+        rows=ranks.rows(config.lanes),
+        cursor=cursor,
+    )
+    share = config.lanes // ranks.world
+    lanes = map_tensors(model.initial_state(share), torch.detach)
+    run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes)
+    if facts:
+        _restore(run, tensors, facts)
+    return run
+
+
+def discard(folder: Path) -> None:
+    """Remove the run in ``folder``, if there is one.
+
+    Raises:
+        CheckpointError: If the folder holds something that is not a run.
+    """
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not (folder / CONFIG).exists():
+        raise CheckpointError(f"{folder} holds no run (no {CONFIG}); it is left alone")
+    shutil.rmtree(folder)
+
+
+def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
+    """Return clips spread evenly over the validation split, ``valid_seconds`` of them."""
+    clips = cut(corpus.split("valid"), round(config.clip_seconds * corpus.sample_rate))
+    wanted = round(config.valid_seconds * corpus.sample_rate) or sum(c.samples for c in clips)
+    total = sum(clip.samples for clip in clips)
+    if total <= wanted:
+        return clips
+    count = max(1, round(len(clips) * wanted / total))
+    return [clips[index * len(clips) // count] for index in range(count)]
+
+
+def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> None:
+    """Write config.json, or check that the one that is there asks for the same."""
+    path = folder / CONFIG
+    if not path.exists():
+        if ranks.is_first:
+            if folder.exists() and any(folder.iterdir()):
+                raise CheckpointError(
+                    f"{folder} is not empty and holds no run; choose another folder with -o"
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, _describe(config, corpus))
+        return
+    there = json.loads(path.read_text())
+    old = from_json(TrainConfig, there["train"], f"{path}: train")
+    changed = {
+        name: pair for name, pair in differences(old, config).items() if name not in RESUMABLE
+    }
+    if changed:
+        facts = "; ".join(f"{name} was {a}, now {b}" for name, (a, b) in changed.items())
+        raise CheckpointError(
+            f"{folder} holds a run with other settings ({facts}). Give the same command to go on, "
+            "another -o for a new run, or --fresh to throw the old one away"
+        )
+    if there["corpus"]["digest"] != corpus.digest:
+        raise CorpusError(
+            f"{corpus.folder} is not the corpus that {folder} was trained on (it was changed or "
+            "prepared anew). Choose another -o, or --fresh to start again"
+        )
+    if ranks.is_first:
+        write_json(path, _describe(replace(config), corpus))
+
+
+def _describe(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "train": to_json(config),
+        "audio": {"sample_rate": corpus.sample_rate, "gain": corpus.gain},
+        "corpus": {
+            "folder": str(corpus.folder.resolve()),
+            "digest": corpus.digest,
+            "split_rule": corpus.split_rule,
+        },
+        "parameters": count_parameters(SampleRNN(config.model, seed=None)),
+        "versions": {
+            "samplewise": version("samplewise"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _restore(run: RunState, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    device = run.ranks.device
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        named = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        return {name: tensor.to(device) for name, tensor in named.items()}
+
+    run.model.load_state_dict(part("model."))
+    if run.averaged is not None:
+        run.averaged.load_state_dict(part("averaged."))
+    for name, parameter in run.model.named_parameters():
+        moments = part(f"adam.{name}.")
+        if moments:
+            run.optimizer.state[parameter] = moments
+    rows = run.ranks.rows(run.config.lanes)
+    lanes = {name: tensor[rows].clone() for name, tensor in part("lanes.").items()}
+    run.state = replace(from_tensors(run.state, lanes), clock=facts["clock"])
+    run.progress = from_json(Progress, facts["progress"], "progress")

@@ -1,0 +1,97 @@
+"""One step of stateful truncated backpropagation through time (Mehri et al. 2017, section 2.3)."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from samplewise.data.stream import Batch
+from samplewise.evaluate.nll import nats_to_bits
+from samplewise.heads.categorical import categorical_nll
+from samplewise.models.samplernn import SampleRNN, SampleRNNState
+from samplewise.nn.state import concatenate, detach, select
+
+
+class Subsequence(nn.Module):
+    """What is differentiated: the summed cost of one subsequence, padding excluded."""
+
+    def __init__(self, model: SampleRNN):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        previous: Int[Tensor, "lanes time"],
+        target: Int[Tensor, "lanes time"],
+        mask: Bool[Tensor, "lanes time"],
+        reset: Bool[Tensor, " lanes"],
+        state: SampleRNNState,
+    ) -> tuple[Float[Tensor, ""], SampleRNNState]:
+        """Return the cost in nats, summed over what is not padding, and the state after it."""
+        logits, state = self.model(previous, self.model.reset(state, reset))
+        return categorical_nll(logits, target).masked_fill(~mask, 0.0).sum(), state
+
+
+def accumulate_gradients(
+    subsequence: Subsequence | DistributedDataParallel,
+    batch: Batch,
+    state: SampleRNNState,
+    *,
+    groups: int = 1,
+    world: int = 1,
+    autocast: Any = None,
+) -> tuple[Tensor, SampleRNNState]:
+    """Add the gradient of the batch's mean cost in bits per sample, over the lanes of all ranks.
+
+    Args:
+        subsequence: The cost, wrapped for several ranks or not.
+        batch: This rank's lanes.
+        state: Of those lanes, before the batch.
+        groups: Parts that the lanes are worked through in, one after the other.
+        world: Ranks over which the wrapper averages.
+        autocast: Context for lower precision.
+
+    Returns:
+        This rank's summed cost in nats, and the detached state after the batch.
+    """
+    size = len(batch.reset) // groups
+    total, states = batch.previous.new_zeros((), dtype=torch.float64), []
+    for group in range(groups):
+        rows = slice(group * size, (group + 1) * size)
+        is_last = group == groups - 1
+        wrapped = isinstance(subsequence, DistributedDataParallel)
+        waiting = subsequence.no_sync() if wrapped and not is_last else nullcontext()
+        with waiting:
+            with autocast or nullcontext():
+                nats, after = subsequence(
+                    batch.previous[rows],
+                    batch.target[rows],
+                    batch.mask[rows],
+                    batch.reset[rows],
+                    select(state, rows),
+                )
+            # The wrapper averages over ranks; the cost is a mean over all their samples.
+            (nats * (nats_to_bits(1) * world / batch.samples)).backward()
+        total += nats.detach()
+        states.append(detach(after))
+    return total, states[0] if groups == 1 else concatenate(states)
+
+
+def clip_gradients(parameters: list[nn.Parameter], kind: str, limit: float) -> Tensor:
+    """Clip in place; return the norm of all gradients before.
+
+    Args:
+        parameters: Whose gradients to clip.
+        kind: ``value`` clips every element to [-limit, limit] (paper), ``norm`` the norm of all.
+        limit: The limit.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if kind == "value":
+        nn.utils.clip_grad_value_(parameters, limit)
+    elif kind == "norm":
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return norm
