@@ -235,7 +235,10 @@ def _open_soundfile(descriptor: int) -> "soundfile.SoundFile":
 
 def _unsupported(descriptor: int) -> str:
     """Name the containers that people have and libsndfile refuses."""
-    magic = os.pread(descriptor, 12, 0)
+    try:
+        magic = os.pread(descriptor, 12, 0)
+    except OSError as error:
+        return _one_line(str(error.strerror))
     if magic[4:8] == b"ftyp":
         return f"MP4/M4A is not supported; {_CONVERT}"
     if magic[:4] == b"\x1a\x45\xdf\xa3":

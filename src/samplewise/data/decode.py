@@ -166,7 +166,7 @@ class _Pass:
 
 
 def _nothing_in(path: Path) -> str:
-    size = path.stat().st_size
+    size = path.stat().st_size if path.exists() else 0
     if size < LARGE_BYTES:
         return "it holds no samples"
     return (

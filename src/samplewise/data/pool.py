@@ -16,6 +16,8 @@ import samplewise
 from samplewise.data.decode import Decoded
 from samplewise.errors import SamplewiseError
 
+WORKER = ("-m", "samplewise.data.worker")
+"""Arguments to Python that start a decoding process."""
 SILENT_LIMIT_S = 60.0
 """A worker that has not said anything for so long is taken for hung."""
 
@@ -59,7 +61,7 @@ class _Worker:
             "OMP_NUM_THREADS": "1",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "samplewise.data.worker"],
+            [sys.executable, *WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -189,7 +191,7 @@ class DecodingPool:
             elif "tick" in message:
                 worker.done_bytes = int(str(message["tick"]))
             elif "failed" in message:
-                raise OSError(str(message["failed"]))
+                raise OSError(f"cannot write decoded samples: {message['failed']}")
             elif "skipped" in message:
                 return Outcome(self._finish(worker), None, str(message["skipped"]))
             else:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -123,7 +124,7 @@ class _Run:
         if self._is_unchanged(fresh):
             assert self.earlier is not None
             map_samples(self.output)
-            _remove_empty(self.work)
+            shutil.rmtree(self.work)
             return Prepared(self.output, self.earlier, 0, taken_over, True)
         with Journal(self.work / JOURNAL) as journal:
             todo = []
@@ -284,9 +285,3 @@ def _check_arguments(folder: Path, output: Path, settings: Settings, jobs: int |
 def _default_jobs() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(cores or 1, MOST_WORKERS))
-
-
-def _remove_empty(work: Path) -> None:
-    for place in (work / PARTS, work):
-        if place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
