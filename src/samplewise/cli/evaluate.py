@@ -1,0 +1,130 @@
+"""`samplewise evaluate`: bits per sample of a run on held-out recordings."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from samplewise.evaluate.evaluation import Evaluation
+    from samplewise.models.files import LoadedModel
+
+RESULT = "evaluation.json"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluateArgs:
+    """Measure a model: negative log-likelihood in bits per sample, every sample counted once.
+
+    Writes evaluation.json into the run folder and prints the figure, what it may be compared with
+    (the label line), the baselines it has to beat, and each recording.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Run folder, or an exported model file."""
+    corpus: Path | None = None
+    """Corpus to score; default: the one that the model was trained on."""
+    split: Literal["test", "valid", "train"] = "test"
+    """Which recordings of the corpus."""
+    clip_seconds: float | None = None
+    """Seconds that recurrent state is carried through; 0: whole recordings; default: as trained."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    baselines: bool = True
+    """Also count uniform, unigram, bigram and linear-prediction baselines on the training split."""
+    json: bool = False
+    """Print exactly the JSON that is written."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `samplewise evaluate` with ``argv`` and return the exit code."""
+    args = tyro.cli(EvaluateArgs, args=argv, prog="samplewise evaluate")
+
+    from samplewise.cli.progress import progress_bar
+    from samplewise.data.corpus import Corpus
+    from samplewise.durable import write_json
+    from samplewise.evaluate.evaluation import evaluate_split
+    from samplewise.models.files import load_model
+
+    loaded = load_model(args.model, device=_device(args.device))
+    trained_on = _trained_on(loaded)
+    corpus = Corpus.open(args.corpus or _default_corpus(args.model, trained_on))
+    if trained_on.get("digest", corpus.digest) != corpus.digest:
+        logger.warning(
+            "%s is not the corpus that the model was trained on: its recordings, splits or gain "
+            "differ, and held-out recordings may have been trained on",
+            corpus.folder,
+        )
+    result = evaluate_split(
+        loaded,
+        corpus,
+        args.split,
+        args.clip_seconds,
+        with_baselines=args.baselines,
+        bar=progress_bar,
+    )
+    if args.model.is_dir():
+        write_json(args.model / RESULT, result.to_json())
+    if args.json:
+        print(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print(describe(result))
+    return 0
+
+
+def describe(result: "Evaluation") -> str:
+    """Return an evaluation as lines: headline, label, recordings."""
+    from samplewise.audio.files import shown
+
+    headline = f"{result.bits_per_sample:.3f} bits per sample on the {result.split} split"
+    beaten, lost = result.beaten, [n for n in result.baselines if n not in result.beaten]
+    parts = [
+        f"{verb} {', '.join(f'{_words(name)} {result.baselines[name]:.3f}' for name in names)}"
+        for verb, names in (("beats", beaten), ("does not beat", lost))
+        if names
+    ]
+    lines = ["; ".join([headline, *parts]), result.label, ""]
+    lines.append(f"{'bits':>7}  {'samples':>10}  recording")
+    lines += [
+        f"{item.bits_per_sample:7.3f}  {item.samples:10d}  {shown(item.source)}"
+        for item in result.recordings
+    ]
+    return "\n".join(lines)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device = {name!r}, but torch sees no GPU here; use --device cpu")
+    return name
+
+
+def _trained_on(loaded: "LoadedModel") -> dict[str, Any]:
+    """Return folder, digest and split rule of the training corpus, as far as they are recorded."""
+    recorded = loaded.provenance.get("corpus")
+    return dict(recorded) if isinstance(recorded, dict) else {}
+
+
+def _default_corpus(model: Path, trained_on: dict[str, Any]) -> Path:
+    from samplewise.errors import CorpusError
+
+    folder = trained_on.get("folder")
+    if not isinstance(folder, str):
+        raise CorpusError(f"{model} does not say what it was trained on; name it with --corpus")
+    if not Path(folder).is_dir():
+        raise CorpusError(
+            f"{folder}, which {model} was trained on, does not exist; name a corpus with --corpus"
+        )
+    return Path(folder)

@@ -1,0 +1,163 @@
+"""What a model has to beat: distributions counted on the training split.
+
+uniform: every code alike. unigram: p(z). bigram: p(z | previous code). linear prediction:
+p(z | 2 z' - z''), the straight line through the last two codes. Counts are smoothed by 0.1 each.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from jaxtyping import Float64, Int, Int64
+
+from samplewise.data.clips import Clip, Level, read_codes
+from samplewise.data.corpus import FULL_SCALE, Corpus
+from samplewise.evaluate.nll import nats_to_bits
+from samplewise.quantize.base import Quantizer
+
+SMOOTHING = 0.1
+"""Added to every count."""
+BLOCK = 2**20
+"""Samples in memory at once."""
+MAX_PAIR_LEVELS = 1024
+"""With more codes, pairs are too many to count: bigram and linear prediction are left out."""
+
+Codes = Int[np.ndarray, " _"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each code followed each context."""
+
+    unigram: Int64[np.ndarray, "1 q_levels"]
+    """No context."""
+    bigram: Int64[np.ndarray, "q_levels q_levels"] | None
+    """Rows: the code before. None beyond 1,024 codes."""
+    linear_prediction: Int64[np.ndarray, "predictions q_levels"] | None
+    """Rows: 2 z' - z'' + q - 1, from 0 to 3 q - 3. None beyond 1,024 codes."""
+
+
+def count(clips: Iterable[Iterable[Codes]], q_levels: int, silence: int) -> Counts:
+    """Count contexts and codes over clips, each an iterable of blocks.
+
+    Every sample is counted once; before a clip there is silence.
+
+    Args:
+        clips: Codes in [0, q_levels).
+        q_levels: Number of codes.
+        silence: Code of amplitude 0.
+    """
+    if q_levels > MAX_PAIR_LEVELS:
+        unigram = np.zeros(q_levels, np.int64)
+        for block in chain.from_iterable(clips):
+            unigram += np.bincount(block, minlength=q_levels)
+        return Counts(unigram[None], None, None)
+    bigram = np.zeros(q_levels * q_levels, np.int64)
+    prediction = np.zeros((3 * q_levels - 2) * q_levels, np.int64)
+    for blocks in clips:
+        before = np.full(2, silence, np.int64)
+        for block in blocks:
+            codes = np.concatenate([before, block])
+            before = codes[-2:]
+            oldest, last, current = codes[:-2], codes[1:-1], codes[2:]
+            pair = last * q_levels
+            pair += current
+            bigram += np.bincount(pair, minlength=len(bigram))
+            # (2 last - oldest + q - 1) q + current
+            pair += (last - oldest + (q_levels - 1)) * q_levels
+            prediction += np.bincount(pair, minlength=len(prediction))
+    pairs = bigram.reshape(q_levels, q_levels)
+    return Counts(pairs.sum(0)[None], pairs, prediction.reshape(-1, q_levels))
+
+
+def cross_entropies(train: Counts, test: Counts) -> dict[str, float]:
+    """Return bits per sample of ``test`` under the distributions counted in ``train``.
+
+    The keys are uniform, unigram and, where they were counted, bigram and linear_prediction.
+    """
+    q_levels, samples = test.unigram.size, int(test.unigram.sum())
+    nats = {"uniform": samples * float(np.log(q_levels)), "unigram": 0.0}
+    for name in ("unigram", "bigram", "linear_prediction"):
+        known, seen = getattr(train, name), getattr(test, name)
+        if known is not None and seen is not None:
+            nats[name] = _nats(known, seen)
+    return {name: nats_to_bits(value) / samples for name, value in nats.items()}
+
+
+def _nats(
+    train: Int64[np.ndarray, "contexts q_levels"], test: Int64[np.ndarray, "contexts q_levels"]
+) -> float:
+    context, code = np.nonzero(test)
+    totals: Float64[np.ndarray, " contexts"] = train.sum(1) + SMOOTHING * train.shape[1]
+    log_p = np.log(train[context, code] + SMOOTHING) - np.log(totals)[context]
+    return float(-(test[context, code] * log_p).sum())
+
+
+def baselines(
+    corpus: Corpus,
+    train: Sequence[Clip],
+    test: Sequence[Clip],
+    level: Level,
+    quantizer: Quantizer,
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """Count on ``train``, score ``test``: bits per sample of each baseline.
+
+    Args:
+        corpus: Where the clips lie.
+        train: Clips to count on.
+        test: Clips to score; every sample counts once.
+        level: Level policy of the model that is compared.
+        quantizer: Its quantiser.
+        progress: Told how many samples are done.
+    """
+    reader = _Reader(corpus, level, quantizer, progress, sum(c.samples for c in [*train, *test]))
+    counts = [
+        count(map(reader.blocks, clips), quantizer.q_levels, quantizer.silence)
+        for clips in (train, test)
+    ]
+    return cross_entropies(*counts)
+
+
+class _Reader:
+    """Reads codes in blocks; true levels go through a table of all 65,536 stored values."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        level: Level,
+        quantizer: Quantizer,
+        progress: Progress | None,
+        total: int,
+    ):
+        self._corpus, self._level, self._quantizer = corpus, level, quantizer
+        self._progress, self._done, self._total = progress, 0, total
+        self._tables: dict[float, Int64[np.ndarray, " stored"]] = {}
+
+    def blocks(self, clip: Clip) -> Iterator[Codes]:
+        """Yield the codes of a clip."""
+        if self._level == "paper":  # the scale of a clip needs all of it
+            yield read_codes(self._corpus, clip, self._level, self._quantizer)
+            self._advance(clip.samples)
+            return
+        table = self._table(clip.recording.scale)
+        base = clip.recording.start
+        for start in range(clip.start, clip.stop, BLOCK):
+            stop = min(start + BLOCK, clip.stop)
+            yield table[self._corpus.stored[base + start : base + stop].view(np.uint16)]
+            self._advance(stop - start)
+
+    def _table(self, scale: float) -> Int64[np.ndarray, " stored"]:
+        if scale not in self._tables:
+            values = np.arange(2**16, dtype=np.uint16).view(np.int16)
+            wave = values.astype(np.float32) * np.float32(scale * self._corpus.gain / FULL_SCALE)
+            # Beyond full scale only values that the gain of the corpus rules out.
+            self._tables[scale] = self._quantizer.encode(wave.clip(-1, 1))
+        return self._tables[scale]
+
+    def _advance(self, samples: int) -> None:
+        self._done += samples
+        if self._progress is not None:
+            self._progress(self._done, self._total)

@@ -1,0 +1,177 @@
+"""The test likelihood of a model, with everything that makes the figure comparable."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from samplewise.data.clips import Clip, cut
+from samplewise.data.corpus import Corpus
+from samplewise.errors import CorpusError
+from samplewise.evaluate.baselines import baselines
+from samplewise.evaluate.nll import Progress, Scores, score
+from samplewise.models.files import LoadedModel
+
+STATE_POLICY = "state carried within a clip, reset at its start"
+Bar = Callable[[str, int | None], AbstractContextManager[Any]]
+"""Opens a progress bar, given what is being done and the total."""
+
+
+@dataclass(frozen=True)
+class RecordingScore:
+    """One recording's share of an evaluation."""
+
+    source: str
+    """Path within the prepared folder."""
+    samples: int
+    """Samples scored."""
+    bits_per_sample: float
+    """Mean over the recording."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluation.json holds."""
+
+    split: str
+    """train, valid or test."""
+    bits_per_sample: float
+    """Mean over all samples."""
+    label: str
+    """Figures may be compared only where this line is the same."""
+    samples: int
+    """Samples scored."""
+    baselines: dict[str, float]
+    """Bits per sample of what has to be beaten; empty if not asked for."""
+    recordings: tuple[RecordingScore, ...]
+    """Figures per recording, in the order of the corpus."""
+    device: str
+    """Where the model ran."""
+    seconds: float
+    """Time the model took."""
+
+    @property
+    def beaten(self) -> list[str]:
+        """Names of the baselines that need more bits than the model."""
+        return [name for name, bits in self.baselines.items() if self.bits_per_sample < bits]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "recordings": [asdict(item) for item in self.recordings]}
+
+
+def evaluate_split(
+    loaded: LoadedModel,
+    corpus: Corpus,
+    split: str = "test",
+    clip_seconds: float | None = None,
+    *,
+    with_baselines: bool = True,
+    lanes: int | None = None,
+    seq_len: int | None = None,
+    bar: Bar | None = None,
+) -> Evaluation:
+    """Score one split of a corpus, every sample exactly once.
+
+    Args:
+        loaded: The model; it runs where it lies.
+        corpus: At the sample rate of the model.
+        split: train, valid or test.
+        clip_seconds: Length that state is carried through, in seconds; 0: whole recordings; None:
+            as trained.
+        with_baselines: Count the baselines on the training split and score them too.
+        lanes: Clips side by side; None chooses.
+        seq_len: Samples per pass; None chooses.
+        bar: Shows progress.
+
+    Raises:
+        CorpusError: If the sample rates differ or the split is empty.
+        ValueError: If an argument is impossible.
+    """
+    if corpus.sample_rate != loaded.audio.sample_rate:
+        raise CorpusError(
+            f"{corpus.folder} has a sample rate of {corpus.sample_rate} Hz, but the model was "
+            f"trained at {loaded.audio.sample_rate} Hz; prepare the recordings with "
+            f"--sample-rate {loaded.audio.sample_rate}"
+        )
+    recordings = corpus.split(split)
+    if not recordings:
+        raise CorpusError(
+            f"{corpus.folder} has nothing in its {split} split; choose another with --split, or "
+            "prepare a corpus with more recordings"
+        )
+    if clip_seconds is None:
+        clip_seconds = float(loaded.provenance.get("clip_seconds", 8.0))
+    clip_samples = clip_length(clip_seconds, corpus.sample_rate)
+    clips, level = cut(recordings, clip_samples), loaded.audio.level
+    started = time.perf_counter()
+    with _open(bar, f"scoring the {split} split, samples", clips) as progress:
+        scores = score(
+            loaded.model, corpus, clips, level, lanes=lanes, seq_len=seq_len, progress=progress
+        )
+    seconds = time.perf_counter() - started
+    to_beat = {}
+    if with_baselines:
+        train = cut(corpus.split("train"), clip_samples)
+        with _open(bar, "counting baselines, samples", [*train, *clips]) as progress:
+            to_beat = baselines(corpus, train, clips, level, loaded.model.quantizer, progress)
+    device = loaded.model.real_values.device
+    return Evaluation(
+        split=split,
+        bits_per_sample=scores.bits_per_sample,
+        label=label(loaded, corpus, clip_seconds, scores.samples),
+        samples=scores.samples,
+        baselines=to_beat,
+        recordings=_by_recording(scores),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        seconds=seconds,
+    )
+
+
+def clip_length(clip_seconds: float, sample_rate: int) -> int:
+    """Return the length of a clip in samples; 0 means whole recordings.
+
+    Raises:
+        ValueError: If it is negative or not finite, or so short that no sample is left.
+    """
+    if not 0 <= clip_seconds < float("inf"):
+        raise ValueError(f"clip_seconds = {clip_seconds} must be 0 or positive, and finite")
+    samples = round(clip_seconds * sample_rate)
+    if clip_seconds > 0 and samples == 0:
+        raise ValueError(
+            f"clip_seconds = {clip_seconds} is less than one sample at {sample_rate} Hz"
+        )
+    return samples
+
+
+def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, samples: int) -> str:
+    """Return what has to be equal before two figures are compared, in one line."""
+    quantizer, level = loaded.model.quantizer, loaded.audio.level
+    scaling = f"gain {corpus.gain:.4g}" if level == "keep" else "each clip to full scale"
+    clips = f"clips of {clip_seconds:g} s" if clip_seconds else "whole recordings"
+    return " · ".join(
+        [
+            f"{quantizer.name} q={quantizer.q_levels}",
+            f"level {level} ({scaling})",
+            f"split {corpus.split_rule}",
+            clips,
+            STATE_POLICY,
+            f"{samples} samples",
+        ]
+    )
+
+
+def _by_recording(scores: Scores) -> tuple[RecordingScore, ...]:
+    return tuple(
+        RecordingScore(part.clips[0].recording.source, part.samples, part.bits_per_sample)
+        for part in scores.by_recording()
+    )
+
+
+def _open(
+    bar: Bar | None, description: str, clips: Sequence[Clip]
+) -> AbstractContextManager[Progress | None]:
+    return bar(description, sum(clip.samples for clip in clips)) if bar else nullcontext()

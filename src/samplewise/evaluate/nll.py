@@ -1,0 +1,193 @@
+"""Negative log-likelihood of recordings under a model; the only place that turns nats into bits."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from samplewise.data.clips import Clip, Level, read_codes
+from samplewise.data.corpus import Corpus
+from samplewise.data.stream import Batch, ReadCodes, finite_batches
+from samplewise.heads.categorical import categorical_nll
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.samplernn import SampleRNN, SampleRNNState
+from samplewise.nn.state import map_tensors
+
+Progress = Callable[[int, int], None]
+"""Called with samples done and samples in total."""
+
+ACTIVATION_BYTES = {"cpu": 64 * 2**20, "cuda": 2 * 2**30}
+"""What one batch may take; larger batches are no faster."""
+CODE_BYTES = 512 * 2**20
+"""What the codes of all clips that are open at once may take."""
+MAX_LANES = {"cpu": 32, "cuda": 512}
+MAX_SEQ_LEN = 2048
+
+
+Information = TypeVar("Information", float, Tensor)
+
+
+def nats_to_bits(nats: Information) -> Information:
+    """Convert information in nats to bits."""
+    return nats / math.log(2)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model makes of a list of clips."""
+
+    clips: tuple[Clip, ...]
+    """What was scored."""
+    nats: tuple[float, ...]
+    """Negative log-likelihood of each clip, summed over its samples in double precision."""
+
+    @property
+    def samples(self) -> int:
+        """Samples scored."""
+        return sum(clip.samples for clip in self.clips)
+
+    @property
+    def bits_per_sample(self) -> float:
+        """Mean over all samples."""
+        return nats_to_bits(math.fsum(self.nats)) / self.samples
+
+    def by_recording(self) -> list["Scores"]:
+        """Return the scores of each recording, in the order of their first clips."""
+        groups: dict[int, list[int]] = {}
+        for index, clip in enumerate(self.clips):
+            groups.setdefault(clip.recording.start, []).append(index)
+        return [
+            Scores(tuple(self.clips[i] for i in group), tuple(self.nats[i] for i in group))
+            for group in groups.values()
+        ]
+
+
+def score(
+    model: SampleRNN,
+    corpus: Corpus,
+    clips: Sequence[Clip],
+    level: Level,
+    *,
+    lanes: int | None = None,
+    seq_len: int | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score every sample of every clip exactly once, on the device of the model.
+
+    The state is carried within a clip and reset at its start; before a clip there is silence.
+    Neither ``lanes`` nor ``seq_len`` changes the result beyond rounding.
+
+    Args:
+        model: Any SampleRNN; its gradients and its mode are left alone.
+        corpus: Where the clips lie.
+        clips: At least one; any length, one sample included.
+        level: Level policy.
+        lanes: Clips side by side; None chooses.
+        seq_len: Samples per pass, a multiple of the top frame; None chooses.
+        progress: Told how many samples are done.
+
+    Raises:
+        ValueError: If there are no clips, or lanes or seq_len are impossible.
+    """
+
+    def read(clip: Clip):
+        return read_codes(corpus, clip, level, model.quantizer)
+
+    if not clips:
+        raise ValueError("clips is empty: there is nothing to score")
+    return Scores(tuple(clips), _nats_of_clips(model, clips, read, lanes, seq_len, progress))
+
+
+def schedule(
+    config: SampleRNNConfig, clips: Sequence[Clip], device: str, lanes: int | None = None
+) -> tuple[int, int]:
+    """Choose how many lanes to run and how many samples per pass.
+
+    Lanes are as many as the codes of the longest clips fit into memory, evened out so that the
+    last round of clips is not nearly empty. Samples per pass follow from what activations may take.
+    """
+    longest = max(clip.samples for clip in clips)
+    if lanes is None:
+        most = min(MAX_LANES.get(device, 32), len(clips), max(1, CODE_BYTES // (8 * longest)))
+        rounds = -(-len(clips) // most)
+        lanes = -(-len(clips) // rounds)
+    # Per sample: a few vectors as wide as a tier, logits and their softmax.
+    width = 6 * config.dim + 3 * config.q_levels
+    budget = ACTIVATION_BYTES.get(device, ACTIVATION_BYTES["cpu"]) // (4 * width * lanes)
+    top = config.top_frame
+    return lanes, max(1, min(budget, MAX_SEQ_LEN, longest + top - 1) // top) * top
+
+
+@torch.inference_mode()
+def _nats_of_clips(
+    model: SampleRNN,
+    clips: Sequence[Clip],
+    read: ReadCodes,
+    lanes: int | None,
+    seq_len: int | None,
+    progress: Progress | None,
+) -> tuple[float, ...]:
+    device = model.real_values.device
+    auto_lanes, auto_seq_len = schedule(model.config, clips, device.type, lanes or None)
+    lanes = auto_lanes if lanes is None else lanes
+    seq_len = auto_seq_len if seq_len is None else seq_len
+    if lanes < 1 or seq_len < 1 or seq_len % model.config.top_frame:
+        raise ValueError(
+            f"lanes = {lanes} must be positive and seq_len = {seq_len} a positive multiple of the "
+            f"top frame ({model.config.top_frame})"
+        )
+    # Longest first: lanes then run out at nearly the same time.
+    order = sorted(range(len(clips)), key=lambda index: -clips[index].samples)
+    batches = finite_batches(
+        [clips[index] for index in order],
+        read,
+        lanes=lanes,
+        seq_len=seq_len,
+        silence=model.quantizer.silence,
+    )
+    nats = torch.zeros(len(clips), dtype=torch.double)
+    done, total = 0, sum(clip.samples for clip in clips)
+    state, running = model.initial_state(min(lanes, len(clips))), None
+    for batch in batches:
+        rows = [row for row, clip in enumerate(batch.clips) if clip is not None]
+        if running is not None and rows != running:  # a lane that ran out costs nothing more
+            state = _keep(state, [running.index(row) for row in rows])
+        running = rows
+        lane_nats, state = _score_batch(model, batch, rows, state)
+        index = [order[clip] for clip in batch.clips if clip is not None]
+        nats.index_add_(0, torch.tensor(index), lane_nats.cpu())
+        done += batch.samples
+        if progress is not None:
+            progress(done, total)
+    return tuple(nats.tolist())
+
+
+def _score_batch(
+    model: SampleRNN, batch: Batch, rows: list[int], state: SampleRNNState
+) -> tuple[Float64[Tensor, " lanes"], SampleRNNState]:
+    """Return the nats of each running lane and the state after the subsequence."""
+    device, top = model.real_values.device, model.config.top_frame
+    mask = batch.mask[rows]
+    # What is padding in every lane is left out; the clock stays at the start of a top frame.
+    time = -(-int(mask.sum(1).max()) // top) * top
+    mask = mask[:, :time].to(device)
+    previous = batch.previous[rows, :time].to(device)
+    target = batch.target[rows, :time].to(device)
+    if batch.reset[rows].any():
+        state = model.reset(state, batch.reset[rows].to(device))
+    logits, state = model(previous, state)
+    return _masked_sum(categorical_nll(logits, target), mask), state
+
+
+def _masked_sum(
+    nats: Float[Tensor, "lanes time"], mask: Bool[Tensor, "lanes time"]
+) -> Float64[Tensor, " lanes"]:
+    return nats.double().masked_fill(~mask, 0).sum(1)
+
+
+def _keep(state: SampleRNNState, rows: list[int]) -> SampleRNNState:
+    return map_tensors(state, lambda tensor: tensor[rows])
