@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 INK, MUTED, BAR, RULE, ACCENT = "#1f1f1e", "#6b6b66", "#a3a39c", "#c9c9c2", "#b0451c"
 DPI = 160
-SPECTROGRAM_WIDTH = 1200
-SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT = 92, 1176
-"""Pixels between which the time axis of a spectrogram lies."""
+SPECTROGRAM_WIDTH = 1000
+SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT = 92, 24
+"""Pixels to the left and to the right of the time axis of a spectrogram."""
 
 
 def new_figure(width: int, height: int) -> "Figure":
@@ -45,7 +45,9 @@ def seconds_axis(axes: "Axes", pattern: str = "{:g} s") -> None:
     """Label the horizontal axis in seconds."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(6 if axes.bbox.width > 500 else 4, steps=[1, 2, 5, 10])
+    )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: pattern.format(round(float(x), 6))))
 
 

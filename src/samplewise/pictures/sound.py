@@ -29,7 +29,10 @@ Wave = Float[np.ndarray, " _"]  # waves of one picture need not be equally long
 
 
 def spectrogram_png(
-    waves: Sequence[tuple[str, Wave]], sample_rate: int, panel_height: int = 300
+    waves: Sequence[tuple[str, Wave]],
+    sample_rate: int,
+    panel_height: int = 300,
+    width: int = SPECTROGRAM_WIDTH,
 ) -> bytes:
     """Draw one log-frequency spectrogram per wave, one above the other on a common time axis.
 
@@ -37,18 +40,21 @@ def spectrogram_png(
         waves: Titles (may be empty) and amplitudes, full scale ±1.
         sample_rate: Hz.
         panel_height: Pixels of each panel, its title excluded.
+        width: Pixels; the time axis lies between ``SPECTROGRAM_LEFT`` from the left and
+            ``SPECTROGRAM_RIGHT`` from the right.
 
     Returns:
-        PNG, ``SPECTROGRAM_WIDTH`` pixels wide. Ink runs from ``FLOOR_DB`` to ``TOP_DB``.
+        PNG. Ink runs from ``FLOOR_DB`` to ``TOP_DB``.
 
     Raises:
         ValueError: If there is no wave, or a sample is not finite.
     """
     tops, height = _stack(waves, panel_height)
-    figure = new_figure(SPECTROGRAM_WIDTH, height)
+    figure = new_figure(width, height)
+    right = width - SPECTROGRAM_RIGHT
     longest_s = max(1, *(len(wave) for _, wave in waves)) / sample_rate
     for (title, wave), top in zip(waves, tops, strict=True):
-        axes = add_axes(figure, SPECTROGRAM_LEFT, top, SPECTROGRAM_RIGHT, top + panel_height - 48)
+        axes = add_axes(figure, SPECTROGRAM_LEFT, top, right, top + panel_height - 48)
         _draw_spectrogram(axes, wave, sample_rate)
         axes.set_xlim(0, longest_s)
         seconds_axis(axes)
@@ -81,13 +87,13 @@ def waveform_png(
         zoom = loudest(wave[start:stop], sample_rate // 10)
         zoom = start + zoom[0], start + zoom[1]
         bottom = top + panel_height - 48
-        whole = add_axes(figure, SPECTROGRAM_LEFT, top, 760, bottom)
+        whole = add_axes(figure, SPECTROGRAM_LEFT, top, 640, bottom)
         whole.axvspan(zoom[0] / sample_rate, zoom[1] / sample_rate, color=ACCENT, alpha=0.2, lw=0)
         _draw_trace(whole, wave, (start, stop), sample_rate)
         whole.set_yticks([-1, 0, 1], ["−1", "0", "1"])
         seconds_axis(whole)
         set_title(whole, title)
-        part = add_axes(figure, 800, top, SPECTROGRAM_RIGHT, bottom)
+        part = add_axes(figure, 680, top, SPECTROGRAM_WIDTH - SPECTROGRAM_RIGHT, bottom)
         _draw_trace(part, wave, zoom, sample_rate)
         part.set_yticks([])
         seconds_axis(part, "{:.2f} s")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-FLOOR_DB, TOP_DB = -90.0, -20.0
+FLOOR_DB, TOP_DB = -80.0, -15.0
 """No ink and full ink, in dB of a full-scale sine: fixed, so that pictures can be compared."""
 MAX_COLUMNS = 1100
 """A picture has no more columns than this."""

@@ -48,7 +48,9 @@ class Facts:
     """A run folder, read."""
 
     folder: Path
-    """As it was named."""
+    """As commands name it, without what is above the working folder."""
+    name: str
+    """Name of the run."""
     config: dict[str, Any]
     """config.json."""
     evaluation: dict[str, Any] | None
@@ -75,11 +77,6 @@ class Facts:
     """How many steps have a preview, shown or not."""
     notes: tuple[str, ...]
     """What could not be read, and why."""
-
-    @property
-    def name(self) -> str:
-        """Name of the run."""
-        return Path(os.path.abspath(self.folder)).name  # noqa: PTH100  keeps a link's own name
 
     @property
     def last_step(self) -> int:
@@ -120,9 +117,12 @@ def gather(folder: Path) -> Facts:
     lines = list(reading.metrics(folder / "metrics.jsonl"))
     clips, silent = _clips(folder / "generated", generation)
     corpus, excerpt = _corpus(config, notes)
+    if isinstance(name := reading.find(config, "corpus", "folder"), str):
+        config["corpus"]["folder"] = str(_shown(Path(name)))
     previews, n_previews = _previews(folder / "previews")
     return Facts(
-        folder=folder,
+        folder=_shown(folder),
+        name=Path(os.path.abspath(folder)).name,  # noqa: PTH100  a link keeps its own name
         config=config,
         evaluation=reading.read_json(folder / "evaluation.json", notes),
         generation=generation,
@@ -137,6 +137,14 @@ def gather(folder: Path) -> Facts:
         n_previews=n_previews,
         notes=tuple(notes),
     )
+
+
+def _shown(path: Path) -> Path:
+    """Return a path that tells a reader nothing about the folders above the working folder."""
+    if not path.is_absolute():
+        return path
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
 
 
 def _load(path: Path, limit_s: float, **facts: Any) -> Clip:
@@ -216,11 +224,12 @@ def _corpus(config: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any] | 
     try:
         corpus = Corpus.open(Path(name))
     except (CorpusError, OSError) as error:
-        notes.append(f"The corpus was left out: {error}")
+        reason = str(error).replace(name, str(_shown(Path(name))))
+        notes.append(f"The corpus was left out: {reason}")
         return None, None
     same = corpus.digest == reading.find(config, "corpus", "digest")
     if not same:
-        notes.append(f"The corpus {name} has been prepared anew since this model was trained.")
+        notes.append("The corpus has been prepared anew since this model was trained.")
     facts: dict[str, Any] = {"settings": vars(corpus.index.settings), "same": same}
     for recording in corpus.split("test") or corpus.split("valid"):
         stop = min(recording.samples, round(MAX_EXCERPT_S * corpus.sample_rate))

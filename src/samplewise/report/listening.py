@@ -95,10 +95,10 @@ def _how_drawn(facts: Facts) -> str:
 def _clip(clip: Clip, title: str, label: str) -> str:
     """Return one clip: title, figures and player on one side, its pictures on the other."""
     length = len(clip.wave) / clip.sample_rate
-    meta = [] if clip.bits is None else [f"<b>{words.bits(clip.bits)}</b> bits per sample"]
+    score = "" if clip.bits is None else f"<b>{words.bits(clip.bits)}</b> bits per sample<br>"
     whole = clip.seconds or length
-    meta.append(words.seconds(whole) if whole - length < 0.05 else
-                f"first {words.seconds(length)} of {words.seconds(whole)}")  # fmt: skip
+    part = "" if whole - length < 0.05 else f"first {words.seconds(length)} of "
+    meta = [part + words.seconds(whole)]
     if clip.index is not None:
         meta.append(f"number {clip.index}")
     if clip.rank is None and label == "A real recording":
@@ -107,8 +107,8 @@ def _clip(clip: Clip, title: str, label: str) -> str:
     spectrum = pictures.spectrogram_png(waves, clip.sample_rate)
     shape = pictures.waveform_png(waves, clip.sample_rate)
     return (
-        f'<article class="clip"><div class="about">{title}<p class="meta">{" · ".join(meta)}</p>'
-        f"{_flags(clip)}{markup.audio(_wav(clip), label)}</div><div>"
+        f'<article class="clip"><div class="about">{title}<p class="meta">{score}{" · ".join(meta)}'
+        f"</p>{_flags(clip)}{markup.audio(_wav(clip), label)}</div><div>"
         f"{markup.spectrogram(spectrum, f'Spectrogram: {label}', length)}"
         f"<details><summary>Waveform</summary>"
         f"{markup.picture(shape, f'Waveform, 2 s and 100 ms: {label}')}</details></div></article>"
@@ -123,7 +123,7 @@ def _preview(facts: Facts, clip: Clip) -> str:
     if len(facts.train.step):
         hours = np.interp(clip.step, facts.train.step, facts.train.hours)
         meta.append(words.minutes(60 * float(hours)))
-    png = pictures.spectrogram_png([("", clip.wave)], clip.sample_rate, panel_height=420)
+    png = pictures.spectrogram_png([("", clip.wave)], clip.sample_rate, panel_height=300, width=640)
     label = f"Preview at step {clip.step}"
     length = len(clip.wave) / clip.sample_rate
     return (
@@ -152,9 +152,9 @@ def _flags(clip: Clip) -> str:
 
 
 def _legend() -> str:
+    low, high = (f"{level:g}".replace("-", "−") for level in (pictures.FLOOR_DB, pictures.TOP_DB))
     return (
-        '<p class="legend">Spectrograms: time across, frequency upwards on a logarithmic scale; '
-        f"from no ink at {pictures.FLOOR_DB:g} to full ink at {pictures.TOP_DB:g} dB of a "
-        "full-scale sine, the same in every picture. Select a place to play from there. "
-        "Waveforms: the 2 s and the 100 ms with the most energy.</p>"
+        '<p class="legend">Spectrograms: seconds across, frequency upwards in octaves; no ink is '
+        f"{low} dB of a full-scale sine, full ink {high} dB, in every picture. Click on one to "
+        "play from there. Waveforms: the 2 s and the 100 ms with the most energy.</p>"
     )

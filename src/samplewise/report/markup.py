@@ -5,7 +5,7 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from samplewise.pictures import SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT, SPECTROGRAM_WIDTH
+from samplewise.pictures import SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT
 
 Row = tuple[str, ...]
 
@@ -37,16 +37,22 @@ def audio(wav: bytes, label: str) -> str:
 def picture(png: bytes, alt: str, kind: str = "plate") -> str:
     """Return an image inside the page, with its size so that nothing moves while it loads."""
     data = base64.b64encode(png).decode()
-    width, height = (int.from_bytes(png[place : place + 4], "big") for place in (16, 20))  # IHDR
+    width, height = png_size(png)
     return (
         f'<img class="{kind}" alt="{esc(alt)}" width="{width}" height="{height}" '
         f'src="data:image/png;base64,{data}">'
     )
 
 
+def png_size(png: bytes) -> tuple[int, int]:
+    """Return width and height in pixels, as the header of a PNG says."""
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
 def spectrogram(png: bytes, alt: str, shown_s: float) -> str:
     """Return a spectrogram on which the page's script shows where the player is."""
-    left, right = (x / SPECTROGRAM_WIDTH for x in (SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT))
+    width, _ = png_size(png)
+    left, right = SPECTROGRAM_LEFT / width, 1 - SPECTROGRAM_RIGHT / width
     return (
         f'<div class="spectrogram" data-left="{left:.5f}" data-right="{right:.5f}" '
         f'data-seconds="{shown_s:.4f}">{picture(png, alt)}<span class="head" hidden></span></div>'

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from samplewise import durable
-from samplewise.report import listening, sections
+from samplewise.report import listening, reproduction, sections
 from samplewise.report.facts import Facts, gather
 from samplewise.report.markup import esc
 
@@ -48,7 +48,7 @@ def render(facts: Facts, progress: Callable[[int, int], None] | None = None) -> 
     drawn()
     body.append(listening.previews(facts, folder, drawn) + "</section>")
     body += [sections.figures(facts, folder), sections.configuration(facts)]
-    body += [sections.reproduction(facts), sections.environment(facts)]
+    body += [reproduction.reproduction(facts), reproduction.environment(facts)]
     style = (TEMPLATE / "style.css").read_text(encoding="utf-8")
     script = (TEMPLATE / "script.js").read_text(encoding="utf-8")
     policy = (

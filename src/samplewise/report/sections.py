@@ -1,8 +1,6 @@
-"""The part of a report that is read: headline, curves, figures, configuration, commands."""
+"""The part of a report that is read: headline, curves, figures, configuration."""
 
-import platform
 import shlex
-from importlib import metadata
 from typing import Any
 
 from samplewise import pictures
@@ -110,11 +108,20 @@ def figures(facts: Facts, folder: str) -> str:
     label = reading.text(facts.evaluation, "label")
     if label:
         parts.append(f'<p class="label">{markup.name(label)}</p>')
-    scores = facts.baselines
-    png = pictures.scores_png(facts.test_bits, scores)
+    scores, own = facts.baselines, facts.test_bits
+    png = pictures.scores_png(own, scores)
     told = ", ".join(f"{words.baseline(key)} {words.bits(bits)}" for key, bits in scores.items())
-    alt = f"Bits per sample: this model {words.bits(facts.test_bits)}; {told or 'no baselines'}"
+    alt = f"Bits per sample: this model {words.bits(own)}; {told or 'no baselines'}"
     parts.append(f"<figure>{markup.picture(png, alt, 'plate scores')}</figure>")
+    if scores:
+        rows = [
+            (esc(words.baseline(key)), words.bits(bits), words.signed(own - bits))
+            for key, bits in sorted(scores.items(), key=lambda item: -item[1])
+        ]
+        head = ("Baseline", "Bits per sample", "This model, compared")
+        parts.append(f"<h3>Against baselines</h3>{markup.table(head, rows)}")
+    else:
+        parts.append("<p>The evaluation was made without baselines.</p>")
     parts.append(_recordings(facts.evaluation))
     return f'<section id="figures">{"".join(parts)}</section>'
 
@@ -154,95 +161,6 @@ def configuration(facts: Facts) -> str:
         f"All {words.plural(len(rows), 'setting')}</summary>"
         f"{markup.table(('Setting', 'Value'), rows, kind='words')}</details></section>"
     )
-
-
-def reproduction(facts: Facts) -> str:
-    """Return the commands that lead here, with their seeds."""
-    lines = "\n".join(esc(shlex.join(command)) for command in commands(facts))
-    digest = reading.text(facts.config, "corpus", "digest")
-    same = (
-        f"<p>The corpus has the digest <code>{esc(digest)}</code>; prepare prints it, and with "
-        "the same recordings and options it comes out the same.</p>"
-        if digest
-        else ""
-    )
-    return (
-        '<section id="reproduce"><h2>How to reproduce</h2>'
-        f'<pre class="scroll" tabindex="0"><code>{lines}</code></pre>{same}'
-        "<p>Clip <i>i</i> of a seed is the same alone or among others. On a CPU a run that is "
-        "stopped and resumed ends with the same weights; other versions or other hardware may "
-        "round differently.</p></section>"
-    )
-
-
-def commands(facts: Facts) -> list[list[str]]:
-    """Return the commands, as recorded where they were, otherwise from the settings."""
-    run, program = str(facts.folder), "samplewise"
-    corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
-    preset = reading.text(facts.config, "train", "preset") or reading.text(facts.config, "preset")
-    settings = reading.find(facts.corpus, "settings") or {}
-    prepare = [program, "prepare", "RECORDINGS", "-o", corpus, *_options(settings)]
-    train = [program, "train", corpus]
-    train += ["--preset", preset] if preset else []
-    train += _options({"seed": reading.find(facts.config, "train", "seed")})
-    evaluate = [program, "evaluate", run]
-    evaluate += _options({"split": reading.text(facts.evaluation, "split")})
-    generate = [program, "generate", run]
-    if facts.generation is not None:
-        clips = reading.objects(facts.generation, "clips")
-        lengths = [reading.number(clip, "seconds") or 0.0 for clip in clips]
-        options = {key: reading.text(facts.generation, key) for key in ("temperature", "seed")}
-        options |= {"prompt": reading.text(facts.generation, "prompt")}
-        generate += _options({"count": len(clips) or None, "seconds": max(lengths, default=None)})
-        generate += _options(options)
-    made = [prepare, _recorded(facts.config) or [*train, "-o", run]]
-    made.append(_recorded(facts.evaluation) or [*evaluate, "--json"])
-    return [*made, _recorded(facts.generation) or generate, [program, "report", run]]
-
-
-def environment(facts: Facts) -> str:
-    """Return the versions that trained the model, and those that wrote this page."""
-    rows = [(esc(key), esc(value)) for key, value in markup.flatten(_versions(facts))]
-    device = reading.text(facts.evaluation, "device")
-    rows += [("device of the evaluation", esc(device))] if device else []
-    rows.append(("this page", f"samplewise {esc(_own_version())}, Python {_python()}"))
-    table = markup.table(("What", "Version"), rows, kind="words")
-    return f'<section id="environment"><h2>Environment</h2>{table}</section>'
-
-
-def _versions(facts: Facts) -> dict[str, Any]:
-    found = reading.find(facts.config, "versions")
-    return found if isinstance(found, dict) and found else {"training": "versions not recorded"}
-
-
-def _own_version() -> str:
-    try:
-        return metadata.version("samplewise")
-    except metadata.PackageNotFoundError:  # run from a source tree
-        return "(not installed)"
-
-
-def _python() -> str:
-    return esc(platform.python_version())
-
-
-def _recorded(part: dict[str, Any] | None) -> list[str] | None:
-    """Return the command that a file says it came from, if it says so."""
-    command = reading.find(part, "command")
-    is_command = isinstance(command, list) and all(isinstance(word, str) for word in command)
-    return command if is_command and command else None
-
-
-def _options(settings: dict[str, Any]) -> list[str]:
-    return [
-        word
-        for key, value in settings.items()
-        if value is not None
-        for word in (
-            f"--{key.replace('_', '-')}",
-            f"{value:g}" if isinstance(value, float) else str(value),
-        )
-    ]
 
 
 def _count(value: float | None) -> str:

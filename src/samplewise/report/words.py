@@ -8,6 +8,11 @@ def bits(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def signed(value: float) -> str:
+    """Return a difference in bits per sample with its sign."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
 def count(value: float) -> str:
     """Return a whole number with thin spaces between thousands."""
     return f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

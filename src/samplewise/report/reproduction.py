@@ -1,0 +1,130 @@
+"""How to make a run again: the commands, their seeds, the versions."""
+
+import json
+import platform
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+from samplewise.report import markup, reading
+from samplewise.report.facts import Facts
+from samplewise.report.markup import esc
+
+
+def reproduction(facts: Facts) -> str:
+    """Return the commands that lead here, with their seeds."""
+    lines = "".join(
+        f'<span class="command">{esc(shlex.join(command))}\n</span>' for command in commands(facts)
+    )
+    digest = reading.text(facts.config, "corpus", "digest")
+    same = (
+        f"<p>The corpus has the digest <code>{esc(digest)}</code>; prepare prints it, and with "
+        "the same recordings and options it comes out the same.</p>"
+        if digest
+        else ""
+    )
+    return (
+        '<section id="reproduce"><h2>How to reproduce</h2>'
+        f"<pre><code>{lines}</code></pre>{same}"
+        "<p>Clip <i>i</i> of a seed is the same alone or among others. On a CPU a run that is "
+        "stopped and resumed ends with the same weights; other versions or other hardware may "
+        "round differently.</p></section>"
+    )
+
+
+def commands(facts: Facts) -> list[list[str]]:
+    """Return the commands, as recorded where they were, otherwise from the settings."""
+    run, program = str(facts.folder), "samplewise"
+    corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
+    settings = reading.find(facts.corpus, "settings") or {}
+    prepare = [program, "prepare", "RECORDINGS", "-o", corpus, *_options(settings)]
+    train = [program, "train", corpus, "-o", run, *_training(facts)]
+    evaluate = [program, "evaluate", run]
+    evaluate += _options({"split": reading.text(facts.evaluation, "split")})
+    generate = [program, "generate", run]
+    if facts.generation is not None:
+        clips = reading.objects(facts.generation, "clips")
+        lengths = [reading.number(clip, "seconds") or 0.0 for clip in clips]
+        options = {key: reading.text(facts.generation, key) for key in ("temperature", "seed")}
+        options |= {"prompt": reading.text(facts.generation, "prompt")}
+        generate += _options({"count": len(clips) or None, "seconds": max(lengths, default=None)})
+        generate += _options(options)
+    made = [prepare, _recorded(facts.config) or train]
+    made.append(_recorded(facts.evaluation) or [*evaluate, "--json"])
+    return [*made, _recorded(facts.generation) or generate, [program, "report", run]]
+
+
+def environment(facts: Facts) -> str:
+    """Return the versions that trained the model, and those that wrote this page."""
+    rows = [(esc(key), esc(value)) for key, value in markup.flatten(_versions(facts))]
+    device = reading.text(facts.evaluation, "device")
+    rows += [("device of the evaluation", esc(device))] if device else []
+    rows.append(("this page", f"samplewise {esc(_own_version())}, Python {_python()}"))
+    table = markup.table(("What", "Version"), rows, kind="words")
+    return f'<section id="environment"><h2>Environment</h2>{table}</section>'
+
+
+def _versions(facts: Facts) -> dict[str, Any]:
+    found = reading.find(facts.config, "versions")
+    return found if isinstance(found, dict) and found else {"training": "versions not recorded"}
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("samplewise")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "(not installed)"
+
+
+def _python() -> str:
+    return esc(platform.python_version())
+
+
+def _recorded(part: dict[str, Any] | None) -> list[str] | None:
+    """Return the command that a file says it came from, if it says so."""
+    command = reading.find(part, "command")
+    is_command = isinstance(command, list) and all(isinstance(word, str) for word in command)
+    return command if is_command and command else None
+
+
+def _training(facts: Facts) -> list[str]:
+    """Return the flags of training: the preset, and what differs from it."""
+    from samplewise.training.presets import PRESETS
+
+    preset = reading.text(facts.config, "train", "preset")
+    if preset not in PRESETS:
+        return _options({"preset": preset, "seed": reading.find(facts.config, "train", "seed")})
+    usual = dict(_leaves(json.loads(json.dumps(asdict(PRESETS[preset])))))
+    used = dict(_leaves(reading.find(facts.config, "train")))
+    changed = {key: used[key] for key in usual if key in used and used[key] != usual[key]}
+    return _options({"preset": preset, "seed": used.get("seed"), **changed})
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested settings under the names of their flags."""
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield from _leaves(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _options(settings: dict[str, Any]) -> list[str]:
+    """Return settings as flags; what is None stays away."""
+    words = []
+    for key, value in settings.items():
+        flag = key.replace("_", "-")
+        if isinstance(value, bool):
+            before, dot, last = flag.rpartition(".")
+            words.append(f"--{flag}" if value else f"--{before}{dot}no-{last}")
+        elif isinstance(value, list):
+            words += [f"--{flag}", *map(_word, value)]
+        elif value is not None:
+            words += [f"--{flag}", _word(value)]
+    return words
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
