@@ -68,7 +68,7 @@ def test_silence_has_gain_one():
 
 @pytest.mark.parametrize("peak", [-1.0, math.nan, math.inf])
 def test_a_gain_for_an_impossible_peak_is_refused(peak):
-    with pytest.raises(ValueError, match="peak = .* must be finite"):
+    with pytest.raises(ValueError, match=r"peak = .* must be finite"):
         peak_gain(peak)
 
 
@@ -81,6 +81,6 @@ def test_decibels_of_nothing_are_minus_infinity():
     assert amplitude_to_db(0.0) == -math.inf
 
 
-def test_rms_of_a_sine_is_3_dB_below_its_peak():
+def test_rms_of_a_sine_is_3_decibels_below_its_peak():
     sine = np.sin(2 * np.pi * np.arange(16000) / 100).astype(np.float32)
     assert amplitude_to_db(rms(sine)) == pytest.approx(-3.0103, abs=1e-3)

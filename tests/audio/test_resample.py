@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import soxr
@@ -15,7 +17,7 @@ def test_blocks_give_the_same_samples_as_one_shot(rates, cuts):
     wave = np.random.default_rng(0).standard_normal(9000).astype(np.float32)
     stream = Resampler(*rates)
     edges = sorted({0, *[min(cut, 9000) for cut in cuts], 9000})
-    parts = [stream.push(wave[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [stream.push(wave[a:b]) for a, b in pairwise(edges)]
     parts.append(stream.push(np.zeros(0, np.float32), last=True))
     whole = wave if rates[0] == rates[1] else soxr.resample(wave, *rates, quality="HQ")
     assert np.array_equal(np.concatenate(parts), whole)

@@ -76,7 +76,7 @@ def test_an_unknown_ending_is_refused(tmp_path):
         write_audio(tmp_path / "a.xyz", np.zeros(10, np.float32), 16000)
 
 
-def test_above_4_GB_the_header_is_rf64(tmp_path):
+def test_above_4_gigabytes_the_header_is_rf64(tmp_path):
     frames = 2**31 + 7
     header = wav_header(frames, 16000)
     assert header[:4] == b"RF64"
@@ -87,7 +87,7 @@ def test_above_4_GB_the_header_is_rf64(tmp_path):
     assert sf.info(tmp_path / "long.wav").frames == frames
 
 
-def test_just_below_4_GB_the_header_is_riff():
+def test_just_below_4_gigabytes_the_header_is_riff():
     frames = (2**32 - 1 - 36) // 2
     assert wav_header(frames, 16000)[:4] == b"RIFF"
     assert wav_header(frames + 1, 16000)[:4] == b"RF64"
@@ -124,3 +124,15 @@ def test_read_audio_gives_back_what_was_written(tmp_path):
     data, rate = read_audio(tmp_path / "a.wav", None)
     assert rate == 16000
     assert np.array_equal(data, wave)
+
+
+@given(st.integers(0, 2**40), st.integers(1, 8))
+def test_a_padded_header_has_one_length_and_says_the_same(frames, channels):
+    padded = wav_header(frames, 16000, channels, is_padded=True)
+    plain = wav_header(frames, 16000, channels)
+    assert len(padded) == 80
+    if plain[:4] == b"RF64":
+        assert padded[:4] == b"RF64"
+    if padded[:4] == b"RIFF":
+        assert padded[-32:] == plain[-32:]
+        assert struct.unpack_from("<I", padded, 4)[0] == 72 + 2 * channels * frames

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float32, Int16
@@ -28,13 +29,17 @@ def pcm16(wave: Float32[np.ndarray, "*shape"]) -> Int16[np.ndarray, "*shape"]:
     return np.minimum(np.rint(wave * np.float32(32768)), 32767).astype("<i2")
 
 
-def wav_header(frames: int | None, sample_rate: int, channels: int = 1) -> bytes:
+def wav_header(
+    frames: int | None, sample_rate: int, channels: int = 1, is_padded: bool = False
+) -> bytes:
     """Return the header of a 16-bit WAV file; RF64 when it exceeds 4 GB.
 
     Args:
         frames: Length; None for a stream whose end is not known.
         sample_rate: Hz.
         channels: Interleaved channels.
+        is_padded: Take 80 bytes also where 44 would do, so that the header may be written before
+            the length is known and again after.
 
     Raises:
         ValueError: If a number is negative or zero where it cannot be.
@@ -48,18 +53,11 @@ def wav_header(frames: int | None, sample_rate: int, channels: int = 1) -> bytes
     form = struct.pack(
         "<4sIHHIIHH", b"fmt ", 16, 1, channels, sample_rate, sample_rate * width, width, 16
     )
-    if frames is None:
-        return (
-            struct.pack("<4sI4s", b"RIFF", data, b"WAVE")
-            + form
-            + struct.pack("<4sI", b"data", data)
-        )
-    if 36 + data <= LARGEST_WAV_BYTES:
-        return (
-            struct.pack("<4sI4s", b"RIFF", 36 + data, b"WAVE")
-            + form
-            + struct.pack("<4sI", b"data", data)
-        )
+    junk = struct.pack("<4sI28x", b"JUNK", 28) if is_padded else b""
+    tail = junk + form + struct.pack("<4sI", b"data", min(data, LARGEST_WAV_BYTES))
+    size = 4 + len(tail) + data
+    if frames is None or size <= LARGEST_WAV_BYTES:
+        return struct.pack("<4sI4s", b"RIFF", min(size, LARGEST_WAV_BYTES), b"WAVE") + tail
     sizes = struct.pack("<4sIQQQI", b"ds64", 28, 72 + data, data, frames, 0)
     head = struct.pack("<4sI4s", b"RF64", LARGEST_WAV_BYTES, b"WAVE")
     return head + sizes + form + struct.pack("<4sI", b"data", LARGEST_WAV_BYTES)
@@ -123,19 +121,36 @@ def write_blocks(
         ValueError: If the ending is another, or a sample is outside [-1, 1] or not finite.
         OSError: If it cannot be written; ``path`` is then as it was before.
     """
-    import soundfile
-
-    if path.suffix.lower() not in FORMATS:
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
         raise ValueError(f"{path.name} must end in one of {', '.join(FORMATS)}")
-    container, subtype = FORMATS[path.suffix.lower()]
-    # RF64 that stays small is written as WAV by libsndfile only on request; 4 GB is rare, and
-    # write_wav covers mono. Sizes of a stream are not known here, so WAV may not exceed 4 GB.
-    with (
-        atomic_writer(path) as file,
-        soundfile.SoundFile(file, "w", sample_rate, channels, subtype, format=container) as sound,
-    ):
-        for piece in _pieces(blocks):
-            sound.write(pcm16(piece) if subtype == "PCM_16" else piece)
+    with atomic_writer(path) as file:
+        if ending == ".wav":
+            _write_wav_blocks(file, blocks, sample_rate, channels)
+            return
+        import soundfile
+
+        container, subtype = FORMATS[ending]
+        with soundfile.SoundFile(
+            file, "w", sample_rate, channels, subtype, format=container
+        ) as sound:
+            for piece in _pieces(blocks):
+                sound.write(pcm16(piece) if subtype == "PCM_16" else piece)
+
+
+def _write_wav_blocks(
+    file: BinaryIO,
+    blocks: Iterable[Float32[np.ndarray, "samples ..."]],
+    sample_rate: int,
+    channels: int,
+) -> None:
+    frames = 0
+    file.write(wav_header(0, sample_rate, channels, is_padded=True))
+    for piece in _pieces(blocks):
+        file.write(pcm16(piece).tobytes())
+        frames += len(piece)
+    file.seek(0)
+    file.write(wav_header(frames, sample_rate, channels, is_padded=True))
 
 
 def _pieces(
