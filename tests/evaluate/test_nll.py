@@ -38,6 +38,14 @@ def test_lanes_and_seq_len_do_not_change_the_result(model, corpus, lanes, seq_le
     assert found.nats == pytest.approx(expected.nats, rel=1e-6)
 
 
+def test_a_lane_that_runs_out_leaves_the_state_of_the_others_alone(model, corpus):
+    recording = corpus.split("test")[0]
+    clips = [Clip(recording, 0, 40), Clip(recording, 100, 124), Clip(recording, 200, 224)]
+    scores = score(model, corpus, clips, "keep", lanes=2, seq_len=8)  # the first lane ends first
+    expected = [one_clip_step_by_step(model, corpus, clip) for clip in clips]
+    assert scores.nats == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("samples", [1, 2, 7, 8, 9])
 def test_one_clip_is_enough_even_if_shorter_than_a_frame(model, corpus, samples):
     clip = Clip(corpus.split("test")[0], 50, 50 + samples)
