@@ -42,7 +42,7 @@ MUSIC = TrainConfig(
     schedule="cooldown",
     warmup_steps=200,
     ema=0.999,
-    epochs=100,
+    epochs=100.0,
 )
 """What practice has shown since: μ-law, true level, two tiers with frames of 16 for music, other
 offsets every epoch, averaged weights for sampling (see docs/samplernn.md)."""
@@ -63,7 +63,7 @@ SPEECH = TrainConfig(
     schedule="cooldown",
     warmup_steps=200,
     ema=0.999,
-    epochs=100,
+    epochs=100.0,
 )
 """The paper's three tiers, which won on speech, with the same changes."""
 

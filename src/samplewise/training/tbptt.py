@@ -74,7 +74,7 @@ def accumulate_gradients(
                     select(state, rows),
                 )
             # The wrapper averages over ranks; the cost is a mean over all their samples.
-            (nats * (nats_to_bits(1) * world / batch.samples)).backward()
+            nats_to_bits(nats * (world / batch.samples)).backward()
         total += nats.detach()
         states.append(detach(after))
     return total, states[0] if groups == 1 else concatenate(states)

@@ -1,0 +1,27 @@
+import pytest
+
+from samplewise.models.configs import SampleRNNConfig
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frame_sizes": (2, 2, 9)}, r"frame_sizes\[2\] = 9 must be a larger multiple of frame_si"),
+        ({"frame_sizes": (2, 4, 4)}, r"frame_sizes\[2\] = 4 must be a larger multiple"),
+        ({"frame_sizes": (2,)}, "must have 2 to 16 tiers"),
+        ({"frame_sizes": (0, 2)}, r"frame_sizes\[0\] = 0 must lie in \[1, "),
+        ({"n_rnn": 6}, r"n_rnn = 6 must lie in \[1, 5\]"),
+        ({"dim": 10**9}, r"dim = 1000000000 must lie in \[1, 65536\]"),
+        ({"q_levels": 255}, "q_levels = 255 must be even"),
+        ({"skip": True}, "skip = True needs n_rnn > 1"),
+    ],
+)
+def test_impossible_sizes_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        SampleRNNConfig(**changes)
+
+
+def test_ratios_are_those_of_the_clocks():
+    config = SampleRNNConfig(frame_sizes=(3, 2, 4, 12))
+    assert [config.ratio(tier) for tier in (2, 3, 4)] == [2, 2, 3]
+    assert (config.top_frame, config.lookback) == (12, 12)

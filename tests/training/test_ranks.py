@@ -1,0 +1,91 @@
+"""Two processes on the same lanes equal one process."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from tests.training.test_resume import assert_same_bits, command, tensors_of
+
+from samplewise.training.ranks import Ranks, choose_device, is_launched, joined
+
+SPAWNED = {"steps": "20", "save_every": "5", "valid_every": "10"}
+
+
+def run(arguments, **environment):
+    options = {"check": True, "capture_output": True, "timeout": 240}
+    return subprocess.run(arguments, env=os.environ | environment, **options)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_on_the_same_lanes_and_resume_bit_for_bit(corpus, tmp_path):
+    run(command(corpus, tmp_path / "one", **SPAWNED))
+    run(command(corpus, tmp_path / "two", **SPAWNED, ranks="2"))
+    one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=2e-3, atol=2e-5, msg=name)
+    bits = [
+        [json.loads(line)["bits"] for line in (tmp_path / name / "metrics.jsonl").open()
+         if '"valid"' in line]
+        for name in ("one", "two")
+    ]  # fmt: skip
+    assert bits[0] == pytest.approx(bits[1], rel=1e-5)
+    # The two ranks go on after a stop, with their lanes' states where they were.
+    for steps in ("7", "20"):
+        run(command(corpus, tmp_path / "parts", **(SPAWNED | {"steps": steps}), ranks="2"))
+    assert_same_bits(tmp_path / "two", tmp_path / "parts")
+
+
+@pytest.mark.slow
+def test_when_one_rank_dies_the_others_end_too(corpus, tmp_path):
+    arguments = command(corpus, tmp_path / "run", ranks="2", steps="100000", save_every="None")
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step"):
+            break
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", "spawn_main"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    began = time.monotonic()
+    process.communicate(timeout=60)
+    assert time.monotonic() - began < 60
+    assert process.returncode == 1
+
+
+def test_lanes_are_divided_among_ranks():
+    ranks = [Ranks(rank, 4, torch.device("cpu")) for rank in range(4)]
+    rows = [range(8)[rank.rows(8)] for rank in ranks]
+    assert [row for part in rows for row in part] == list(range(8))
+    with pytest.raises(ValueError, match="lanes = 6 must be a multiple of the 4 ranks"):
+        ranks[0].rows(6)
+
+
+def test_srun_and_torchrun_are_recognised(monkeypatch):
+    assert not is_launched()
+    with joined("cpu") as ranks:
+        assert (ranks.rank, ranks.world) == (0, 1)
+    for name, value in {"PROCID": "0", "NTASKS": "2", "JOB_ID": "7"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert is_launched()
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert not is_launched()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert is_launched()
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    assert choose_device("auto") == torch.device("cpu")
+    with pytest.raises(ValueError, match="device = cuda, but no CUDA device"):
+        choose_device("cuda")

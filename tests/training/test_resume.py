@@ -1,0 +1,250 @@
+"""Resume equals never stopped, bit for bit; in this process, and with real kills."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from samplewise.errors import CheckpointError, CorpusError, TrainingError
+from samplewise.models.files import load_model
+from samplewise.training import loop
+from samplewise.training.interrupts import Interrupts
+from samplewise.training.journal import Journal
+from samplewise.training.loop import fit
+from samplewise.training.run import Progress, discard, start
+
+
+def train(config, corpus, folder, ranks):
+    run = start(config, corpus, folder, ranks)
+    journal = Journal(folder, run.progress.step, lambda text: None)
+    with Interrupts() as interrupts:
+        reason = fit(run, journal, interrupts)
+    journal.close()
+    return run, reason
+
+
+def tensors_of(folder):
+    newest = sorted((folder / "state").glob("step-*"))[-1]
+    return load_file(newest / "tensors.safetensors")
+
+
+def cursor_of(folder):
+    newest = sorted((folder / "state").glob("step-*"))[-1]
+    return json.loads((newest / "state.json").read_text())["cursor"]
+
+
+def assert_same_bits(left, right):
+    a, b = tensors_of(left), tensors_of(right)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    assert cursor_of(left) == cursor_of(right)
+    assert (left / "weights.safetensors").read_bytes() != b""
+    mine, other = load_model(left).model, load_model(right).model
+    torch.testing.assert_close(
+        dict(mine.named_parameters()), dict(other.named_parameters()), rtol=0, atol=0
+    )
+
+
+@pytest.fixture(params=["gru", "gru-reset-after", "lstm"])
+def any_config(config, request):
+    return replace(config, model=replace(config.model, cell=request.param, n_rnn=2))
+
+
+def test_a_run_in_two_parts_equals_the_run_in_one(any_config, corpus, tmp_path, alone):
+    train(replace(any_config, steps=60), corpus, tmp_path / "whole", alone)
+    cuts = sorted(random.Random(0).sample(range(1, 60), 10))  # noqa: S311
+    for cut in [*cuts, 60]:
+        train(replace(any_config, steps=cut), corpus, tmp_path / "parts", alone)
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_resuming_without_the_recurrent_state_or_the_moments_differs(
+    config, corpus, tmp_path, alone, monkeypatch
+):
+    """The control: were these not restored, the test above would notice."""
+    train(replace(config, steps=9), corpus, tmp_path / "whole", alone)
+    for prefix in ("lanes.", "adam.", "averaged."):
+        folder = tmp_path / prefix
+        train(replace(config, steps=3), corpus, folder, alone)
+        with monkeypatch.context() as patch:
+            _forget(patch, prefix)
+            train(replace(config, steps=9), corpus, folder, alone)
+        a, b = tensors_of(tmp_path / "whole"), tensors_of(folder)
+        assert any(not torch.equal(a[name], b[name]) for name in a)
+
+
+def _forget(patch, prefix):
+    from samplewise.training import run
+
+    real = run.load_latest
+
+    def forgetful(folder):
+        tensors, facts = real(folder)
+        return {
+            name: torch.zeros_like(value) if name.startswith(prefix) else value
+            for name, value in tensors.items()
+        }, facts
+
+    patch.setattr(run, "load_latest", forgetful)
+
+
+def test_metrics_beyond_the_checkpoint_are_dropped_and_a_torn_line_too(
+    config, corpus, tmp_path, alone
+):
+    train(replace(config, steps=4), corpus, tmp_path, alone)
+    path = tmp_path / "metrics.jsonl"
+    with path.open("a") as file:
+        file.write('{"event": "train", "step": 400, "bits": 1.0}\n{"event": "tra')
+    train(replace(config, steps=8), corpus, tmp_path, alone)
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [event["step"] for event in events if event["event"] == "valid"] == [4, 4, 8, 8]
+    assert all(event["step"] <= 8 for event in events)
+
+
+def test_another_setting_is_another_run(config, corpus, tmp_path, alone):
+    train(replace(config, steps=1), corpus, tmp_path / "run", alone)
+    other = replace(config, model=replace(config.model, dim=9), learning_rate=0.5)
+    with pytest.raises(CheckpointError, match=r"model.dim was 8, now 9.*learning_rate was 0.001, "):
+        start(other, corpus, tmp_path / "run", alone)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match="is not empty and holds no run"):
+        start(config, corpus, tmp_path / "foreign", alone)
+    with pytest.raises(CheckpointError, match="holds no run"):
+        discard(tmp_path / "foreign")
+    assert (tmp_path / "foreign" / "thesis.txt").exists()
+
+
+def test_another_corpus_is_refused(config, corpus, tmp_path, alone):
+    train(replace(config, steps=1), corpus, tmp_path, alone)
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace(corpus.digest, "0" * 64))
+    with pytest.raises(CorpusError, match="is not the corpus that"):
+        start(config, corpus, tmp_path, alone)
+
+
+@pytest.mark.parametrize("broken", ["cost", "gradient", "explosion"])
+def test_a_broken_cost_stops_before_the_weights_are_touched(
+    config, corpus, tmp_path, alone, monkeypatch, broken
+):
+    train(replace(config, steps=3), corpus, tmp_path, alone)
+    before = tensors_of(tmp_path)
+    real = loop.accumulate_gradients
+
+    def accumulate(subsequence, batch, state, **options):
+        nats, state = real(subsequence, batch, state, **options)
+        if broken == "gradient":
+            next(subsequence.parameters()).grad.view(-1)[0] = float("inf")
+        return {"cost": nats * float("nan"), "explosion": nats * 1000}.get(broken, nats), state
+
+    monkeypatch.setattr(loop, "accumulate_gradients", accumulate)
+    with pytest.raises(TrainingError, match=r"last good checkpoint is kept\. Try a lower"):
+        train(replace(config, steps=6), corpus, tmp_path, alone)
+    facts = json.loads((tmp_path / "failed-batch.json").read_text())
+    assert facts["step"] == 3
+    after = tensors_of(tmp_path)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_early_stopping_counts_validations_without_a_better_one(
+    config, corpus, tmp_path, alone, monkeypatch
+):
+    results = iter([3.0, 2.0, 2.5, 1.9, 2.0, 2.1, 2.2])
+    monkeypatch.setattr(loop, "nats_to_bits", lambda nats: next(results) if nats == "v" else 1.0)
+    monkeypatch.setattr(loop, "score", lambda *a, **k: type("S", (), {"nats": (0.0,)}))
+    monkeypatch.setattr(loop, "nats_to_bits", lambda nats: next(results))
+    run = start(config, corpus, tmp_path, alone)
+    for _ in range(6):
+        loop.validate(run, None, loop.validation_clips(config, corpus))
+    assert run.progress == Progress(best_bits=1.9, bad_validations=2)
+    assert loop._finished(replace_patience(run, 3), Interrupts()) is None
+    assert loop._finished(replace_patience(run, 2), Interrupts()) == "no better validation in 2"
+
+
+def replace_patience(run, patience):
+    run.config = replace(run.config, patience=patience)
+    return run
+
+
+COMMAND = [sys.executable, "-m", "samplewise.cli.main", "train"]
+OPTIONS = {
+    "--preset": "tiny",
+    "--model.dim": "16",
+    "--model.emb-size": "8",
+    "--lanes": "4",
+    "--seq-len": "64",
+    "--clip-seconds": "0.2",
+    "--steps": "400",
+    "--minutes": "None",
+    "--save-every": "1",
+    "--valid-every": "50",
+    "--valid-seconds": "0.5",
+    "--preview-minutes": "0",
+    "--threads": "1",
+    "--device": "cpu",
+    "--log-seconds": "0.05",
+}
+
+
+def command(corpus, folder, **changes):
+    options = OPTIONS | {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
+    return [*COMMAND, str(corpus.folder), "-o", str(folder), *sum(map(list, options.items()), [])]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(corpus, tmp_path):
+    environment = os.environ | {"PYTHONWARNINGS": "default"}
+    subprocess.run(
+        command(corpus, tmp_path / "whole"), check=True, capture_output=True, env=environment
+    )
+    generator, kills = random.Random(1), 0  # noqa: S311
+    while True:
+        process = subprocess.Popen(
+            command(corpus, tmp_path / "killed"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("step"):  # it trains, and saves at every step
+                break
+        if kills < 5:
+            time.sleep(generator.uniform(0, 0.2))
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+        if process.returncode == 0:
+            break
+    assert kills >= 3
+    assert_same_bits(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_saves_and_ends_quickly(corpus, tmp_path, number):
+    process = subprocess.Popen(
+        command(corpus, tmp_path / "run", save_every="None", steps="1000000"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step"):
+            break
+    began = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=10)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 0
+    assert "interrupted; give the same command to go on" in output
+    assert tensors_of(tmp_path / "run")

@@ -1,0 +1,146 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from samplewise.data.clips import cut, read_codes
+from samplewise.data.stream import LaneStream, finite_batches
+from samplewise.heads.categorical import categorical_nll
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.samplernn import SampleRNN
+from samplewise.nn.state import detach, map_tensors, select
+from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
+
+CONFIG = SampleRNNConfig(frame_sizes=(2, 2, 8), dim=8, emb_size=4, q_levels=32, n_rnn=2)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(3)
+    model = SampleRNN(CONFIG, seed=3).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def reader(corpus, model):
+    return lambda clip: read_codes(corpus, clip, "keep", model.quantizer)
+
+
+def one_batch(corpus, model, lanes=4):
+    stream = LaneStream(
+        corpus.split("train"), reader(corpus, model), lanes=lanes, seq_len=16,
+        clip_samples=25, seed=0, silence=model.quantizer.silence,
+    )  # fmt: skip
+    stream.next_batch()
+    batch = stream.next_batch()  # some lanes end within it
+    assert not batch.mask.all()
+    assert batch.mask.any(1).all()
+    return batch
+
+
+def gradients(model):
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize(("lanes", "seq_len"), [(1, 8), (2, 64), (3, 24), (50, 4096)])
+def test_tbptt_at_zero_learning_rate_reports_the_nll_of_one_long_pass(
+    corpus, model, lanes, seq_len
+):
+    clips = cut(corpus.split("valid"), 1000)
+    read = reader(corpus, model)
+    frozen = torch.optim.SGD(model.parameters(), lr=0.0)
+    state = map_tensors(model.initial_state(min(lanes, len(clips))), torch.detach)
+    nats, samples = 0.0, 0
+    for batch in finite_batches(
+        clips, read, lanes=lanes, seq_len=seq_len, silence=model.quantizer.silence
+    ):
+        total, state = accumulate_gradients(Subsequence(model), batch, state)
+        frozen.step()
+        nats, samples = nats + total.item(), samples + batch.samples
+
+    expected = 0.0
+    with torch.no_grad():
+        for clip in clips:
+            target = torch.from_numpy(read(clip)).unsqueeze(0)
+            first = torch.full((1, 1), model.quantizer.silence)
+            previous = torch.cat([first, target[:, :-1]], 1)
+            logits, _ = model(previous, model.initial_state(1))
+            expected += categorical_nll(logits, target).double().sum().item()
+    assert samples == sum(clip.samples for clip in clips)
+    assert nats == pytest.approx(expected, rel=1e-6)
+
+
+def test_padding_has_no_part_in_cost_or_gradient(corpus, model):
+    batch = one_batch(corpus, model)
+    garbage = torch.randint(32, batch.target.shape, generator=torch.Generator().manual_seed(1))
+    spoiled = replace(
+        batch,
+        target=torch.where(batch.mask, batch.target, garbage),
+        # The code before a padded target is not padding where the target before it was real.
+        previous=torch.where(
+            batch.mask | torch.cat([batch.mask[:, :1], batch.mask[:, :-1]], 1),
+            batch.previous,
+            garbage,
+        ),
+    )
+    assert not torch.equal(spoiled.target, batch.target)
+    results = []
+    for version in (batch, spoiled):
+        model.zero_grad()
+        total, _ = accumulate_gradients(Subsequence(model), version, model.initial_state(4))
+        results.append((total, gradients(model)))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_the_cost_is_the_mean_in_bits_over_samples_that_are_not_padding(corpus, model):
+    batch = one_batch(corpus, model)
+    accumulate_gradients(Subsequence(model), batch, model.initial_state(4))
+    found = gradients(model)
+    model.zero_grad()
+    logits, _ = model(batch.previous, model.reset(model.initial_state(4), batch.reset))
+    nats = categorical_nll(logits, batch.target)[batch.mask].mean()
+    (nats / math.log(2)).backward()
+    torch.testing.assert_close(found, gradients(model))
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_gradients_accumulated_over_groups_of_lanes_are_those_of_all_lanes(corpus, model, groups):
+    batch, results = one_batch(corpus, model), []
+    for count in (1, groups):
+        model.zero_grad()
+        total, state = accumulate_gradients(
+            Subsequence(model), batch, model.initial_state(4), groups=count
+        )
+        results.append((total, gradients(model), state.h, state.history))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_gradients_stop_at_the_start_of_the_subsequence_but_the_history_does_not(corpus, model):
+    batch = one_batch(corpus, model)
+    fresh = map_tensors(model.initial_state(4), torch.detach)
+    _, state = accumulate_gradients(Subsequence(model), batch, fresh)
+    assert not any(h.requires_grad for h in state.h)
+    assert not torch.equal(state.h[0], fresh.h[0])
+    carried, _ = model(batch.previous, state)
+    forgotten, _ = model(batch.previous, fresh)
+    assert not torch.allclose(carried, forgotten)
+
+
+def test_a_state_can_be_taken_apart_by_lanes(model):
+    state = detach(model.initial_state(4))
+    assert select(state, slice(1, 3)).h[0].shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("value", [0.5, -0.5, 0.1]), ("norm", [0.3, -0.4, 0.01]), ("none", [3.0, -4.0, 0.1])],
+)
+def test_gradients_are_clipped_by_value_as_in_the_paper_or_by_norm(kind, expected):
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.tensor([3.0, -4.0, 0.1])
+    norm = clip_gradients([parameter], kind, 0.5)
+    assert norm.item() == pytest.approx(5.001, abs=1e-3)
+    torch.testing.assert_close(parameter.grad, torch.tensor(expected), atol=1e-4, rtol=1e-3)
