@@ -22,6 +22,8 @@ SHORTEST_CUT_S = 1.0
 """A recording shorter than this is not cut."""
 OVERSHOOT = 1.25
 """A held-out split may exceed its share by this factor before a recording is passed over."""
+SIMILAR = 1.5
+"""Where every recording is too long, one at most this much longer than the shortest is taken."""
 SMALLEST_TRAIN_SHARE = 0.5
 """If whole recordings would leave less than this for training, the longest one is cut."""
 
@@ -189,6 +191,7 @@ def _choose(
                 chosen[name].append(key)
                 have += lengths[key]
         if not have and left:
-            chosen[name] = [min(left, key=lengths.__getitem__)]
+            most = SIMILAR * min(lengths[key] for key in left)
+            chosen[name] = [next(key for key in left if lengths[key] <= most)]
         left = [key for key in left if key not in set(chosen[name])]
     return chosen
