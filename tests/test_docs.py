@@ -1,0 +1,29 @@
+"""The documentation names things that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("number", [4, 5, 6, 7, 8, 9])
+def test_every_equation_of_the_paper_is_marked_where_it_is_computed(number):
+    source = (ROOT / "src/samplewise/models/samplernn.py").read_text()
+    assert re.search(rf"Eqs?\. (\d-)?{number}\b", source)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_local_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_source_file_that_is_named_exists(document):
+    for name in re.findall(r"`((?:tests|examples|src|\w+)/[\w/]+\.py)`", document.read_text()):
+        places = [ROOT / name, ROOT / "src/samplewise" / name]
+        assert any(place.exists() for place in places), name
