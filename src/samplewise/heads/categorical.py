@@ -1,5 +1,6 @@
 """q-way softmax over codes (Mehri et al. 2017, Eq. 9)."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,10 +36,6 @@ def categorical_sample(
     scaled = logits.double()
     if temperature is not None:
         scaled = scaled / temperature.double().unsqueeze(-1)
-    probability = scaled.softmax(-1)
-    cdf = probability.cumsum(-1)
-    code = (cdf <= uniform.double().unsqueeze(-1)).sum(-1)
-    # Rounding may leave the last value of the CDF below 1: take the last code that is possible.
-    index = probability.new_tensor(range(logits.shape[-1]))
-    last_possible = ((probability > 0) * index).argmax(-1)
-    return code.minimum(last_possible)
+    cdf = scaled.softmax(-1).cumsum(-1)
+    # Rounding may leave the last value off 1: relative to it, some code is always drawn.
+    return torch.searchsorted(cdf, uniform.double().unsqueeze(-1) * cdf[:, -1:], right=True)[:, 0]
