@@ -98,7 +98,11 @@ def _training(facts: Facts) -> list[str]:
         return _options({"preset": preset, "seed": reading.find(facts.config, "train", "seed")})
     usual = dict(_leaves(json.loads(json.dumps(asdict(PRESETS[preset])))))
     used = dict(_leaves(reading.find(facts.config, "train")))
-    changed = {key: used[key] for key in usual if key in used and used[key] != usual[key]}
+    changed = {
+        key: "None" if used[key] is None else used[key]
+        for key in usual
+        if key in used and used[key] != usual[key]
+    }
     return _options({"preset": preset, "seed": used.get("seed"), **changed})
 
 

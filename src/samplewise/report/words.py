@@ -13,7 +13,7 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def count(value: float) -> str:
+def count(value: float | int) -> str:
     """Return a whole number with thin spaces between thousands."""
     return f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
