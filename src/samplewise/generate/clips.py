@@ -1,0 +1,226 @@
+"""Clips: drawn in batches, scored, screened and ranked."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int, Integer
+
+from samplewise.audio.level import paper_min_max
+from samplewise.generate.reference import Progress, ReferenceSampler
+from samplewise.generate.screen import Flag, screen
+from samplewise.generate.temperature import CONSTANT, Envelope
+from samplewise.generate.uniforms import uniforms
+from samplewise.models.files import AudioFormat, LoadedModel
+from samplewise.models.samplernn import SampleRNN
+
+BATCH = 64
+"""Clips that are drawn together unless told otherwise."""
+CHUNK_S = 0.25
+"""Seconds between two calls of ``progress``."""
+PROMPT_PEAK = 0.99
+"""Peak of a prompt that would exceed full scale at the corpus's level."""
+
+
+@dataclass(frozen=True)
+class GeneratedClip:
+    """One take at the level of the corpus, as the model heard it."""
+
+    index: int
+    """i: with the seed, the envelope and the prompt it determines the clip."""
+    wave: Float32[np.ndarray, " samples"]
+    """Amplitude, full scale ±1; begins with the prompt if that was to be kept."""
+    codes: Integer[np.ndarray, " drawn"]
+    """What was drawn, without the prompt."""
+    nats: float
+    """-ln p of ``codes`` under the model at temperature 1, whatever they were drawn at."""
+    flags: tuple[Flag, ...]
+    """See :mod:`samplewise.generate.screen`."""
+
+    @property
+    def bits_per_sample(self) -> float:
+        """Negative log2-likelihood per drawn sample at temperature 1: lower is likelier."""
+        return self.nats / math.log(2) / max(1, len(self.codes))
+
+
+def generate_clips(
+    loaded: LoadedModel,
+    count: int,
+    seconds: float,
+    seed: int,
+    first_index: int = 0,
+    temperature: Envelope = CONSTANT,
+    prompt: Float32[np.ndarray, " samples"] | None = None,
+    keep_prompt: bool = True,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+) -> list[GeneratedClip]:
+    """Draw clips; see :func:`iterate_clips`, which does not keep them."""
+    return list(
+        iterate_clips(
+            loaded,
+            range(first_index, first_index + count),
+            seconds,
+            seed,
+            temperature=temperature,
+            prompt=prompt,
+            keep_prompt=keep_prompt,
+            batch=batch,
+            progress=progress,
+        )
+    )
+
+
+def iterate_clips(
+    loaded: LoadedModel,
+    indices: Sequence[int],
+    seconds: float,
+    seed: int,
+    *,
+    temperature: Envelope = CONSTANT,
+    prompt: Float32[np.ndarray, " samples"] | None = None,
+    keep_prompt: bool = True,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+    on_prompt: Progress | None = None,
+) -> Iterator[GeneratedClip]:
+    """Draw clips in batches and give them out, in order, as soon as a batch is complete.
+
+    On one machine and device, a clip is the same alone or in any batch.
+
+    Args:
+        loaded: The model.
+        indices: Number of each clip, in [0, 2**64).
+        seconds: How much to draw, without the prompt; at least one sample.
+        seed: In [0, 2**64).
+        temperature: Its time 0 is the first sample that is drawn.
+        prompt: Amplitude at the model's rate and level (see :func:`level_prompt`); every clip
+            continues it.
+        keep_prompt: Begin each wave with the prompt, as the model heard it.
+        batch: Most clips at once.
+        progress: Called with samples drawn of all clips together, and their total.
+        on_prompt: Called with samples of the prompt that were heard, and their total.
+
+    Raises:
+        ValueError: If there is nothing to draw, or the prompt exceeds full scale.
+    """
+    total = samples_of(seconds, loaded.audio.sample_rate)
+    if not len(indices):
+        raise ValueError("count = 0 must be at least 1")
+    codes = None if prompt is None else loaded.model.quantizer.encode(prompt)
+    groups = even_groups(indices, batch)
+    sampler = ReferenceSampler(loaded.model, max(len(group) for group in groups))
+    groups = even_groups(indices, sampler.most)
+    done = 0
+    for group in groups:
+        take = _Take(loaded, sampler, group, seed, temperature, codes, on_prompt)
+
+        def report(drawn: int, before: int = done, clips: int = len(group)) -> None:
+            if progress:
+                progress(before + drawn * clips, total * len(indices))
+
+        drawn, nats = take.draw(total, report)
+        done += total * len(group)
+        for index, row, score in zip(group, drawn, nats, strict=True):
+            kept = codes if keep_prompt else None
+            yield _finish(loaded, index, row, float(score), kept)
+
+
+def samples_of(seconds: float, sample_rate: int) -> int:
+    """Return a duration in samples.
+
+    Raises:
+        ValueError: If it is not at least one sample, or not finite.
+    """
+    if not (math.isfinite(seconds) and round(seconds * sample_rate) >= 1):
+        raise ValueError(f"seconds = {seconds:g} must be at least one sample (1/{sample_rate} s)")
+    return round(seconds * sample_rate)
+
+
+def level_prompt(
+    wave: Float32[np.ndarray, " samples"], audio: AudioFormat
+) -> tuple[Float32[np.ndarray, " samples"], float]:
+    """Bring a prompt to the level of the training clips.
+
+    Level policy ``keep``: times the corpus's gain, but never above full scale; ``paper``:
+    stretched to the whole range.
+
+    Returns:
+        The wave, and the factor by which it is softer than the corpus would have it: 1 unless it
+        would have exceeded full scale.
+
+    Raises:
+        ValueError: If the prompt is empty or not finite.
+    """
+    if not len(wave) or not np.isfinite(wave).all():
+        raise ValueError("the prompt must hold at least one sample, and neither NaN nor infinity")
+    if audio.level == "paper":
+        return paper_min_max(wave), 1.0
+    peak = float(np.abs(wave).max()) * audio.gain
+    factor = 1.0 if peak <= 1 else PROMPT_PEAK / peak
+    return (wave * np.float32(audio.gain * factor)).astype(np.float32), factor
+
+
+def even_groups(indices: Sequence[int], most: int) -> list[Sequence[int]]:
+    """Cut into the fewest groups of at most ``most``, all about as large.
+
+    Raises:
+        ValueError: If ``most`` is not positive.
+    """
+    if most < 1:
+        raise ValueError(f"batch = {most} must be at least 1")
+    size = math.ceil(len(indices) / math.ceil(len(indices) / most))
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+class _Take:
+    """One batch in the making."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        sampler: ReferenceSampler,
+        indices: Sequence[int],
+        seed: int,
+        temperature: Envelope,
+        prompt: Int[np.ndarray, " samples"] | None,
+        on_prompt: Progress | None,
+    ):
+        self.rate, self.sampler, self.indices = loaded.audio.sample_rate, sampler, indices
+        self.seed, self.temperature = seed, temperature
+        self.voices = sampler.start(len(indices), prompt, on_prompt)
+
+    def draw(
+        self, total: int, report: Callable[[int], None]
+    ) -> tuple[Integer[np.ndarray, "clips samples"], np.ndarray]:
+        """Return codes and -ln p of each clip."""
+        codes = np.empty((len(self.indices), total), np.uint16)  # q is at most 65,536
+        nats = np.zeros(len(self.indices))
+        chunk = max(1, round(CHUNK_S * self.rate))
+        for start in range(0, total, chunk):
+            count = min(chunk, total - start)
+            drawn, log_probs, self.voices = self.sampler.draw(
+                self.voices,
+                uniforms(self.seed, self.indices, start, count),
+                self.temperature.at(start, count, self.rate),
+            )
+            codes[:, start : start + count] = drawn
+            nats -= log_probs.sum(1)
+            report(start + count)
+        return codes, nats
+
+
+def _finish(
+    loaded: LoadedModel,
+    index: int,
+    drawn: Integer[np.ndarray, " drawn"],
+    nats: float,
+    prompt: Int[np.ndarray, " samples"] | None,
+) -> GeneratedClip:
+    model: SampleRNN = loaded.model
+    wave = model.quantizer.decode(drawn)
+    flags = screen(wave, loaded.audio.sample_rate)
+    if prompt is not None:
+        wave = np.concatenate([model.quantizer.decode(prompt), wave])
+    return GeneratedClip(index, wave, drawn, nats, flags)

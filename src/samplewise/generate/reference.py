@@ -1,0 +1,142 @@
+"""The reference back end: PyTorch eager on any device, the truth that others are compared with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int, Int64
+from torch import Tensor
+
+from samplewise.generate.rows import RowPlan, plan_rows
+from samplewise.heads.categorical import categorical_log_prob, categorical_sample
+from samplewise.models.samplernn import SampleRNN, SampleRNNState
+from samplewise.nn.state import map_tensors
+
+Progress = Callable[[int, int], None]
+"""``progress(done, total)``."""
+PROMPT_CHUNK = 4096
+"""Samples of a prompt per pass: bounds the memory, whatever the prompt's length."""
+SCORE_CHUNK = 256
+"""Samples whose logits are kept until they are scored together."""
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Some clips in the making: what the sampler needs to go on with them."""
+
+    model: SampleRNNState
+    """State of the model, one row per clip, then the rows that only fill up the batch."""
+    previous: Int[Tensor, " rows"]
+    """The code before the next one."""
+    clips: int
+    """How many of the rows are clips."""
+
+
+class ReferenceSampler:
+    """Draws codes with ``model.step``; every state is an argument and a result.
+
+    A clip's codes do not depend on how many are drawn together (see :mod:`generate.rows`).
+    """
+
+    name = "reference"
+
+    def __init__(self, model: SampleRNN, clips: int = 1):
+        """Take a model in evaluation mode.
+
+        Args:
+            model: Folded, or it will be slow.
+            clips: Most clips that shall be drawn together; see :attr:`most`.
+        """
+        self.model = model
+        self.plan: RowPlan = plan_rows(model, clips)
+
+    @property
+    def most(self) -> int:
+        """How many clips :meth:`start` takes at once: about as many as asked for, or fewer."""
+        return self.plan.most
+
+    @torch.inference_mode()
+    def start(
+        self,
+        clips: int,
+        prompt: Int[np.ndarray, " samples"] | None = None,
+        progress: Progress | None = None,
+    ) -> Voices:
+        """Begin ``clips`` clips, in silence or after a prompt that all of them continue.
+
+        The prompt runs through all tiers once, teacher-forced, for all clips together.
+
+        Args:
+            clips: Up to :attr:`most`.
+            prompt: Codes, of any length; what is drawn first follows its last.
+            progress: Called with samples of the prompt done and in total.
+        """
+        rows, silence = self.plan.rows(clips), self.model.quantizer.silence
+        codes = np.zeros(0, np.int64) if prompt is None else prompt.astype(np.int64)
+        if codes.size and not 0 <= codes.min() <= codes.max() < self.model.q_levels:
+            raise ValueError(
+                f"prompt codes range from {codes.min()} to {codes.max()}, "
+                f"not within [0, {self.model.q_levels})"
+            )
+        device = self.model.real_values.device
+        heard = torch.from_numpy(np.concatenate([[silence], codes])).to(device)
+        state = self.model.initial_state(1)
+        for start in range(0, len(codes), PROMPT_CHUNK):
+            stop = min(start + PROMPT_CHUNK, len(codes))
+            _, state = self.model(heard[start:stop].unsqueeze(0), state)
+            if progress:
+                progress(stop, len(codes))
+        state = map_tensors(state, lambda tensor: tensor.expand(rows, *tensor.shape[1:]).clone())
+        return Voices(state, heard[-1:].expand(rows), clips)
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        voices: Voices,
+        uniforms: Float32[np.ndarray, "clips samples"],
+        temperature: Float64[np.ndarray, " samples"] | None = None,
+    ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Voices]:
+        """Draw the next samples of every clip.
+
+        Args:
+            voices: From :meth:`start` or from the last call; it stays valid.
+            uniforms: The random number that makes each sample, in [0, 1).
+            temperature: Of each sample; None means 1.
+
+        Returns:
+            Codes; ln p of each under the model at temperature 1, in nats; what goes on.
+        """
+        codes, scores = [], []
+        for start in range(0, uniforms.shape[1], SCORE_CHUNK):
+            part = slice(start, start + SCORE_CHUNK)
+            heat = None if temperature is None else temperature[part]
+            drawn, log_prob, voices = self._draw_part(voices, uniforms[:, part], heat)
+            codes.append(drawn[: voices.clips])
+            scores.append(log_prob[: voices.clips])
+        if not codes:
+            empty = np.zeros((voices.clips, 0))
+            return empty.astype(np.int64), empty, voices
+        return torch.cat(codes, 1).cpu().numpy(), torch.cat(scores, 1).cpu().numpy(), voices
+
+    def _draw_part(
+        self,
+        voices: Voices,
+        uniforms: Float32[np.ndarray, "clips samples"],
+        temperature: Float64[np.ndarray, " samples"] | None,
+    ) -> tuple[Tensor, Tensor, Voices]:
+        rows, device = len(voices.previous), voices.previous.device
+        padding = ((0, rows - voices.clips), (0, 0))
+        by_time = torch.from_numpy(np.pad(uniforms, padding).T.copy()).to(device)
+        heat = None
+        if temperature is not None and not (temperature == 1).all():
+            heat = torch.from_numpy(temperature).to(device).unsqueeze(1).expand(-1, rows)
+        previous, state, codes, logits = voices.previous, voices.model, [], []
+        for t, uniform in enumerate(by_time):
+            step, state = self.model.step(previous, state)
+            previous = categorical_sample(step, uniform, None if heat is None else heat[t])
+            codes.append(previous)
+            logits.append(step)
+        drawn = torch.stack(codes, 1)
+        scores = categorical_log_prob(torch.stack(logits, 1).flatten(0, 1), drawn.flatten())
+        return drawn, scores.view_as(drawn), Voices(state, previous, voices.clips)

@@ -1,0 +1,98 @@
+"""How many rows to compute at once, so that a clip does not depend on its neighbours.
+
+A product of a batch and a matrix adds its terms in an order that depends on the number of rows:
+with one row MKL adds them otherwise than with 64, the last bits differ, and sooner or later a code
+does. From some number of rows on the order stays the same. Which number that is depends on the
+machine, on the threads and on the widths of the model, so it is tried out: the same sequence in
+every row must give the same bits in every row, and the same bits as in the smallest block.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from samplewise.models.samplernn import SampleRNN
+from samplewise.nn.state import map_tensors
+
+logger = logging.getLogger(__name__)
+SMALLEST_BLOCKS = (4, 8, 16, 32)
+"""Tried in turn as the fewest rows of any product; 1 row at a time if none serves."""
+PROBE_STEPS = 8
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """Sizes of batches that give every clip the same codes."""
+
+    fewest: int
+    """A batch of up to this many clips is filled up to it."""
+    most: int
+    """A larger batch is filled up to this many."""
+
+    def rows(self, clips: int) -> int:
+        """Return how many rows to compute for ``clips`` clips.
+
+        Raises:
+            ValueError: If there are more clips than the plan allows.
+        """
+        if not 0 < clips <= self.most:
+            raise ValueError(f"clips = {clips} must lie in [1, {self.most}]")
+        return self.fewest if clips <= self.fewest else self.most
+
+
+def plan_rows(model: SampleRNN, clips: int) -> RowPlan:
+    """Find batch sizes up to about ``clips`` whose rows do not depend on their number or place.
+
+    On a GPU the kernels are chosen by the shape, so one shape, ``clips``, serves for all.
+
+    Args:
+        model: In evaluation mode, folded.
+        clips: Clips that one wants to compute at once.
+
+    Raises:
+        ValueError: If ``clips`` is not positive.
+    """
+    if clips < 1:
+        raise ValueError(f"batch = {clips} must be at least 1")
+    if model.real_values.device.type != "cpu":
+        return RowPlan(clips, clips)
+    for fewest in SMALLEST_BLOCKS:
+        expected = _probe(model, fewest)
+        if not _has_equal_rows(expected):
+            continue
+        most = fewest * math.ceil(clips / fewest)
+        while most > fewest and not _agrees(_probe(model, most), expected):
+            most = fewest * max(1, most // fewest // 2)
+        logger.debug("batches of %d or %d rows", fewest, most)
+        return RowPlan(fewest, most)
+    logger.debug("rows depend on their place in the batch: one clip at a time")
+    return RowPlan(1, 1)
+
+
+@torch.inference_mode()
+def _probe(model: SampleRNN, rows: int) -> Float[Tensor, "steps {rows} q_levels"]:
+    """Return logits of a fixed sequence in every row, from a state in which all is in motion."""
+    length = 2 * model.config.top_frame
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(model.q_levels, (length + PROBE_STEPS,), generator=generator)
+    _, state = model(codes[:length].unsqueeze(0), model.initial_state(1))
+    state = map_tensors(state, lambda tensor: tensor.expand(rows, *tensor.shape[1:]).clone())
+    logits = []
+    for code in codes[length:]:
+        step, state = model.step(code.expand(rows), state)
+        logits.append(step)
+    return torch.stack(logits)
+
+
+def _has_equal_rows(logits: Float[Tensor, "steps rows q_levels"]) -> bool:
+    return torch.equal(logits, logits[:, :1].expand_as(logits))
+
+
+def _agrees(
+    logits: Float[Tensor, "steps rows q_levels"], expected: Float[Tensor, "steps fewest q_levels"]
+) -> bool:
+    return torch.equal(logits, expected[:, :1].expand_as(logits))
