@@ -42,7 +42,7 @@ def config():
         steps=8,
         valid_every=4,
         valid_seconds=0.2,
-        preview_minutes=0,
+        preview_minutes=0.0,
         device="cpu",
     )
 

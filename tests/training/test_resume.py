@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
@@ -25,9 +27,8 @@ from samplewise.training.run import Progress, discard, start
 def train(config, corpus, folder, ranks):
     run = start(config, corpus, folder, ranks)
     journal = Journal(folder, run.progress.step, lambda text: None)
-    with Interrupts() as interrupts:
+    with closing(journal), Interrupts() as interrupts:
         reason = fit(run, journal, interrupts)
-    journal.close()
     return run, reason
 
 
@@ -196,7 +197,7 @@ OPTIONS = {
 
 def command(corpus, folder, **changes):
     options = OPTIONS | {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
-    return [*COMMAND, str(corpus.folder), "-o", str(folder), *sum(map(list, options.items()), [])]
+    return [*COMMAND, str(corpus.folder), "-o", str(folder), *chain(*options.items())]
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ import importlib
 import os
 import sys
 
+from samplewise import __version__
+
 COMMANDS = {
     "demo": "train a small model on the bundled recordings and show what it does",
     "prepare": "turn a folder of recordings into a corpus",
@@ -40,9 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        from importlib.metadata import version
-
-        print(f"samplewise {version('samplewise')}")
+        print(f"samplewise {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
         return _unknown(arguments[0])

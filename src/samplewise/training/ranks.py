@@ -42,10 +42,10 @@ class Ranks:
         if self.world > 1:
             dist.barrier()
 
-    def sum(self, *values: float) -> list[float]:
+    def sum(self, *values: float | int) -> list[float]:
         """Return the sums of ``values`` over all ranks, in double precision."""
         if self.world == 1:
-            return list(values)
+            return list(map(float, values))
         totals = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(totals)
         return totals.tolist()

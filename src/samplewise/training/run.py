@@ -5,13 +5,13 @@ import json
 import platform
 import shutil
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from samplewise import __version__
 from samplewise.config.codec import differences, from_json, to_json
 from samplewise.data.clips import cut, read_codes
 from samplewise.data.corpus import Corpus
@@ -223,7 +223,7 @@ def _describe(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
         },
         "parameters": count_parameters(SampleRNN(config.model, seed=None)),
         "versions": {
-            "samplewise": version("samplewise"),
+            "samplewise": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
