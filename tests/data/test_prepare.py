@@ -41,9 +41,10 @@ def test_sixteen_bit_recordings_at_the_corpus_rate_are_stored_bit_for_bit(tmp_pa
         (tmp_path / "in" / f"a.{ending}").unlink()
 
 
-def test_a_file_above_full_scale_is_stored_with_a_scale_and_never_clipped(tmp_path, prepared):
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_file_above_full_scale_is_stored_with_a_scale_and_never_clipped(tmp_path, prepared, sign):
     wave = noise(32000, 0).astype(np.float32)
-    wave *= 3.5 / np.abs(wave).max()
+    wave *= sign * 3.5 / wave[np.abs(wave).argmax()]
     (tmp_path / "in").mkdir()
     sf.write(tmp_path / "in" / "loud.wav", wave, 16000, subtype="FLOAT")
     corpus = Corpus.open(prepared(tmp_path / "in").folder)
