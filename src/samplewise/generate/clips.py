@@ -7,20 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
-from samplewise.audio.level import paper_min_max
 from samplewise.generate.reference import Progress, ReferenceSampler
 from samplewise.generate.screen import Flag, screen
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.files import AudioFormat, LoadedModel
+from samplewise.models.files import LoadedModel
 from samplewise.models.samplernn import SampleRNN
 
 BATCH = 64
 """Clips that are drawn together unless told otherwise."""
 CHUNK_S = 0.25
 """Seconds between two calls of ``progress``."""
-PROMPT_PEAK = 0.99
-"""Peak of a prompt that would exceed full scale at the corpus's level."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def iterate_clips(
         seconds: How much to draw, without the prompt; at least one sample.
         seed: In [0, 2**64).
         temperature: Its time 0 is the first sample that is drawn.
-        prompt: Amplitude at the model's rate and level (see :func:`level_prompt`); every clip
+        prompt: Amplitude at the model's rate and level (see :mod:`generate.prompts`); every clip
             continues it.
         keep_prompt: Begin each wave with the prompt, as the model heard it.
         batch: Most clips at once.
@@ -136,30 +133,6 @@ def samples_of(seconds: float, sample_rate: int) -> int:
     if not (math.isfinite(seconds) and round(seconds * sample_rate) >= 1):
         raise ValueError(f"seconds = {seconds:g} must be at least one sample (1/{sample_rate} s)")
     return round(seconds * sample_rate)
-
-
-def level_prompt(
-    wave: Float32[np.ndarray, " samples"], audio: AudioFormat
-) -> tuple[Float32[np.ndarray, " samples"], float]:
-    """Bring a prompt to the level of the training clips.
-
-    Level policy ``keep``: times the corpus's gain, but never above full scale; ``paper``:
-    stretched to the whole range.
-
-    Returns:
-        The wave, and the factor by which it is softer than the corpus would have it: 1 unless it
-        would have exceeded full scale.
-
-    Raises:
-        ValueError: If the prompt is empty or not finite.
-    """
-    if not len(wave) or not np.isfinite(wave).all():
-        raise ValueError("the prompt must hold at least one sample, and neither NaN nor infinity")
-    if audio.level == "paper":
-        return paper_min_max(wave), 1.0
-    peak = float(np.abs(wave).max()) * audio.gain
-    factor = 1.0 if peak <= 1 else PROMPT_PEAK / peak
-    return (wave * np.float32(audio.gain * factor)).astype(np.float32), factor
 
 
 def even_groups(indices: Sequence[int], most: int) -> list[Sequence[int]]:

@@ -9,6 +9,7 @@ every row must give the same bits in every row, and the same bits as in the smal
 
 import logging
 import math
+import time
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 SMALLEST_BLOCKS = (4, 8, 16, 32)
 """Tried in turn as the fewest rows of any product; 1 row at a time if none serves."""
 PROBE_STEPS = 8
+WORTHWHILE = 1.15
+"""Further threads are used only if they make it this many times as fast."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,35 @@ def plan_rows(model: SampleRNN, clips: int) -> RowPlan:
         return RowPlan(fewest, most)
     logger.debug("rows depend on their place in the batch: one clip at a time")
     return RowPlan(1, 1)
+
+
+def pick_threads(model: SampleRNN, clips: int) -> int:
+    """Return the number of threads, 1 or all, that draws ``clips`` clips faster right now.
+
+    Small products gain nothing from a second thread, and lose much when another program keeps its
+    core busy. More than one is chosen only if the bits stay the same.
+    """
+    every = torch.get_num_threads()
+    if every == 1 or model.real_values.device.type != "cpu":
+        return every
+    rows = max(SMALLEST_BLOCKS[0], clips)
+    try:
+        alone, expected = _timed(model, rows, 1)
+        together, logits = _timed(model, rows, every)
+    finally:
+        torch.set_num_threads(every)
+    is_better = together * WORTHWHILE < alone and torch.equal(logits, expected)
+    return every if is_better else 1
+
+
+def _timed(model: SampleRNN, rows: int, threads: int) -> tuple[float, Tensor]:
+    torch.set_num_threads(threads)
+    logits, seconds = _probe(model, rows), []
+    for _ in range(3):
+        start = time.perf_counter()
+        _probe(model, rows)
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)[1], logits
 
 
 @torch.inference_mode()

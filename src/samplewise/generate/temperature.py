@@ -41,9 +41,9 @@ class Envelope:
     def __str__(self) -> str:
         """Return what :func:`parse_envelope` reads."""
         if len(self.values) == 1:
-            return f"{self.values[0]:.17g}"
+            return repr(self.values[0])
         points = zip(self.seconds, self.values, strict=True)
-        return ",".join(f"{second:.17g}:{value:.17g}" for second, value in points)
+        return ",".join(f"{second!r}:{value!r}" for second, value in points)
 
     def at(
         self, start_sample: int, count: int, sample_rate: int

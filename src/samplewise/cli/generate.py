@@ -1,0 +1,236 @@
+"""`samplewise generate`: new clips from a trained model, or a stream of sound."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from samplewise.generate.folder import ClipFolder
+    from samplewise.generate.prompts import Prompt
+    from samplewise.models.files import LoadedModel
+
+DEFAULT_SECONDS, DEFAULT_COUNT = 10.0, 16
+
+
+@dataclass(frozen=True)
+class GenerateArgs:
+    """Generate clips, ranked by likelihood, or stream without end.
+
+    Writes clip-0000.wav, ... at the model's own rate (16 bit, level of the corpus) and
+    generation.json. Clip i of a seed is the same alone or among others.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Run folder, or an exported model file."""
+    count: int | None = None
+    """How many clips; 16, or with --index 1."""
+    seconds: float | None = None
+    """Length of what is drawn; 10 for clips, without end for a stream."""
+    temperature: str = "0.95"
+    """Below 1 plays safe, above 1 strays; fixed, or an envelope in seconds: 0:0.8,5:1.1,10:0.9."""
+    seed: int | None = None
+    """Decides about all clips; a random one is taken, and printed, unless given."""
+    index: int | None = None
+    """Number of the first clip; clips of the same seed and settings that are there are kept."""
+    prompt: Path | None = None
+    """Sound file that every clip continues; any length, any rate."""
+    cut_prompt: bool = False
+    """Leave the prompt out of the result."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder of the clips; default: generated/ in the run folder, FILE-clips/ beside a file. An
+    earlier generation in it is replaced."""
+    batch: int = 64
+    """Most clips drawn at once: more is faster per clip and takes more memory."""
+    stream: str | None = None
+    """Write one clip to this file or, with -, to stdout, as it is drawn."""
+    stream_format: Literal["auto", "raw", "wav"] = "auto"
+    """raw: 16-bit little-endian PCM without a header; auto: wav if the file is named so."""
+    chunk: float = 0.1
+    """Seconds of sound per write of a stream."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    backend: Literal["auto", "reference"] = "auto"
+    """What computes; reference is PyTorch, step by step."""
+    threads: int | None = None
+    """CPU threads; unless given, 1 or all, whichever is faster in a short trial."""
+    json: bool = False
+    """Print what was made as JSON."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `samplewise generate` with ``argv`` and return the exit code."""
+    args = tyro.cli(GenerateArgs, args=argv, prog="samplewise generate")
+    if args.stream is not None:
+        from samplewise.cli.streaming import run_stream
+
+        return run_stream(args)
+    return _make_clips(args, argv)
+
+
+def say(text: str) -> None:
+    """Print for the person, not for the pipe."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def prepare_model(args: GenerateArgs, clips: int) -> "LoadedModel":
+    """Load the model and set the threads."""
+    import torch
+
+    from samplewise.generate.rows import pick_threads
+    from samplewise.models.files import load_model
+
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ValueError(f"threads = {args.threads} must be at least 1")
+        torch.set_num_threads(args.threads)
+    loaded = load_model(args.model, device=_device(args.device))
+    if args.threads is None:
+        torch.set_num_threads(pick_threads(loaded.model, clips))
+    return loaded
+
+
+def prepare_prompt(args: GenerateArgs, loaded: "LoadedModel") -> "Prompt | None":
+    """Read the prompt and say what was changed about it."""
+    from samplewise.generate.prompts import read_prompt
+
+    if args.prompt is None:
+        return None
+    prompt = read_prompt(args.prompt, loaded.audio)
+    for notice in prompt.notices:
+        say(f"{args.prompt}: {notice}")
+    return prompt
+
+
+def pick_seed(args: GenerateArgs) -> int:
+    """Return the seed that was given, or a random one."""
+    import secrets
+
+    return secrets.randbelow(2**32) if args.seed is None else args.seed
+
+
+def describe_device(loaded: "LoadedModel") -> str:
+    """Return where the model computes: ``cpu, 2 threads``."""
+    import torch
+
+    device = loaded.model.real_values.device
+    if device.type != "cpu":
+        return str(device)
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'s' * (threads > 1)}"
+
+
+def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
+    import json
+    import time
+
+    from samplewise.cli.progress import progress_bar
+    from samplewise.generate.clips import iterate_clips, samples_of
+    from samplewise.generate.folder import ClipFolder, default_folder
+    from samplewise.generate.reference import ReferenceSampler
+    from samplewise.generate.temperature import parse_envelope
+
+    seconds = DEFAULT_SECONDS if args.seconds is None else args.seconds
+    envelope, seed = parse_envelope(args.temperature), pick_seed(args)
+    first, count = args.index or 0, args.count
+    if count is None:
+        count = DEFAULT_COUNT if args.index is None else 1
+    if count < 1 or args.batch < 1:
+        raise ValueError(f"count, batch = {count}, {args.batch} must be at least 1")
+    loaded = prepare_model(args, min(count, args.batch))
+    rate, prompt = loaded.audio.sample_rate, prepare_prompt(args, loaded)
+    total, indices = samples_of(seconds, rate) * count, range(first, first + count)
+    settings = _settings(args, loaded, seed, str(envelope))
+    folder = ClipFolder.open(
+        args.output or default_folder(args.model),
+        settings,
+        command=_command(argv, seed),
+        add=args.index is not None,
+    )
+    if folder.replaced:
+        say(f"{folder.path}: {folder.replaced} clips of an earlier generation are replaced")
+    say(f"seed {seed} · {ReferenceSampler.name} back end on {describe_device(loaded)}")
+    begin = time.monotonic()
+    with progress_bar("drawing (seconds of sound)", round(total / rate)) as bar:
+        for clip in iterate_clips(
+            loaded,
+            indices,
+            seconds,
+            seed,
+            temperature=envelope,
+            prompt=None if prompt is None else prompt.wave,
+            keep_prompt=not args.cut_prompt,
+            batch=args.batch,
+            progress=lambda done, _: bar(round(done / rate)),
+        ):
+            folder.add(clip)
+            folder.write()
+    speed = total / (time.monotonic() - begin)
+    made = [entry for entry in folder.ranked() if entry["index"] in indices]
+    if args.json:
+        report = {
+            **settings,
+            "folder": str(folder.path),
+            "backend": ReferenceSampler.name,
+            "device": describe_device(loaded),
+            "samples_per_s": speed,
+            "real_time_factor": speed / rate,
+            "clips": made,
+        }
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        print(_table(made, folder))
+        say(
+            f"{ReferenceSampler.name} back end on {describe_device(loaded)}: {speed:,.0f} samples/s"
+            f", {speed / rate:.2g} times real time, all clips together"
+        )
+    return 0
+
+
+def _command(argv: list[str], seed: int) -> tuple[str, ...]:
+    given = any(word == "--seed" or word.startswith("--seed=") for word in argv)
+    return ("samplewise", "generate", *argv, *(() if given else ("--seed", str(seed))))
+
+
+def _settings(
+    args: GenerateArgs, loaded: "LoadedModel", seed: int, temperature: str
+) -> dict[str, Any]:
+    from samplewise.generate.folder import file_digest, weights_digest
+
+    return {
+        "format": 1,
+        "seed": seed,
+        "temperature": temperature,
+        "sample_rate": loaded.audio.sample_rate,
+        "prompt": None if args.prompt is None else str(args.prompt),
+        "prompt_sha256": None if args.prompt is None else file_digest(args.prompt),
+        "cut_prompt": args.cut_prompt,
+        "weights_sha256": weights_digest(loaded),
+    }
+
+
+def _table(made: list[dict[str, Any]], folder: "ClipFolder") -> str:
+    width = max(len(entry["file"]) for entry in made)
+    lines = [f"{'rank':>4}  {'file':<{width}}  {'seconds':>7}  {'bits/sample':>11}  flags"]
+    lines += [
+        f"{entry['rank']:>4}  {entry['file']:<{width}}  {entry['seconds']:7.2f}  "
+        f"{entry['bits_per_sample']:11.3f}  {', '.join(entry['flags'])}".rstrip()
+        for entry in made
+    ]
+    return "\n".join([*lines, f"in {folder.path}, seed {folder.settings['seed']}"])
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device = {name!r} must be auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device = {name!r}, but torch sees no GPU here; use --device cpu")
+    return name

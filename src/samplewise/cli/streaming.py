@@ -1,0 +1,111 @@
+"""`samplewise generate --stream`: sound to a pipe or a growing file, chunk by chunk."""
+
+import contextlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+from samplewise.cli.generate import (
+    GenerateArgs,
+    describe_device,
+    pick_seed,
+    prepare_model,
+    prepare_prompt,
+    say,
+)
+
+if TYPE_CHECKING:
+    from samplewise.models.files import LoadedModel
+
+TRIAL_S = 1.0
+"""Seconds of sound after which the speed is told."""
+
+
+def run_stream(args: GenerateArgs) -> int:
+    """Write until the end, a closed pipe or Ctrl-C; return the exit code.
+
+    Raises:
+        ValueError: If stdout is a terminal.
+    """
+    from samplewise.generate.clips import samples_of
+    from samplewise.generate.stream import stream_chunks
+    from samplewise.generate.temperature import parse_envelope
+
+    envelope, seed = parse_envelope(args.temperature), pick_seed(args)
+    is_wav = args.stream_format == "wav" or (
+        args.stream_format == "auto" and str(args.stream).lower().endswith(".wav")
+    )
+    try:
+        with _sink(str(args.stream)) as sink:
+            loaded = prepare_model(args, 1)
+            prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
+            samples = None if args.seconds is None else samples_of(args.seconds, rate)
+            _announce(loaded, seed, is_wav)
+            chunks = stream_chunks(
+                loaded,
+                seed,
+                samples=samples,
+                index=args.index or 0,
+                temperature=envelope,
+                prompt=None if prompt is None else prompt.wave,
+                keep_prompt=not args.cut_prompt,
+                chunk_s=args.chunk,
+            )
+            _pour(chunks, sink, rate, is_wav)
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass  # the usual ends of a stream
+    return 0
+
+
+@contextlib.contextmanager
+def _sink(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        if sys.stdout.isatty():
+            raise ValueError(
+                "--stream - writes sound to stdout, which is a terminal; pipe it into a player, as "
+                "in | ffplay -f s16le -ar 16000 -, or name a file"
+            )
+        with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
+            yield file
+    else:
+        with open(name, "wb", buffering=0) as file:  # noqa: PTH123
+            yield file
+
+
+def _announce(loaded: "LoadedModel", seed: int, is_wav: bool) -> None:
+    kind = "WAV" if is_wav else "raw 16-bit little-endian PCM"
+    say(
+        f"seed {seed} · {kind}, mono, {loaded.audio.sample_rate} Hz · "
+        f"reference back end on {describe_device(loaded)}"
+    )
+
+
+def _pour(chunks: Iterator, sink: BinaryIO, rate: int, is_wav: bool) -> None:
+    from samplewise.audio.writing import pcm16, wav_header
+
+    frames, begin, is_told = 0, time.monotonic(), False
+    try:
+        if is_wav:
+            _write(sink, wav_header(None, rate))
+        for chunk in chunks:
+            _write(sink, pcm16(chunk).tobytes())
+            frames += len(chunk)
+            if not is_told and frames >= TRIAL_S * rate:
+                is_told = True
+                factor = frames / rate / (time.monotonic() - begin)
+                say(f"{frames / rate:.1f} s at {factor:.2g} times real time")
+    finally:
+        if is_wav and stat.S_ISREG(os.fstat(sink.fileno()).st_mode):
+            header = wav_header(frames, rate)
+            if len(header) == len(wav_header(None, rate)):  # RF64 is longer: length stays unknown
+                os.pwrite(sink.fileno(), header, 0)
+
+
+def _write(sink: BinaryIO, data: bytes) -> None:
+    """Write everything: an unbuffered pipe may take a part."""
+    view = memoryview(data)
+    while view:
+        view = view[sink.write(view) :]

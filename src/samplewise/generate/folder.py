@@ -1,0 +1,131 @@
+"""A folder of generated clips: never two generations mixed, every file whole or absent."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from samplewise.audio.writing import write_wav
+from samplewise.durable import sweep_temporaries, write_json
+from samplewise.generate.clips import GeneratedClip
+from samplewise.models.files import WEIGHTS, LoadedModel
+
+INDEX = "generation.json"
+CLIP_NAME = re.compile(r"clip-\d{4,20}\.wav")
+
+
+def clip_name(index: int) -> str:
+    """Return the file name of a clip: ``clip-0003.wav``."""
+    return f"clip-{index:04d}.wav"
+
+
+def default_folder(model: Path) -> Path:
+    """Return ``RUN/generated``, or ``FILE-clips`` beside an exported file."""
+    return model / "generated" if model.is_dir() else model.with_name(f"{model.stem}-clips")
+
+
+def weights_digest(loaded: LoadedModel) -> str:
+    """Return the SHA-256 of the file that the model was loaded from."""
+    return file_digest(loaded.path / WEIGHTS if loaded.path.is_dir() else loaded.path)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class ClipFolder:
+    """The clips of one generation, and generation.json, which names and ranks them."""
+
+    path: Path
+    settings: dict[str, Any]
+    """Everything that decides about a clip but its index and length."""
+    entries: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What generation.json says about each clip, by index."""
+    command: tuple[str, ...] = ()
+    """The command that made the folder, with its seed."""
+    replaced: int = 0
+    """Clips of another generation that were removed."""
+
+    @classmethod
+    def open(
+        cls, path: Path, settings: dict[str, Any], command: tuple[str, ...] = (), add: bool = False
+    ) -> "ClipFolder":
+        """Make room for clips in ``path``: a generation that is there is removed.
+
+        Args:
+            path: Made if it does not exist.
+            settings: Go into generation.json.
+            command: Goes there too.
+            add: Keep the clips that are there if they were made with the same settings.
+
+        Raises:
+            ValueError: If the folder holds files, but no generation.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        sweep_temporaries(path)
+        names = sorted(item.name for item in path.iterdir())
+        if names and INDEX not in names:
+            raise ValueError(
+                f"{path} holds {names[0]!r} and no {INDEX}: it is not a folder of generated clips; "
+                "name a new one with --output"
+            )
+        folder = cls(path, settings, command=command)
+        before = _read(path / INDEX) if names else {}
+        if add and all(before.get(key) == value for key, value in settings.items()):
+            folder.entries = {entry["index"]: entry for entry in before["clips"]}
+            folder.command = tuple(before.get("command", ()))
+        else:
+            folder.write()  # from now on nothing in here belongs to the old generation
+            for name in filter(CLIP_NAME.fullmatch, names):
+                (path / name).unlink(missing_ok=True)
+                folder.replaced += 1
+        return folder
+
+    def add(self, clip: GeneratedClip) -> None:
+        """Write a clip as a 16-bit WAV file."""
+        rate = self.settings["sample_rate"]
+        write_wav(self.path / clip_name(clip.index), clip.wave, rate)
+        self.entries[clip.index] = {
+            "file": clip_name(clip.index),
+            "index": clip.index,
+            "seconds": len(clip.codes) / rate,
+            "bits_per_sample": clip.bits_per_sample,
+            "flags": list(clip.flags),
+        }
+
+    def write(self) -> None:
+        """Write generation.json: settings, and the clips in order of index with their ranks."""
+        contents = {"command": list(self.command)} if self.command else {}
+        contents |= {**self.settings, "clips": self.ranked(by_index=True)}
+        write_json(self.path / INDEX, contents)
+
+    def ranked(self, by_index: bool = False) -> list[dict[str, Any]]:
+        """Return the entries with their rank, likeliest first; flagged ones come last."""
+        order = sorted(
+            self.entries.values(),
+            key=lambda entry: (bool(entry["flags"]), entry["bits_per_sample"], entry["index"]),
+        )
+        ranked = [{**entry, "rank": rank} for rank, entry in enumerate(order, 1)]
+        return sorted(ranked, key=lambda entry: entry["index"]) if by_index else ranked
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return an earlier generation.json; nothing if it cannot be used."""
+    try:
+        found = json.loads(path.read_bytes())
+        clips = [entry for entry in found["clips"] if _is_whole(entry)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return {**found, "clips": clips} if len(clips) == len(found["clips"]) else {}
+
+
+def _is_whole(entry: Any) -> bool:
+    wanted = {"index": int, "bits_per_sample": float, "seconds": float, "flags": list}
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(name), kind) for name, kind in wanted.items()
+    )

@@ -1,0 +1,71 @@
+"""Prompts: any sound file, brought to the rate and the level that the model was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.audio.files import probe, read_audio
+from samplewise.audio.level import paper_min_max
+from samplewise.models.files import AudioFormat
+
+PROMPT_PEAK = 0.99
+"""Peak of a prompt that would exceed full scale at the corpus's level."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What every clip continues."""
+
+    wave: Float32[np.ndarray, " samples"]
+    """Amplitude at the model's rate and level, full scale ±1."""
+    notices: tuple[str, ...]
+    """What was changed about the file, in words."""
+
+
+def read_prompt(path: Path, audio: AudioFormat) -> Prompt:
+    """Read a sound file as a prompt: resampled, mixed down and levelled, and it says so.
+
+    Raises:
+        AudioError: If the file cannot be read as sound, or holds no samples.
+    """
+    facts = probe(path)
+    wave, _ = read_audio(path, audio.sample_rate)
+    notices = []
+    if facts.sample_rate != audio.sample_rate:
+        notices.append(f"resampled from {facts.sample_rate} Hz to {audio.sample_rate} Hz")
+    if facts.channels > 1:
+        notices.append(f"its {facts.channels} channels are averaged to one")
+    levelled, factor = level_prompt(wave, audio)
+    if audio.level == "paper":
+        notices.append("stretched to the full range, as the training clips were")
+    elif factor != 1:
+        notices.append(
+            f"{-20 * np.log10(factor):.1f} dB softer than in the corpus, where it would clip"
+        )
+    return Prompt(levelled, tuple(notices))
+
+
+def level_prompt(
+    wave: Float32[np.ndarray, " samples"], audio: AudioFormat
+) -> tuple[Float32[np.ndarray, " samples"], float]:
+    """Bring a prompt to the level of the training clips.
+
+    Level policy ``keep``: times the corpus's gain, but never above full scale; ``paper``:
+    stretched to the whole range.
+
+    Returns:
+        The wave, and the factor by which it is softer than the corpus would have it: 1 unless it
+        would have exceeded full scale.
+
+    Raises:
+        ValueError: If the prompt is empty or not finite.
+    """
+    if not len(wave) or not np.isfinite(wave).all():
+        raise ValueError("the prompt must hold at least one sample, and neither NaN nor infinity")
+    if audio.level == "paper":
+        return paper_min_max(wave), 1.0
+    peak = float(np.abs(wave).max()) * audio.gain
+    factor = 1.0 if peak <= 1 else PROMPT_PEAK / peak
+    return (wave * np.float32(audio.gain * factor)).astype(np.float32), factor
