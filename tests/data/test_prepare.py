@@ -181,6 +181,13 @@ def test_identical_audio_is_kept_once(folder, prepared):
     assert "r0.wav" in sources
 
 
+def test_of_two_copies_the_one_that_was_there_before_stays(folder, prepared):
+    prepared(folder)
+    (folder / "a.wav").write_bytes((folder / "r0.wav").read_bytes())
+    reasons = {item.source: item.reason for item in prepared(folder).index.skipped}
+    assert reasons == {"a.wav": "same audio as r0.wav"}
+
+
 def test_folders_that_name_splits_are_used_as_given(smoke_folder, prepared):
     index = prepared(smoke_folder).index
     assert index.split_rule == "by folder"
