@@ -65,6 +65,15 @@ def test_every_picture_decodes_and_has_the_size_that_the_page_claims(drawn):
     assert all(alt for alt, _ in Page(html).pictures)
 
 
+def test_the_curves_and_the_best_clips_are_files_too(drawn):
+    folder, html = drawn
+    curves = (folder / "pictures" / "curves.png").read_bytes()
+    assert curves in [png for _, png in Page(html).pictures]
+    compared = Image.open(io.BytesIO((folder / "pictures" / "clips.png").read_bytes()))
+    assert compared.height > (1 + page.COMPARED) * 300
+    assert sorted(path.name for path in folder.glob("pictures/*")) == ["clips.png", "curves.png"]
+
+
 def test_the_policy_lets_only_this_script_and_this_style_run(run, undrawn):
     found = read(run)
     assert found.tags.count("script") == found.tags.count("style") == 1

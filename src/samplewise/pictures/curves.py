@@ -120,6 +120,8 @@ def scores_png(
         score = f" {bits:.3f}"
         axes.text(max(bits, 0.0), place, score, va="center", fontsize=9, fontweight=weight)
     axes.set_yticks(places, [drawable(name, 22) for name, _, _ in rows], fontsize=9, color=INK)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
     axes.set_ylim(-0.5, len(rows) - 0.5)
     axes.set_xlim(0, max(1e-9, *(bits for _, bits, _ in rows)))
     axes.set_xticks([])
@@ -167,9 +169,9 @@ def spread(places: list[float], gap: float) -> list[float]:
 def _name_lines(axes: "Axes", lines: Mapping[str, float], gap: float) -> None:
     for (name, bits), place in zip(lines.items(), spread([*lines.values()], gap), strict=True):
         text = drawable(f"{name.replace('_', ' ')} {bits:.2f}", 24)
-        axes.annotate(
-            text, (1.01, place), xycoords=("axes fraction", "data"), fontsize=7, va="center"
-        )
+        at = axes.get_yaxis_transform()
+        label = axes.text(1.01, place, text, transform=at, fontsize=7, color=INK, va="center")
+        label.set_parse_math(False)
 
 
 def _worst_first(item: tuple[str, float]) -> float:

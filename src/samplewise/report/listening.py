@@ -83,6 +83,8 @@ def _how_drawn(facts: Facts) -> str:
         else "They are in the order of their names: no ranks were recorded."
     )
     sentence = f"{words.plural(whole, 'clip')} drawn from the model. {order}"
+    if ranked and any(clip.flags for clip in (*facts.clips, *facts.silent_clips)):
+        sentence += " Clips with a remark come last."
     long = any((clip.seconds or 0) > MAX_CLIP_S for clip in facts.clips)
     if shown < whole or long:
         sentence += (

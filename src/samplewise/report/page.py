@@ -3,20 +3,26 @@
 import base64
 import hashlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from samplewise import durable
+from samplewise import durable, pictures
 from samplewise.report import listening, reproduction, sections
 from samplewise.report.facts import Facts, gather
 from samplewise.report.markup import esc
 
 TEMPLATE = Path(__file__).parent / "template"
 NAME = "report.html"
+PICTURES = "pictures"
+COMPARED = 4
+"""Clips in the picture that compares them with a recording."""
 
 
 def write_report(run_folder: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write ``report.html`` into a run folder and return its path.
+
+    Two of its pictures are also written as files: ``pictures/curves.png``, and
+    ``pictures/clips.png`` with a recording and the best clips one above the other.
 
     Args:
         run_folder: The run; whatever it does not hold yet is a sentence on the page.
@@ -27,7 +33,11 @@ def write_report(run_folder: Path, progress: Callable[[int, int], None] | None =
         OSError: If the page cannot be written.
     """
     path = run_folder / NAME
-    durable.write_text(path, render(gather(run_folder), progress))
+    facts = gather(run_folder)
+    durable.write_text(path, render(facts, progress))
+    for name, png in _pictures(facts):
+        (run_folder / PICTURES).mkdir(exist_ok=True)
+        durable.write_bytes(run_folder / PICTURES / name, png)
     return path
 
 
@@ -65,6 +75,19 @@ def render(facts: Facts, progress: Callable[[int, int], None] | None = None) -> 
         + "\n".join(body)
         + f"\n</main><script>{script}</script></body></html>\n"
     )
+
+
+def _pictures(facts: Facts) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures that are also wanted outside the page, by name."""
+    if len(facts.train.step) or len(facts.valid.step):
+        yield "curves.png", sections.curves_picture(facts)
+    if facts.clips:
+        rate = facts.clips[0].sample_rate
+        named = [(clip.name, clip) for clip in facts.clips[:COMPARED]]
+        if facts.excerpt is not None:
+            named.insert(0, (f"a real recording: {facts.excerpt.name}", facts.excerpt))
+        waves = [(name, clip.wave) for name, clip in named if clip.sample_rate == rate]
+        yield "clips.png", pictures.spectrogram_png(waves, rate)
 
 
 def _digest(text: str) -> str:

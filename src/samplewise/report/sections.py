@@ -80,7 +80,7 @@ def curves(facts: Facts) -> str:
         corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
         command = esc(shlex.join(["samplewise", "train", corpus, "-o", str(facts.folder)]))
         return f"<p>There are no training figures yet: <code>{command}</code> makes them.</p>"
-    png = pictures.curves_png(facts.train, facts.valid, facts.learning_rate, facts.baselines)
+    png = curves_picture(facts)
     sentences = ["Bits per sample; the thin line is what was logged, the grey one its mean."]
     if len(facts.valid.value):
         best = int(facts.valid.value.argmin())
@@ -94,6 +94,11 @@ def curves(facts: Facts) -> str:
         f"{markup.picture(png, alt, 'plate wide')}</figure>"
         f'<p class="legend">{" ".join(sentences)}</p>'
     )
+
+
+def curves_picture(facts: Facts) -> bytes:
+    """Return the training curves as PNG."""
+    return pictures.curves_png(facts.train, facts.valid, facts.learning_rate, facts.baselines)
 
 
 def figures(facts: Facts, folder: str) -> str:
