@@ -414,3 +414,13 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert done.returncode == 0
     assert "--sample-rate" in done.stdout
     assert done.stdout.rstrip().endswith("[]")
+
+
+def test_a_part_of_another_length_is_decoded_again(folder, tmp_path, prepared, monkeypatch):
+    monkeypatch.setattr("samplewise.data.prepare.assemble", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepared(folder)
+    monkeypatch.undo()
+    part = next((tmp_path / "corpus" / ".prepare" / "parts").iterdir())
+    part.write_bytes(part.read_bytes()[:-2])
+    assert prepared(folder).decoded == 1
