@@ -45,7 +45,7 @@ def fit(run: RunState, journal: Journal | None, interrupts: Interrupts) -> str:
     config, progress = run.config, run.progress
     subsequence = Subsequence(run.model)
     if run.ranks.world > 1:
-        subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
+        subsequence = DistributedDataParallel(subsequence)
     clips = validation_clips(config, run.corpus)
     clock = Clock(progress.seconds)
     saved = previewed = clock.now

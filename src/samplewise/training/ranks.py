@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.multiprocessing.spawn as processes
 from torch import Tensor
 from torch import distributed as dist
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import spawn as spawn_processes
+
+from samplewise.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,24 @@ def is_launched() -> bool:
 
 
 def spawn(function: Callable[..., None], count: int, *arguments: Any) -> None:
-    """Run ``function(*arguments)`` in ``count`` processes on this machine that can join."""
+    """Run ``function(*arguments)`` in ``count`` processes on this machine that can join.
+
+    Raises:
+        TrainingError: If one of them failed; the others have been ended.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    processes.spawn(_enter, (count, port, function, arguments), nprocs=count)
+    try:
+        spawn_processes(_enter, (count, port, function, arguments), nprocs=count)
+    except ProcessRaisedException as error:
+        reason = str(error).strip().splitlines()[-1].partition(": ")[2]
+        raise TrainingError(f"rank {error.error_index} failed: {reason or error}") from error
+    except ProcessExitedException as error:
+        raise TrainingError(
+            f"rank {error.error_index} died ({error}); give the same command to go on from the "
+            "last checkpoint"
+        ) from error
 
 
 def _enter(
