@@ -146,8 +146,8 @@ def bits_range(
 
 
 def smooth(values: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
-    """Return the mean over 2% of the points, or 5 of them, about each; gaps stay gaps."""
-    half = max(2, len(values) // 100)
+    """Return the mean over some 3% of the points about each; gaps stay gaps."""
+    half = len(values) // 60
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])

@@ -16,12 +16,12 @@ from samplewise.report.markup import esc
 def reproduction(facts: Facts) -> str:
     """Return the commands that lead here, with their seeds."""
     lines = "".join(
-        f'<span class="command">{esc(shlex.join(command))}\n</span>' for command in commands(facts)
+        f'<span class="command">{_line(command)}\n</span>' for command in commands(facts)
     )
     digest = reading.text(facts.config, "corpus", "digest")
     same = (
-        f"<p>The corpus has the digest <code>{esc(digest)}</code>; prepare prints it, and with "
-        "the same recordings and options it comes out the same.</p>"
+        f"<p>The corpus has the digest <code>{esc(digest)}</code>, as <code>prepare</code> with "
+        "<code>--json</code> prints; the same recordings and options give the same.</p>"
         if digest
         else ""
     )
@@ -32,6 +32,12 @@ def reproduction(facts: Facts) -> str:
         "stopped and resumed ends with the same weights; other versions or other hardware may "
         "round differently.</p></section>"
     )
+
+
+def _line(command: list[str]) -> str:
+    """Return a command that breaks between its words only, unless a word is very long."""
+    words = [esc(shlex.quote(word)) for word in command]
+    return " ".join(f"<span>{word}</span>" if len(word) < 30 else word for word in words)
 
 
 def commands(facts: Facts) -> list[list[str]]:
