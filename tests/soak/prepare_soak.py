@@ -215,7 +215,7 @@ def soak_kills(place: Path, kills: int, jobs: int) -> bool:
     while hits < kills:
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL)
         try:
-            process.wait(dice.uniform(0, 0.5 * duration))
+            process.wait(dice.uniform(0, 1.1 * duration))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             hits += 1
