@@ -3,7 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from samplewise.nn.product import linear
 
 
 class Weight(nn.Module):
@@ -39,7 +40,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*lead inputs"]) -> Float[Tensor, "*lead outputs"]:
         """Map the last axis."""
-        return F.linear(x, self.weight(), self.bias)
+        return linear(x, self.weight(), self.bias)
 
 
 def fold_weight_norm(module: nn.Module) -> None:
