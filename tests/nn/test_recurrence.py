@@ -110,3 +110,21 @@ def test_a_reset_takes_the_learned_state_only_where_asked_and_keeps_it_in_the_gr
     rnn.reset(state, torch.zeros(BATCH, dtype=torch.bool)).sum().backward()
     assert rnn.h0.grad is not None  # DDP needs every parameter in every graph
     assert not isinstance(stack(2, learn_h0=False).h0, nn.Parameter)
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru-reset-after", "lstm"])
+def test_a_wide_layer_in_single_precision_equals_double_precision(cell):
+    generator = torch.Generator().manual_seed(5)
+    x, state = torch.randn(16, 3, 64, generator=generator), None
+    results = []
+    for dtype in (torch.float32, torch.float64):  # the former through oneDNN where there is one
+        layer = RecurrentLayer(64, 256, cell, True, Initializer(1)).to(dtype)
+        inp = x.to(dtype).requires_grad_()
+        state = torch.full((16, layer.state_dim), 0.1, dtype=dtype, requires_grad=True)
+        out, last = layer(inp, state)
+        (out.sum() + (last * last).sum()).backward()
+        gradients = [inp.grad, state.grad, *(p.grad for p in layer.parameters())]
+        results.append([value.double() for value in (out, last, *gradients)])
+    for found, expected in zip(*results, strict=True):
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * max(scale, 1))

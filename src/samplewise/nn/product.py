@@ -56,6 +56,18 @@ def product(
     return a @ b.t() if bias is None else torch.addmm(bias, a, b.t())
 
 
+def add_product(
+    c: Float[Tensor, "rows columns"],
+    a: Float[Tensor, "rows inner"],
+    b: Float[Tensor, "columns inner"],
+    out: Float[Tensor, "rows columns"] | None = None,
+) -> Float[Tensor, "rows columns"]:
+    """Return ``c`` plus ``a`` times ``b`` transposed, in ``out`` if given; not differentiable."""
+    if uses_onednn(a, b.shape[0]):
+        return torch.add(c, _linear(a, b, None, "none", [], ""), out=out)
+    return torch.addmm(c, a, b.t(), out=out)
+
+
 def linear(
     x: Float[Tensor, "*lead inputs"],
     weight: Float[Tensor, "outputs inputs"],

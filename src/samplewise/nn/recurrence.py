@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from samplewise.nn.product import add_product, product
+
 
 class GRUResetAfter(torch.autograd.Function):
     """n = tanh(x_n + r (U_n h + b_n)); h' = (1 - z) n + z h: the cell of cuDNN and torch."""
@@ -30,9 +32,8 @@ class GRUResetAfter(torch.autograd.Function):
         h[0] = h0
         rz, n = gates.new_empty(time, batch, 2 * dim), gates.new_empty(time, batch, dim)
         recurrent = gates.new_empty(time, batch, 3 * dim)
-        transposed = weight.t()
         for t in range(time):
-            torch.mm(h[t], transposed, out=recurrent[t])
+            recurrent[t] = product(h[t], weight)
             recurrent_n = recurrent[t, :, 2 * dim :].add_(bias)
             torch.add(gates[t, :, : 2 * dim], recurrent[t, :, : 2 * dim], out=rz[t]).sigmoid_()
             torch.addcmul(gates[t, :, 2 * dim :], rz[t, :, :dim], recurrent_n, out=n[t]).tanh_()
@@ -52,6 +53,7 @@ class GRUResetAfter(torch.autograd.Function):
         to_n = (1 - z) * (1 - n * n)
         to_z = (h[:-1] - n) * z * (1 - z)
         to_r = recurrent_n * r * (1 - r)
+        transposed = weight.t().contiguous()
         grad_h = torch.zeros_like(h[0])
         for t in reversed(range(time)):
             grad_h = grad_h + grad[t]
@@ -59,10 +61,10 @@ class GRUResetAfter(torch.autograd.Function):
             torch.mul(grad_n, to_r[t], out=grad_recurrent[t, :, :dim])
             torch.mul(grad_h, to_z[t], out=grad_recurrent[t, :, dim : 2 * dim])
             torch.mul(grad_n, r[t], out=grad_recurrent[t, :, 2 * dim :])
-            grad_h = torch.addmm(grad_h * z[t], grad_recurrent[t], weight)
+            grad_h = add_product(grad_h * z[t], grad_recurrent[t], transposed)
         grad_gates[..., : 2 * dim] = grad_recurrent[..., : 2 * dim]
         flat = grad_recurrent.view(time * batch, 3 * dim)
-        grad_weight = flat.t() @ h[:-1].reshape(time * batch, dim)
+        grad_weight = product(flat.t(), h[:-1].view(time * batch, dim).t())
         return grad_gates, grad_h, grad_weight, flat[:, 2 * dim :].sum(0)
 
 
@@ -82,11 +84,11 @@ class GRUResetBefore(torch.autograd.Function):
         h[0] = h0
         rz, n = gates.new_empty(time, batch, 2 * dim), gates.new_empty(time, batch, dim)
         reset = torch.empty_like(n)
-        to_rz, to_n = weight[: 2 * dim].t(), weight[2 * dim :].t()
+        to_rz, to_n = weight[: 2 * dim], weight[2 * dim :]
         for t in range(time):
-            torch.addmm(gates[t, :, : 2 * dim], h[t], to_rz, out=rz[t]).sigmoid_()
+            add_product(gates[t, :, : 2 * dim], h[t], to_rz, out=rz[t]).sigmoid_()
             torch.mul(rz[t, :, :dim], h[t], out=reset[t])
-            torch.addmm(gates[t, :, 2 * dim :], reset[t], to_n, out=n[t]).tanh_()
+            add_product(gates[t, :, 2 * dim :], reset[t], to_n, out=n[t]).tanh_()
             torch.lerp(n[t], h[t], rz[t, :, dim:], out=h[t + 1])
         ctx.save_for_backward(h, rz, n, reset, weight)
         return h[1:]
@@ -98,7 +100,7 @@ class GRUResetBefore(torch.autograd.Function):
         h, rz, n, reset, weight = ctx.saved_tensors
         time, batch, dim = n.shape
         r, z = rz[..., :dim], rz[..., dim:]
-        to_rz, to_n = weight[: 2 * dim], weight[2 * dim :]
+        to_rz, to_n = weight[: 2 * dim].t().contiguous(), weight[2 * dim :].t().contiguous()
         grad_gates = grad.new_empty(time, batch, 3 * dim)
         slope_n = (1 - z) * (1 - n * n)
         slope_z = (h[:-1] - n) * z * (1 - z)
@@ -108,15 +110,15 @@ class GRUResetBefore(torch.autograd.Function):
             grad_h = grad_h + grad[t]
             grad_n = torch.mul(grad_h, slope_n[t], out=grad_gates[t, :, 2 * dim :])
             torch.mul(grad_h, slope_z[t], out=grad_gates[t, :, dim : 2 * dim])
-            grad_reset = grad_n @ to_n
+            grad_reset = product(grad_n, to_n)
             torch.mul(grad_reset, slope_r[t], out=grad_gates[t, :, :dim])
             grad_h = torch.addcmul(grad_h * z[t], grad_reset, r[t])
-            grad_h = torch.addmm(grad_h, grad_gates[t, :, : 2 * dim], to_rz)
+            grad_h = add_product(grad_h, grad_gates[t, :, : 2 * dim], to_rz)
         flat = grad_gates.view(time * batch, 3 * dim)
         grad_weight = torch.cat(
             [
-                flat[:, : 2 * dim].t() @ h[:-1].reshape(time * batch, dim),
-                flat[:, 2 * dim :].t() @ reset.view(time * batch, dim),
+                product(flat[:, : 2 * dim].t(), h[:-1].view(time * batch, dim).t()),
+                product(flat[:, 2 * dim :].t(), reset.view(time * batch, dim).t()),
             ]
         )
         return grad_gates, grad_h, grad_weight
@@ -138,9 +140,8 @@ class LSTM(torch.autograd.Function):
         h, c = gates.new_empty(time + 1, batch, dim), gates.new_empty(time + 1, batch, dim)
         h[0], c[0] = h0, c0
         ifgo, tanh_c = torch.empty_like(gates), gates.new_empty(time, batch, dim)
-        transposed = weight.t()
         for t in range(time):
-            torch.addmm(gates[t], h[t], transposed, out=ifgo[t])
+            add_product(gates[t], h[t], weight, out=ifgo[t])
             i_and_f = ifgo[t, :, : 2 * dim].sigmoid_()
             g, o = ifgo[t, :, 2 * dim : 3 * dim].tanh_(), ifgo[t, :, 3 * dim :].sigmoid_()
             torch.mul(i_and_f[:, dim:], c[t], out=c[t + 1]).addcmul_(i_and_f[:, :dim], g)
@@ -162,7 +163,7 @@ class LSTM(torch.autograd.Function):
             [g * i * (1 - i), c[:-1] * f * (1 - f), i * (1 - g * g), tanh_c * o * (1 - o)], -1
         )
         slope_c = o * (1 - tanh_c * tanh_c)
-        grad_gates = torch.empty_like(ifgo)
+        grad_gates, transposed = torch.empty_like(ifgo), weight.t().contiguous()
         grad_h = torch.zeros_like(h[0])
         for t in reversed(range(time)):
             grad_h = grad_h + grad[t]
@@ -171,7 +172,7 @@ class LSTM(torch.autograd.Function):
             out = grad_gates[t].view(batch, 4, dim)
             torch.mul(parts[:, :3], grad_c.unsqueeze(1), out=out[:, :3])
             torch.mul(parts[:, 3], grad_h, out=out[:, 3])
-            grad_h = grad_gates[t] @ weight
+            grad_h = product(grad_gates[t], transposed)
             grad_c = grad_c * f[t]
         flat = grad_gates.view(time * batch, 4 * dim)
-        return grad_gates, grad_h, grad_c, flat.t() @ h[:-1].reshape(time * batch, dim)
+        return grad_gates, grad_h, grad_c, product(flat.t(), h[:-1].view(time * batch, dim).t())
