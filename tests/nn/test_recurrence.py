@@ -115,11 +115,10 @@ def test_a_reset_takes_the_learned_state_only_where_asked_and_keeps_it_in_the_gr
 @pytest.mark.parametrize("cell", ["gru", "gru-reset-after", "lstm"])
 def test_a_wide_layer_in_single_precision_equals_double_precision(cell):
     generator = torch.Generator().manual_seed(5)
-    x, state = torch.randn(16, 3, 64, generator=generator), None
-    results = []
+    x, results = torch.randn(16, 3, 64, generator=generator), []
     for dtype in (torch.float32, torch.float64):  # the former through oneDNN where there is one
         layer = RecurrentLayer(64, 256, cell, True, Initializer(1)).to(dtype)
-        inp = x.to(dtype).requires_grad_()
+        inp = x.to(dtype).clone().requires_grad_()
         state = torch.full((16, layer.state_dim), 0.1, dtype=dtype, requires_grad=True)
         out, last = layer(inp, state)
         (out.sum() + (last * last).sum()).backward()
