@@ -131,6 +131,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     from samplewise.generate.folder import ClipFolder, default_folder
     from samplewise.generate.reference import ReferenceSampler
     from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.uniforms import check_numbers
 
     seconds = DEFAULT_SECONDS if args.seconds is None else args.seconds
     envelope, seed = parse_envelope(args.temperature), pick_seed(args)
@@ -139,9 +140,11 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         count = DEFAULT_COUNT if args.index is None else 1
     if count < 1 or args.batch < 1:
         raise ValueError(f"count, batch = {count}, {args.batch} must be at least 1")
+    indices = range(first, first + count)
+    check_numbers(seed, [indices[0], indices[-1]])
     loaded = prepare_model(args, min(count, args.batch))
     rate, prompt = loaded.audio.sample_rate, prepare_prompt(args, loaded)
-    total, indices = samples_of(seconds, rate) * count, range(first, first + count)
+    total = samples_of(seconds, rate) * count
     settings = _settings(args, loaded, seed, str(envelope))
     folder = ClipFolder.open(
         args.output or default_folder(args.model),

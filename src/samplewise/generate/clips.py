@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int, Integer
+from jaxtyping import Float32, Float64, Int
 
 from samplewise.generate.reference import Progress, ReferenceSampler
 from samplewise.generate.screen import Flag, screen
@@ -28,7 +28,7 @@ class GeneratedClip:
     """i: with the seed, the envelope and the prompt it determines the clip."""
     wave: Float32[np.ndarray, " samples"]
     """Amplitude, full scale ±1; begins with the prompt if that was to be kept."""
-    codes: Integer[np.ndarray, " drawn"]
+    codes: Int[np.ndarray, " drawn"]
     """What was drawn, without the prompt."""
     nats: float
     """-ln p of ``codes`` under the model at temperature 1, whatever they were drawn at."""
@@ -166,9 +166,9 @@ class _Take:
 
     def draw(
         self, total: int, report: Callable[[int], None]
-    ) -> tuple[Integer[np.ndarray, "clips samples"], np.ndarray]:
+    ) -> tuple[Int[np.ndarray, "clips samples"], Float64[np.ndarray, " clips"]]:
         """Return codes and -ln p of each clip."""
-        codes = np.empty((len(self.indices), total), np.uint16)  # q is at most 65,536
+        codes = np.empty((len(self.indices), total), np.int32)
         nats = np.zeros(len(self.indices))
         chunk = max(1, round(CHUNK_S * self.rate))
         for start in range(0, total, chunk):
@@ -187,7 +187,7 @@ class _Take:
 def _finish(
     loaded: LoadedModel,
     index: int,
-    drawn: Integer[np.ndarray, " drawn"],
+    drawn: Int[np.ndarray, " drawn"],
     nats: float,
     prompt: Int[np.ndarray, " samples"] | None,
 ) -> GeneratedClip:

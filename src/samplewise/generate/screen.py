@@ -25,7 +25,7 @@ FLAT_SPECTRUM = 0.6
 """A take is noise when the spectral flatness of its sounding frames is above; white noise: 1."""
 LOOP_WINDOW_S = 1.0
 """Loops are looked for in windows of this length, seconds."""
-LOOP_LAGS_S = (0.25, 1.25)
+LOOP_LAGS_S = (0.5, 1.5)
 """A loop is what comes back after some time in this range; a shorter one does so many times."""
 LOOP_CORRELATION = 0.95
 """How alike a window and what came before it must be, level included; 1: the same."""
@@ -73,7 +73,7 @@ def spectral_flatness(frames: Float64[np.ndarray, "frames samples"]) -> float:
 
 
 def looping_share(wave: Float64[np.ndarray, " samples"], sample_rate: int) -> float:
-    """Return the share of windows that repeat what lies 0.25 s to 1.25 s before them.
+    """Return the share of windows that repeat what lies 0.5 s to 1.5 s before them.
 
     Short takes are searched with shorter windows and lags; silent windows never repeat.
     """

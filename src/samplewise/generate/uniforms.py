@@ -38,9 +38,7 @@ def uniforms(
     Raises:
         ValueError: If a number is negative or too large.
     """
-    for name, value in (("seed", seed), *(("clip", clip) for clip in clips)):
-        if not 0 <= value < LIMIT:
-            raise ValueError(f"{name} = {value} must lie in [0, 2**64)")
+    check_numbers(seed, clips)
     if start < 0 or count < 0 or start + count > LIMIT:
         raise ValueError(f"start, count = {start}, {count} must lie in [0, 2**64)")
     skipped = start % WORDS
@@ -51,3 +49,14 @@ def uniforms(
         words = philox.random_raw(skipped + count)[skipped:]
         drawn[row] = (words >> np.uint64(SHIFT)).astype(np.float32) * np.float32(2.0**-24)
     return drawn
+
+
+def check_numbers(seed: int, clips: Sequence[int]) -> None:
+    """Refuse a seed and clips that have no draws.
+
+    Raises:
+        ValueError: If a number is outside [0, 2**64).
+    """
+    for name, value in (("seed", seed), *(("clip", clip) for clip in clips)):
+        if not 0 <= value < LIMIT:
+            raise ValueError(f"{name} = {value} must lie in [0, 2**64)")

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+import torch
+from tests.models.conftest import CONFIGS
+
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.files import AudioFormat, LoadedModel, save_model
+from samplewise.models.samplernn import SampleRNN, fold_for_inference
+
+RATE = 4000
+AUDIO = AudioFormat(sample_rate=RATE, gain=1.1, level="keep")
+SMALL = SampleRNNConfig(frame_sizes=(2, 2, 8), dim=32, emb_size=8, quantizer="mulaw", q_levels=256)
+
+
+def make_model(config, seed=1):
+    """Not trained, but with opinions: its distributions are far from uniform."""
+    model = SampleRNN(config, seed=seed).eval().requires_grad_(False)
+    torch.manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(params=CONFIGS)
+def any_model(request):
+    """Every kind of model, in double precision."""
+    return make_model(CONFIGS[request.param]).double()
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """A small model as one would load it, in single precision."""
+    model = make_model(SMALL)
+    fold_for_inference(model)
+    return LoadedModel(model, AUDIO, {}, Path("small.safetensors"))
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    path = tmp_path / "small.safetensors"
+    save_model(path, make_model(SMALL), AUDIO, {})
+    return path
