@@ -16,7 +16,7 @@ from samplewise.training.presets import PRESETS
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_the_command_of_training_parses_to_the_settings_of_the_run(run, preset):
     used = PRESETS[preset]
-    model = replace(used.model, dim=96, n_rnn=2)
+    model = replace(used.model, dim=96, n_rnn=2, frame_sizes=(4, 8, 16), weight_norm=False)
     used = replace(used, model=model, seed=5, minutes=2.5, epochs=None, random_offsets=False)
     config = json.loads((run / "config.json").read_text())
     write_json(run / "config.json", config | {"train": to_json(used)})
