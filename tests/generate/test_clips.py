@@ -7,6 +7,7 @@ import torch
 from tests.generate.conftest import AUDIO, RATE, make_model
 from tests.models.conftest import CONFIGS
 
+from samplewise.generate import clips as clips_module
 from samplewise.generate.clips import even_groups, generate_clips, iterate_clips, samples_of
 from samplewise.generate.prompts import level_prompt
 from samplewise.generate.temperature import Envelope, parse_envelope
@@ -14,7 +15,7 @@ from samplewise.models.configs import SampleRNNConfig
 from samplewise.models.files import AudioFormat, LoadedModel
 from samplewise.models.samplernn import fold_for_inference
 
-SECONDS = 0.05  # 200 samples
+SECONDS = 0.02  # 80 samples
 NOWHERE = Path("small.safetensors")
 
 
@@ -60,9 +61,9 @@ def test_wide_clips_are_exact_over_thousands_of_samples(cell):
     model = make_model(config)
     fold_for_inference(model)
     wide = LoadedModel(model, AUDIO, {}, NOWHERE)
-    clips = generate_clips(wide, 20, 0.05, seed=1)
+    clips = generate_clips(wide, 20, 0.03, seed=1)
     for index in (0, 13):
-        [alone] = generate_clips(wide, 1, 0.05, seed=1, first_index=index)
+        [alone] = generate_clips(wide, 1, 0.03, seed=1, first_index=index)
         assert np.array_equal(alone.codes, clips[index].codes)
 
 
@@ -79,20 +80,20 @@ def test_likelihood_is_of_what_was_drawn_at_temperature_1(loaded, sixty_four):
     logits, _ = loaded.model(previous, loaded.model.initial_state(1))
     nats = torch.nn.functional.cross_entropy(logits[0], target[0], reduction="sum").item()
     assert clip.nats == pytest.approx(nats, rel=1e-5)
-    assert clip.bits_per_sample == pytest.approx(nats / math.log(2) / 200, rel=1e-5)
+    assert clip.bits_per_sample == pytest.approx(nats / math.log(2) / 80, rel=1e-5)
 
 
 def test_an_envelope_starts_with_the_first_drawn_sample(loaded):
-    step = Envelope((0.0, 0.025, 0.025 + 1e-9), (1.0, 1.0, 0.01))
+    step = Envelope((0.0, 0.01, 0.01 + 1e-9), (1.0, 1.0, 0.01))
     plain = generate_clips(loaded, 1, SECONDS, 3)[0].codes
     cooled = generate_clips(loaded, 1, SECONDS, 3, temperature=step)[0].codes
-    assert np.array_equal(plain[:101], cooled[:101])
-    assert (plain[101:] != cooled[101:]).any()
+    assert np.array_equal(plain[:41], cooled[:41])
+    assert (plain[41:] != cooled[41:]).any()
     prompt = np.linspace(-0.5, 0.5, 77).astype(np.float32)
     plain = generate_clips(loaded, 1, SECONDS, 3, prompt=prompt)[0].codes
     cooled = generate_clips(loaded, 1, SECONDS, 3, prompt=prompt, temperature=step)[0].codes
-    assert np.array_equal(plain[:101], cooled[:101])
-    assert (plain[101:] != cooled[101:]).any()
+    assert np.array_equal(plain[:41], cooled[:41])
+    assert (plain[41:] != cooled[41:]).any()
 
 
 def test_a_prompt_is_kept_or_cut_as_the_model_heard_it(loaded):
@@ -106,15 +107,16 @@ def test_a_prompt_is_kept_or_cut_as_the_model_heard_it(loaded):
     assert kept.nats == cut.nats
 
 
-def test_progress_counts_every_sample_once(loaded):
+def test_progress_counts_every_sample_once(loaded, monkeypatch):
+    monkeypatch.setattr(clips_module, "CHUNK_S", 0.01)
     calls = []
     for _ in iterate_clips(
-        loaded, range(6), 0.3, 1, batch=3, progress=lambda *call: calls.append(call)
+        loaded, range(6), 0.025, 1, batch=3, progress=lambda *call: calls.append(call)
     ):
         pass
     done = [call[0] for call in calls]
     assert done == sorted(set(done))
-    assert calls[-1] == (6 * 1200, 6 * 1200)
+    assert calls[-1] == (6 * 100, 6 * 100)
 
 
 def test_groups_are_few_and_even():

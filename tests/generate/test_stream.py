@@ -7,20 +7,20 @@ from samplewise.generate.clips import generate_clips
 from samplewise.generate.stream import stream_chunks
 from samplewise.generate.temperature import parse_envelope
 
-HEAT = parse_envelope("0:0.8,0.05:1.1")
+HEAT = parse_envelope("0:0.8,0.02:1.1")
 PROMPT = np.sin(np.arange(333) / 9).astype(np.float32) * 0.7
 
 
 @pytest.mark.parametrize("chunk_s", [0.0003, 0.013, 0.1])
 def test_a_stream_is_clip_0_of_its_seed(loaded, chunk_s):
-    clip = generate_clips(loaded, 6, 0.08, seed=9, temperature=HEAT)[0]
-    chunks = stream_chunks(loaded, 9, samples=320, temperature=HEAT, chunk_s=chunk_s)
+    clip = generate_clips(loaded, 6, 0.03, seed=9, temperature=HEAT)[0]
+    chunks = stream_chunks(loaded, 9, samples=120, temperature=HEAT, chunk_s=chunk_s)
     assert np.array_equal(np.concatenate(list(chunks)), clip.wave)
 
 
 def test_a_stream_continues_a_prompt_and_may_leave_it_out(loaded):
-    [clip] = generate_clips(loaded, 1, 0.05, seed=9, first_index=4, prompt=PROMPT)
-    options = {"samples": 200, "index": 4, "prompt": PROMPT}
+    [clip] = generate_clips(loaded, 1, 0.02, seed=9, first_index=4, prompt=PROMPT)
+    options = {"samples": 80, "index": 4, "prompt": PROMPT}
     kept = np.concatenate(list(stream_chunks(loaded, 9, **options)))
     cut = np.concatenate(list(stream_chunks(loaded, 9, **options, keep_prompt=False)))
     assert np.array_equal(kept, clip.wave)
