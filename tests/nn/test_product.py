@@ -15,7 +15,7 @@ def normal(*shape):
 @pytest.mark.parametrize("lead", [(64,), (4, 16), (3,), (0,)])
 @pytest.mark.parametrize("has_bias", [True, False])
 def test_linear_and_its_gradients_are_those_of_torch(lead, has_bias):
-    x, weight = normal(*lead, 128), normal(192, 128)
+    x, weight = normal(*lead, 512), normal(192, 512)
     bias = normal(192) if has_bias else None
     inputs = [value for value in (x, weight, bias) if value is not None]
     results = []
@@ -31,19 +31,28 @@ def test_linear_and_its_gradients_are_those_of_torch(lead, has_bias):
 
 @onednn
 def test_large_float32_products_are_onednns_and_no_others():
-    assert uses_onednn(normal(64, 128), 192)
+    assert uses_onednn(normal(64, 512), 192)
+    assert uses_onednn(normal(1024, 128), 192)
     assert not uses_onednn(normal(3, 4096), 4096)
     assert not uses_onednn(normal(16, 16), 16)
-    assert not uses_onednn(normal(64, 128).double(), 192)
-    assert not uses_onednn(torch.empty(64, 128, device="meta"), 192)
+    assert not uses_onednn(normal(64, 512).double(), 192)
+    assert not uses_onednn(torch.empty(64, 512, device="meta"), 192)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not uses_onednn(normal(64, 128), 192)
-        assert linear(normal(64, 128), normal(192, 128)).dtype == torch.bfloat16
+        assert not uses_onednn(normal(64, 512), 192)
+        assert linear(normal(64, 512), normal(192, 512)).dtype == torch.bfloat16
+
+
+@onednn
+def test_a_row_does_not_depend_on_how_many_there_are():
+    row, weight = normal(1, 320), normal(256, 320)
+    expected = product(row.expand(4, -1), weight)[:1]
+    for rows in (4, 5, 16, 33, 64):
+        assert torch.equal(product(row.expand(rows, -1), weight), expected.expand(rows, -1))
 
 
 @pytest.mark.parametrize("transposed", [True, False])
 def test_strides_do_not_matter(transposed):
-    a, b = normal(128, 160), normal(144, 160)
+    a, b = normal(128, 600), normal(144, 600)
     if transposed:
         a, b = a.t().contiguous().t(), b.t().contiguous().t()
     torch.testing.assert_close(
@@ -62,6 +71,6 @@ def test_a_product_is_the_same_every_time():
 
 def test_without_the_operator_torch_multiplies(monkeypatch):
     monkeypatch.setattr(module, "_linear", None)
-    a, b = normal(64, 128), normal(192, 128)
+    a, b = normal(64, 512), normal(192, 512)
     torch.testing.assert_close(product(a, b), a @ b.t())
     torch.testing.assert_close(linear(a, b), a @ b.t())

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-MIN_ROWS, MIN_MULTIPLICATIONS = 4, 2**20
+MIN_ROWS, MIN_WEIGHTS, MANY_ROWS = 4, 2**16, 1024
 """Below these, the overhead of a call outweighs the gain."""
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 
@@ -33,14 +33,18 @@ _linear = _find_linear()
 
 
 def uses_onednn(a: Float[Tensor, "rows inner"], columns: int) -> bool:
-    """Say whether ``a`` times a matrix with ``columns`` columns is left to oneDNN."""
+    """Say whether ``a`` times a matrix with ``columns`` columns is left to oneDNN.
+
+    The answer is the same for 4 rows and for 1,023: a step then gives a clip the same bits whatever
+    the batch.
+    """
     rows, inner = a.shape
     return (
         _linear is not None
         and a.dtype == torch.float32
         and a.device.type == "cpu"
         and rows >= MIN_ROWS
-        and rows * inner * columns >= MIN_MULTIPLICATIONS
+        and (inner * columns >= MIN_WEIGHTS or rows >= MANY_ROWS)
         and not torch.is_autocast_enabled("cpu")
     )
 
