@@ -81,7 +81,21 @@ def test_two_generations_are_never_mixed(model_file, tmp_path, capsys):
     generate(model_file, "-o", folder, "--seconds", 0.01, "--seed", 1, "--count", 5)
     generate(model_file, "-o", folder, "--seconds", 0.01, "--seed", 2, "--index", 1)
     assert set(contents(folder)) == {"clip-0001.wav", "generation.json"}
-    assert "5 clips of an earlier generation are replaced" in capsys.readouterr().err
+    assert "5 clips of an earlier generation will be replaced" in capsys.readouterr().err
+
+
+def test_a_generation_stays_until_the_first_clip_of_the_next(model_file, tmp_path, monkeypatch):
+    options = [model_file, "-o", tmp_path / "takes", "--seconds", 0.01, "--count", 2]
+    generate(*options)
+    before = contents(tmp_path / "takes")
+    monkeypatch.setattr("samplewise.generate.clips.screen", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        generate(*options)
+    assert contents(tmp_path / "takes") == before
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_a_folder_of_other_things_is_refused_and_untouched(model_file, tmp_path):
@@ -97,7 +111,7 @@ def test_a_damaged_index_counts_as_another_generation(tmp_path, damage):
     (tmp_path / "generation.json").write_text(damage)
     (tmp_path / "clip-0009.wav").touch()
     folder = ClipFolder.open(tmp_path, {"seed": 1}, add=True)
-    assert (folder.entries, folder.replaced) == ({}, 1)
+    assert (folder.entries, folder.stale) == ({}, ("clip-0009.wav",))
 
 
 def test_a_prompt_is_converted_with_a_notice_and_kept_or_cut(model_file, tmp_path, capsys):
@@ -184,6 +198,13 @@ def test_a_stream_to_a_file_is_a_whole_wav_file(model_file, tmp_path):
     assert (tmp_path / "take.wav").read_bytes() == (
         tmp_path / "takes" / "clip-0000.wav"
     ).read_bytes()
+
+
+@pytest.mark.parametrize("words", [["--count", "2"], ["-o", "takes"], ["--json"]])
+def test_a_stream_is_one_clip(model_file, tmp_path, words):
+    with pytest.raises(ValueError, match="a stream is one clip"):
+        main([str(model_file), "--stream", str(tmp_path / "sound"), *words])
+    assert not (tmp_path / "sound").exists()
 
 
 def test_help_does_not_load_torch():

@@ -34,7 +34,7 @@ def draw(model, prompt=None, temperature=None, seed=5, clips=CLIPS, count=DRAWN)
     parts = []
     for first in range(0, clips, sampler.most):
         group = range(first, min(first + sampler.most, clips))
-        voices = sampler.start(len(group), prompt)
+        voices = sampler.start(len(group), None if prompt is None else sampler.hear(prompt))
         heat = None if temperature is None else np.full(count, temperature)
         parts.append(sampler.draw(voices, uniforms(seed, group, 0, count), heat)[:2])
     codes, log_probs = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -107,7 +107,7 @@ def test_temperature_applies_to_its_own_sample_alone(loaded):
 
 def test_codes_outside_the_quantiser_are_refused_in_a_prompt(loaded):
     with pytest.raises(ValueError, match=r"range from 0 to 256, not within \[0, 256\)"):
-        ReferenceSampler(loaded.model).start(1, np.array([0, 256]))
+        ReferenceSampler(loaded.model).hear(np.array([0, 256]))
 
 
 def test_folding_for_inference_changes_nothing(any_model):

@@ -1,6 +1,8 @@
 """`samplewise generate`: new clips from a trained model, or a stream of sound."""
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from samplewise.models.files import LoadedModel
 
 DEFAULT_SECONDS, DEFAULT_COUNT = 10.0, 16
+HEARING = "hearing the prompt (samples)"
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,24 @@ def pick_seed(args: GenerateArgs) -> int:
     return secrets.randbelow(2**32) if args.seed is None else args.seed
 
 
+@contextlib.contextmanager
+def late_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Give ``progress(done, total)`` that shows a bar from its first call to its last."""
+    from samplewise.cli.progress import progress_bar
+
+    with contextlib.ExitStack() as stack:
+        bars = []
+
+        def progress(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(description, total)))
+            bars[0](done, total)
+            if done == total:
+                stack.close()
+
+        yield progress
+
+
 def describe_device(loaded: "LoadedModel") -> str:
     """Return where the model computes: ``cpu, 2 threads``."""
     import torch
@@ -126,7 +147,6 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     import json
     import time
 
-    from samplewise.cli.progress import progress_bar
     from samplewise.generate.clips import iterate_clips, samples_of
     from samplewise.generate.folder import ClipFolder, default_folder
     from samplewise.generate.reference import ReferenceSampler
@@ -152,11 +172,11 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         command=_command(argv, seed),
         add=args.index is not None,
     )
-    if folder.replaced:
-        say(f"{folder.path}: {folder.replaced} clips of an earlier generation are replaced")
+    if folder.stale:
+        say(f"{folder.path}: {len(folder.stale)} clips of an earlier generation will be replaced")
     say(f"seed {seed} · {ReferenceSampler.name} back end on {describe_device(loaded)}")
     begin = time.monotonic()
-    with progress_bar("drawing (seconds of sound)", round(total / rate)) as bar:
+    with late_bar(HEARING) as on_prompt, late_bar("drawing (seconds of sound)") as bar:
         for clip in iterate_clips(
             loaded,
             indices,
@@ -166,10 +186,10 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
             prompt=None if prompt is None else prompt.wave,
             keep_prompt=not args.cut_prompt,
             batch=args.batch,
-            progress=lambda done, _: bar(round(done / rate)),
+            progress=lambda done, total: bar(done // rate, total // rate),
+            on_prompt=on_prompt,
         ):
             folder.add(clip)
-            folder.write()
     speed = total / (time.monotonic() - begin)
     made = [entry for entry in folder.ranked() if entry["index"] in indices]
     if args.json:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from samplewise.cli.generate import (
+    HEARING,
     GenerateArgs,
     describe_device,
+    late_bar,
     pick_seed,
     prepare_model,
     prepare_prompt,
@@ -28,18 +30,22 @@ def run_stream(args: GenerateArgs) -> int:
     """Write until the end, a closed pipe or Ctrl-C; return the exit code.
 
     Raises:
-        ValueError: If stdout is a terminal.
+        ValueError: If stdout is a terminal, or an option makes no sense for a stream.
     """
     from samplewise.generate.clips import samples_of
     from samplewise.generate.stream import stream_chunks
     from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.uniforms import check_numbers
 
+    if args.count is not None or args.output is not None or args.json:
+        raise ValueError("a stream is one clip: leave out --count, --output and --json")
     envelope, seed = parse_envelope(args.temperature), pick_seed(args)
+    check_numbers(seed, [args.index or 0])
     is_wav = args.stream_format == "wav" or (
         args.stream_format == "auto" and str(args.stream).lower().endswith(".wav")
     )
     try:
-        with _sink(str(args.stream)) as sink:
+        with _sink(str(args.stream)) as sink, late_bar(HEARING) as on_prompt:
             loaded = prepare_model(args, 1)
             prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
             samples = None if args.seconds is None else samples_of(args.seconds, rate)
@@ -53,6 +59,7 @@ def run_stream(args: GenerateArgs) -> int:
                 prompt=None if prompt is None else prompt.wave,
                 keep_prompt=not args.cut_prompt,
                 chunk_s=args.chunk,
+                on_prompt=on_prompt,
             )
             _pour(chunks, sink, rate, is_wav)
     except (BrokenPipeError, KeyboardInterrupt):

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64, Int, UInt
 
-from samplewise.generate.reference import Progress, ReferenceSampler
+from samplewise.generate.reference import Progress, ReferenceSampler, Voices
 from samplewise.generate.screen import Flag, screen
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.files import LoadedModel
-from samplewise.models.samplernn import SampleRNN
 
 BATCH = 64
 """Clips that are drawn together unless told otherwise."""
@@ -109,19 +108,20 @@ def iterate_clips(
     groups = even_groups(indices, batch)
     sampler = ReferenceSampler(loaded.model, max(len(group) for group in groups))
     groups = even_groups(indices, sampler.most)
+    heard = None if codes is None else sampler.hear(codes, on_prompt)
     done = 0
     for group in groups:
-        take = _Take(loaded, sampler, group, seed, temperature, codes, on_prompt)
+        take = _Take(loaded, sampler.start(len(group), heard), group, seed, temperature)
 
         def report(drawn: int, before: int = done, clips: int = len(group)) -> None:
             if progress:
                 progress(before + drawn * clips, total * len(indices))
 
-        drawn, nats = take.draw(total, report)
+        drawn, nats = take.draw(sampler, total, report)
         done += total * len(group)
         for index, row, score in zip(group, drawn, nats, strict=True):
             kept = codes if keep_prompt else None
-            yield _finish(loaded, index, row, float(score), kept)
+            yield _finish(loaded, index, row.astype(np.int64), float(score), kept)
 
 
 def samples_of(seconds: float, sample_rate: int) -> int:
@@ -147,36 +147,30 @@ def even_groups(indices: Sequence[int], most: int) -> list[Sequence[int]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
+@dataclass
 class _Take:
     """One batch in the making."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        sampler: ReferenceSampler,
-        indices: Sequence[int],
-        seed: int,
-        temperature: Envelope,
-        prompt: Int[np.ndarray, " samples"] | None,
-        on_prompt: Progress | None,
-    ):
-        self.rate, self.sampler, self.indices = loaded.audio.sample_rate, sampler, indices
-        self.seed, self.temperature = seed, temperature
-        self.voices = sampler.start(len(indices), prompt, on_prompt)
+    loaded: LoadedModel
+    voices: Voices
+    indices: Sequence[int]
+    seed: int
+    temperature: Envelope
 
     def draw(
-        self, total: int, report: Callable[[int], None]
-    ) -> tuple[Int[np.ndarray, "clips samples"], Float64[np.ndarray, " clips"]]:
-        """Return codes and -ln p of each clip."""
-        codes = np.empty((len(self.indices), total), np.int32)
+        self, sampler: ReferenceSampler, total: int, report: Callable[[int], None]
+    ) -> tuple[UInt[np.ndarray, "clips samples"], Float64[np.ndarray, " clips"]]:
+        """Return codes, in the smallest type that holds them, and -ln p of each clip."""
+        rate, highest = self.loaded.audio.sample_rate, self.loaded.model.q_levels - 1
+        codes = np.empty((len(self.indices), total), np.min_scalar_type(highest))
         nats = np.zeros(len(self.indices))
-        chunk = max(1, round(CHUNK_S * self.rate))
+        chunk = max(1, round(CHUNK_S * rate))
         for start in range(0, total, chunk):
             count = min(chunk, total - start)
-            drawn, log_probs, self.voices = self.sampler.draw(
+            drawn, log_probs, self.voices = sampler.draw(
                 self.voices,
                 uniforms(self.seed, self.indices, start, count),
-                self.temperature.at(start, count, self.rate),
+                self.temperature.at(start, count, rate),
             )
             codes[:, start : start + count] = drawn
             nats -= log_probs.sum(1)
@@ -191,9 +185,8 @@ def _finish(
     nats: float,
     prompt: Int[np.ndarray, " samples"] | None,
 ) -> GeneratedClip:
-    model: SampleRNN = loaded.model
-    wave = model.quantizer.decode(drawn)
+    wave = loaded.model.quantizer.decode(drawn)
     flags = screen(wave, loaded.audio.sample_rate)
     if prompt is not None:
-        wave = np.concatenate([model.quantizer.decode(prompt), wave])
+        wave = np.concatenate([loaded.model.quantizer.decode(prompt), wave])
     return GeneratedClip(index, wave, drawn, nats, flags)

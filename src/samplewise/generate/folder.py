@@ -48,14 +48,14 @@ class ClipFolder:
     """What generation.json says about each clip, by index."""
     command: tuple[str, ...] = ()
     """The command that made the folder, with its seed."""
-    replaced: int = 0
-    """Clips of another generation that were removed."""
+    stale: tuple[str, ...] = ()
+    """Clips of another generation, which go when the first clip of this one comes."""
 
     @classmethod
     def open(
         cls, path: Path, settings: dict[str, Any], command: tuple[str, ...] = (), add: bool = False
     ) -> "ClipFolder":
-        """Make room for clips in ``path``: a generation that is there is removed.
+        """Look whether clips may go to ``path``; nothing is changed before the first one comes.
 
         Args:
             path: Made if it does not exist.
@@ -67,7 +67,6 @@ class ClipFolder:
             ValueError: If the folder holds files, but no generation.
         """
         path.mkdir(parents=True, exist_ok=True)
-        sweep_temporaries(path)
         names = sorted(item.name for item in path.iterdir())
         if names and INDEX not in names:
             raise ValueError(
@@ -80,14 +79,16 @@ class ClipFolder:
             folder.entries = {entry["index"]: entry for entry in before["clips"]}
             folder.command = tuple(before.get("command", ()))
         else:
-            folder.write()  # from now on nothing in here belongs to the old generation
-            for name in filter(CLIP_NAME.fullmatch, names):
-                (path / name).unlink(missing_ok=True)
-                folder.replaced += 1
+            folder.stale = tuple(filter(CLIP_NAME.fullmatch, names))
         return folder
 
     def add(self, clip: GeneratedClip) -> None:
-        """Write a clip as a 16-bit WAV file."""
+        """Write a clip as a 16-bit WAV file, and generation.json with it."""
+        if not self.entries:
+            sweep_temporaries(self.path)
+            self._write_index()  # from now on nothing in here belongs to the old generation
+            for name in self.stale:
+                (self.path / name).unlink(missing_ok=True)
         rate = self.settings["sample_rate"]
         write_wav(self.path / clip_name(clip.index), clip.wave, rate)
         self.entries[clip.index] = {
@@ -97,12 +98,7 @@ class ClipFolder:
             "bits_per_sample": clip.bits_per_sample,
             "flags": list(clip.flags),
         }
-
-    def write(self) -> None:
-        """Write generation.json: settings, and the clips in order of index with their ranks."""
-        contents = {"command": list(self.command)} if self.command else {}
-        contents |= {**self.settings, "clips": self.ranked(by_index=True)}
-        write_json(self.path / INDEX, contents)
+        self._write_index()
 
     def ranked(self, by_index: bool = False) -> list[dict[str, Any]]:
         """Return the entries with their rank, likeliest first; flagged ones come last."""
@@ -112,6 +108,12 @@ class ClipFolder:
         )
         ranked = [{**entry, "rank": rank} for rank, entry in enumerate(order, 1)]
         return sorted(ranked, key=lambda entry: entry["index"]) if by_index else ranked
+
+    def _write_index(self) -> None:
+        """Write settings, and the clips in order of index with their ranks."""
+        contents = {"command": list(self.command)} if self.command else {}
+        contents |= {**self.settings, "clips": self.ranked(by_index=True)}
+        write_json(self.path / INDEX, contents)
 
 
 def _read(path: Path) -> dict[str, Any]:

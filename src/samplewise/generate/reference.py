@@ -57,38 +57,35 @@ class ReferenceSampler:
         return self.plan.most
 
     @torch.inference_mode()
-    def start(
-        self,
-        clips: int,
-        prompt: Int[np.ndarray, " samples"] | None = None,
-        progress: Progress | None = None,
-    ) -> Voices:
-        """Begin ``clips`` clips, in silence or after a prompt that all of them continue.
-
-        The prompt runs through all tiers once, teacher-forced, for all clips together.
+    def hear(self, prompt: Int[np.ndarray, " samples"], progress: Progress | None = None) -> Voices:
+        """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
 
         Args:
-            clips: Up to :attr:`most`.
             prompt: Codes, of any length; what is drawn first follows its last.
             progress: Called with samples of the prompt done and in total.
         """
-        rows, silence = self.plan.rows(clips), self.model.quantizer.silence
-        codes = np.zeros(0, np.int64) if prompt is None else prompt.astype(np.int64)
-        if codes.size and not 0 <= codes.min() <= codes.max() < self.model.q_levels:
+        if prompt.size and not 0 <= prompt.min() <= prompt.max() < self.model.q_levels:
             raise ValueError(
-                f"prompt codes range from {codes.min()} to {codes.max()}, "
+                f"prompt codes range from {prompt.min()} to {prompt.max()}, "
                 f"not within [0, {self.model.q_levels})"
             )
-        device = self.model.real_values.device
-        heard = torch.from_numpy(np.concatenate([[silence], codes])).to(device)
+        codes = np.concatenate([[self.model.quantizer.silence], prompt.astype(np.int64)])
+        heard = torch.from_numpy(codes).to(self.model.real_values.device)
         state = self.model.initial_state(1)
-        for start in range(0, len(codes), PROMPT_CHUNK):
-            stop = min(start + PROMPT_CHUNK, len(codes))
+        for start in range(0, len(prompt), PROMPT_CHUNK):
+            stop = min(start + PROMPT_CHUNK, len(prompt))
             _, state = self.model(heard[start:stop].unsqueeze(0), state)
             if progress:
-                progress(stop, len(codes))
-        state = map_tensors(state, lambda tensor: tensor.expand(rows, *tensor.shape[1:]).clone())
-        return Voices(state, heard[-1:].expand(rows), clips)
+                progress(stop, len(prompt))
+        return Voices(state, heard[-1:], 1)
+
+    @torch.inference_mode()
+    def start(self, clips: int, after: Voices | None = None) -> Voices:
+        """Begin clips, at most :attr:`most`, in silence or after what :meth:`hear` gave."""
+        one = after or self.hear(np.zeros(0, np.int64))
+        rows = self.plan.rows(clips)
+        state = map_tensors(one.model, lambda part: part.expand(rows, *part.shape[1:]).clone())
+        return Voices(state, one.previous.expand(rows), clips)
 
     @torch.inference_mode()
     def draw(

@@ -48,7 +48,7 @@ def stream_chunks(
     rate, quantizer = loaded.audio.sample_rate, loaded.model.quantizer
     codes = None if prompt is None else quantizer.encode(prompt)
     sampler = ReferenceSampler(loaded.model)
-    voices = sampler.start(1, codes, on_prompt)
+    voices = sampler.start(1, None if codes is None else sampler.hear(codes, on_prompt))
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
     chunk = max(1, round(chunk_s * rate))
