@@ -1,0 +1,141 @@
+"""`samplewise bench`: training and generation speed on this machine."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+STEP_SAMPLES = {"cpu": 16384, "cuda": 2**22}
+"""Samples that a run of training takes at least, so that small models are not lost in noise."""
+GENERATION_STEPS = 256
+"""Samples of each clip in a run of generation."""
+
+
+@dataclass(frozen=True)
+class BenchArgs:
+    """Measure training and generation speed, medians of several runs.
+
+    Training is compared, turn by turn, with a hand-written loop over torch's own GRU of the same
+    sizes; generation is the reference back end's. Codes and weights are made up.
+    """
+
+    what: tyro.conf.Positional[Literal["all", "train", "generate"]] = "all"
+    """Training, generation or both."""
+    preset: tuple[str, ...] = ("tiny", "paper-2tier", "paper-3tier")
+    """Presets to measure."""
+    runs: int = 3
+    """Measured runs of each; one more comes first and is not measured."""
+    lanes: int | None = None
+    """Sequences trained side by side; default: 16 on a CPU, the preset's on a GPU."""
+    batch: tuple[int, ...] = (1, 16)
+    """Numbers of clips that are generated together."""
+    threads: int | None = None
+    """CPU threads; default: as many as torch chooses."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of training; auto: bfloat16 products on GPUs, float32 elsewhere."""
+    json: bool = False
+    """Print JSON instead of tables."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Also write the JSON to this file."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `samplewise bench` with ``argv`` and return the exit code."""
+    args = tyro.cli(BenchArgs, args=argv, prog="samplewise bench")
+
+    from samplewise.cli.progress import progress_bar
+    from samplewise.durable import write_json
+    from samplewise.training.presets import PRESETS
+
+    unknown = [name for name in args.preset if name not in PRESETS]
+    if unknown or not args.preset:
+        raise ValueError(f"preset = {' '.join(unknown)!r} must be of {', '.join(PRESETS)}")
+    if args.runs < 1 or any(clips < 1 for clips in args.batch):
+        raise ValueError(f"runs = {args.runs} and batch = {args.batch} must be at least 1")
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"threads = {args.threads} must be at least 1")
+    trainings = len(args.preset) * (args.what != "generate")
+    generations = len(args.preset) * len(args.batch) * (args.what != "train")
+    total = (args.runs + 1) * (2 * trainings + generations)
+    with progress_bar("benchmark, runs", total) as update:
+        result = measure(args, _Counter(update, total))
+    if args.output is not None:
+        write_json(args.output, result)
+    print(json.dumps(result, indent=2) if args.json else describe(result))
+    return 0
+
+
+def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
+    """Run the benchmark and return what ``--json`` prints."""
+    import torch
+
+    from samplewise.evaluate.speed import generation_speed, machine
+    from samplewise.training.presets import PRESETS
+    from samplewise.training.speed import training_speed
+
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    is_gpu = torch.device(device).type == "cuda"
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    wants_bfloat16 = is_gpu if args.precision == "auto" else args.precision == "bfloat16"
+    result: dict[str, Any] = {"machine": machine(device), "training": [], "generation": []}
+    for name in args.preset:
+        config = PRESETS[name]
+        lanes = args.lanes or (config.lanes if is_gpu else 16)
+        least = STEP_SAMPLES["cuda" if is_gpu else "cpu"]
+        steps = max(1, least // (lanes * config.seq_len))
+        precision = "bfloat16" if wants_bfloat16 else "float32"
+        if args.what != "generate":
+            speed = training_speed(
+                *(config.model, lanes, config.seq_len, steps, args.runs, device, wants_bfloat16),
+                after_run=after_run,
+            )
+            result["training"].append({"preset": name, "precision": precision, **speed})
+        for clips in args.batch if args.what != "train" else ():
+            speed = generation_speed(
+                config.model, clips, GENERATION_STEPS, args.runs, device, after_run
+            )
+            result["generation"].append({"preset": name, **speed})
+    return result
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Return a result as lines: the machine and one table for each part."""
+    facts = result["machine"]
+    lines = [
+        f"{facts.get('gpu', facts['cpu'])}, {facts['threads']} threads, torch {facts['torch']}, "
+        f"{facts['date']}, load {facts['load_before']}"
+    ]
+    if result["training"]:
+        head = f"{'training':<14}{'batch':>6}{'seq_len':>9}{'samples/s':>12}"
+        lines += ["", f"{head}{'hand-written':>15}{'ratio':>8}"]
+        lines += [
+            f"{row['preset']:<14}{row['lanes']:>6}{row['seq_len']:>9}{row['samples_per_s']:>12,.0f}"
+            f"{row['hand_written_samples_per_s']:>15,.0f}{row['ratio']:>8.2f}"
+            for row in result["training"]
+        ]
+    if result["generation"]:
+        lines += ["", f"{'generation':<14}{'clips':>6}{'samples/s':>12}{'real time (16 kHz)':>21}"]
+        lines += [
+            f"{row['preset']:<14}{row['clips']:>6}{row['samples_per_s']:>12,.0f}"
+            f"{row['real_time']:>20.4f}x"
+            for row in result["generation"]
+        ]
+    return "\n".join(lines)
+
+
+class _Counter:
+    """Counts finished runs for a progress bar."""
+
+    def __init__(self, update: Any, total: int):
+        self._update, self._total, self._done = update, total, 0
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._update(self._done, self._total)

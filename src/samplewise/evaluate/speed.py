@@ -1,0 +1,139 @@
+"""Timing: contestants in turn, medians, and on what machine. Generation with the reference."""
+
+import datetime
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from samplewise.generate.reference import ReferenceSampler
+from samplewise.generate.uniforms import uniforms
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.samplernn import SampleRNN, fold_for_inference
+
+SAMPLE_RATE = 16000
+"""Hz, of the papers."""
+WARM_UP_SAMPLES = 16
+"""Drawn before the clock starts."""
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Return the facts without which a speed says nothing."""
+    facts = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device,
+    }
+    if torch.device(device).type == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def interleave(
+    contestants: Mapping[str, Callable[[], object]],
+    runs: int,
+    device: str = "cpu",
+    after_run: Callable[[], None] | None = None,
+) -> dict[str, list[float]]:
+    """Return the seconds of each run of each contestant; they take turns, so that load is shared.
+
+    Each runs once before, unmeasured.
+
+    Args:
+        contestants: What to time, by name.
+        runs: Measured runs of each.
+        device: Whose queue has to be empty when the clock is read.
+        after_run: Called after every run, the unmeasured ones included.
+
+    Raises:
+        ValueError: If ``runs`` is not positive.
+    """
+    if runs < 1:
+        raise ValueError(f"runs = {runs} must be at least 1")
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for run in range(runs + 1):
+        for name, contestant in contestants.items():
+            _synchronize(device)
+            start = time.perf_counter()
+            contestant()
+            _synchronize(device)
+            if run:
+                seconds[name].append(time.perf_counter() - start)
+            if after_run is not None:
+                after_run()
+    return seconds
+
+
+def median_rate(samples: int, seconds: list[float]) -> float:
+    """Return samples per second of the median run."""
+    return samples / statistics.median(seconds)
+
+
+def generation_speed(
+    config: SampleRNNConfig,
+    clips: int,
+    samples: int,
+    runs: int,
+    device: str = "cpu",
+    after_run: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Time the reference sampler.
+
+    Args:
+        config: Sizes of the model; its weights are the initial ones.
+        clips: Drawn together.
+        samples: Of each clip, per run.
+        runs: Measured runs.
+        device: Where.
+        after_run: Called after every run.
+
+    Returns:
+        clips; at_once, how many of them the sampler takes; samples_per_s of all clips together;
+        real_time, the speed of one clip at 16 kHz; runs.
+    """
+    model = SampleRNN(config, seed=0).to(device).eval().requires_grad_(False)
+    fold_for_inference(model)
+    sampler = ReferenceSampler(model, clips)
+    # The sampler may take fewer at once than asked for; then the others come after them.
+    groups = [range(i, min(i + sampler.most, clips)) for i in range(0, clips, sampler.most)]
+
+    def draw(count: int) -> None:
+        for group in groups:
+            sampler.draw(sampler.start(len(group)), uniforms(0, group, 0, count))
+
+    draw(WARM_UP_SAMPLES)
+    contestants = {"reference": lambda: draw(samples)}
+    seconds = interleave(contestants, runs, device, after_run)["reference"]
+    rate = median_rate(clips * samples, seconds)
+    return {
+        "clips": clips,
+        "samples_per_s": rate,
+        "at_once": len(groups[0]),
+        "real_time": rate / clips / SAMPLE_RATE,
+        "threads": torch.get_num_threads(),
+        "runs": [clips * samples / value for value in seconds],
+    }
+
+
+def _synchronize(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,134 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from samplewise.cli import bench
+from samplewise.evaluate.handwritten import HandWritten
+from samplewise.evaluate.speed import generation_speed, interleave, machine, median_rate
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.samplernn import SampleRNN
+from samplewise.training import presets
+from samplewise.training.speed import OurTraining
+
+SIZES = {"dim": 6, "emb_size": 5, "q_levels": 16, "cell": "gru-reset-after", "weight_norm": False}
+CONFIGS = [
+    SampleRNNConfig(frame_sizes=(2, 2, 8), **SIZES),
+    SampleRNNConfig(frame_sizes=(4, 4), n_rnn=2, **SIZES),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@torch.no_grad()
+def test_the_hand_written_loop_computes_the_same_function(config):
+    ours, theirs = SampleRNN(config, seed=1), HandWritten(config)
+    for index, tier in enumerate(ours.tiers):
+        if tier.input is not None:
+            copy_linear(theirs.inputs[index], tier.input)
+        copy_linear(theirs.upsamples[index], tier.upsample)
+        for number, layer in enumerate(tier.rnn.layers):
+            gru = theirs.rnns[index]
+            getattr(gru, f"weight_ih_l{number}").copy_(layer.input.weight())
+            getattr(gru, f"weight_hh_l{number}").copy_(layer.recurrent())
+            getattr(gru, f"bias_ih_l{number}").copy_(layer.input.bias)
+            getattr(gru, f"bias_hh_l{number}").zero_()
+    theirs.embedding.weight.copy_(ours.sample_level.embedding)
+    theirs.first.weight.copy_(ours.sample_level.input())
+    theirs.first.bias.zero_()
+    for number, layer in enumerate(ours.sample_level.mlp):
+        copy_linear(theirs.mlp[2 * number], layer)
+    codes = torch.randint(16, (3, 24), generator=torch.Generator().manual_seed(1))
+    silence = torch.full((3, config.lookback - 1), 8)
+    expected, _ = ours(codes, ours.initial_state(3))
+    found, _ = theirs(torch.cat([silence, codes], 1), [None] * len(theirs.rnns))
+    torch.testing.assert_close(found, expected)
+
+
+def copy_linear(theirs, ours):
+    theirs.weight.copy_(ours.weight())
+    theirs.bias.copy_(ours.bias)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_our_step_trains_every_parameter(bfloat16):
+    training = OurTraining(CONFIGS[0], 2, "cpu", bfloat16)
+    before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
+    codes = torch.randint(16, (2, 8 + 16), generator=torch.Generator().manual_seed(1))
+    training.step(codes)
+    after = dict(training.model.named_parameters())
+    still = [name for name, old in before.items() if torch.equal(old, after[name])]
+    assert still == [name for name in before if name.endswith("h0")]  # no sequence starts here
+    assert training.state.clock == 16
+
+
+def test_contestants_take_turns_after_one_unmeasured_run():
+    order, counted = [], []
+    contestants = {name: lambda name=name: order.append(name) for name in "ab"}
+    seconds = interleave(contestants, 2, after_run=lambda: counted.append(1))
+    assert order == list("ababab")
+    assert len(counted) == 6
+    assert [len(part) for part in seconds.values()] == [2, 2]
+
+
+def test_no_runs_are_refused():
+    with pytest.raises(ValueError, match="runs = 0 must be at least 1"):
+        interleave({}, 0)
+
+
+def test_the_median_run_counts():
+    assert median_rate(100, [1.0, 2.0, 50.0]) == 50
+
+
+def test_generation_is_timed():
+    speed = generation_speed(CONFIGS[0], 2, 8, 3)
+    assert speed["clips"] == 2
+    assert len(speed["runs"]) == 3
+    assert speed["samples_per_s"] == sorted(speed["runs"])[1] > 0
+
+
+def test_the_machine_is_described():
+    facts = machine("cpu")
+    assert facts["torch"] == torch.__version__
+    assert facts["threads"] == torch.get_num_threads()
+    assert facts["cpu"]
+
+
+@pytest.fixture
+def small_preset(monkeypatch):
+    small = replace(presets.PRESETS["tiny"], model=CONFIGS[0], seq_len=16)
+    monkeypatch.setitem(presets.PRESETS, "tiny", small)
+    monkeypatch.setitem(bench.STEP_SAMPLES, "cpu", 64)
+
+
+@pytest.mark.usefixtures("small_preset")
+def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
+    file = tmp_path / "speed.json"
+    options = ["--preset", "tiny", "--runs", "1", "--batch", "2", "--device", "cpu"]
+    assert bench.main([*options, "--json", "-o", str(file)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == json.loads(file.read_text())
+    (training,), (generation,) = result["training"], result["generation"]
+    assert training["ratio"] == pytest.approx(
+        training["samples_per_s"] / training["hand_written_samples_per_s"]
+    )
+    assert (training["lanes"], generation["clips"]) == (16, 2)
+    assert bench.main([*options, "--lanes", "2"]) == 0
+    table = capsys.readouterr().out
+    assert "hand-written" in table
+    assert "real time" in table
+    assert bench.main(["train", *options]) == 0
+    assert "real time" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--preset", "huge"], "preset = 'huge' must be of tiny"),
+        (["--runs", "0"], "runs = 0"),
+        (["--threads", "0"], "threads = 0 must be at least 1"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        bench.main(options)
