@@ -37,6 +37,9 @@ def usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 on success, 1 on a failure that the message explains, 2 on bad usage."""
+    # Threads that wait for each other sleep: if they spin, as is the default, a second program on
+    # the machine makes training up to fifty times slower. Read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
