@@ -12,6 +12,7 @@ import soundfile
 from tests.generate.conftest import RATE
 
 from samplewise.cli.generate import main
+from samplewise.generate.clips import GeneratedClip
 from samplewise.generate.folder import ClipFolder, default_folder
 from samplewise.generate.screen import screen
 
@@ -74,6 +75,15 @@ def test_the_recorded_command_regenerates_the_clips(model_file, tmp_path):
     assert [again[f"clip-000{i}.wav"] for i in range(2)] == [
         first[f"clip-000{i}.wav"] for i in range(2)
     ]
+
+
+def test_the_likeliest_comes_first_but_flagged_clips_come_last(tmp_path):
+    folder = ClipFolder.open(tmp_path, {"sample_rate": RATE})
+    for index, (nats, flags) in enumerate([(30.0, ()), (1.0, ("silence",)), (20.0, ())]):
+        wave = np.zeros(10, np.float32)
+        folder.add(GeneratedClip(index, wave, np.zeros(10, np.int64), nats, flags))
+    assert [entry["index"] for entry in folder.ranked()] == [2, 0, 1]
+    assert [clip["rank"] for clip in read(tmp_path)["clips"]] == [2, 3, 1]
 
 
 def test_two_generations_are_never_mixed(model_file, tmp_path, capsys):
@@ -162,9 +172,15 @@ def test_nonsense_is_refused_before_anything_is_written(model_file, words, messa
     assert not default_folder(model_file).exists()
 
 
-def stream(model_file, *words, **options):
+def stream(model_file, *words):
     command = [*COMMAND, str(model_file), "--seed", "3", "--threads", "1", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def test_a_stream_is_clip_0_and_a_closed_pipe_ends_it_quietly(model_file, tmp_path):

@@ -31,6 +31,13 @@ def test_a_code_of_probability_zero_is_never_drawn():
     assert draw([0.5, 0.0, 0.5], 0.5000001) == 2
 
 
+def test_rounding_of_the_cdf_never_draws_what_is_impossible():
+    logits = torch.randn(2000, 256, generator=torch.Generator().manual_seed(1)) * 5
+    logits[:, 200:] = -math.inf
+    largest = torch.full((2000,), 1 - 2**-53, dtype=torch.float64)
+    assert (categorical_sample(logits, largest) < 200).all()
+
+
 def test_temperature_divides_the_logits():
     # p^(1/T) normalised: 0.2^2 : 0.8^2 = 1/17 at T = 0.5.
     assert draw([0.2, 0.8], 0.999 / 17, 0.5) == 0
