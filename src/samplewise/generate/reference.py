@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 """``progress(done, total)``."""
 PROMPT_CHUNK = 4096
 """Samples of a prompt per pass: bounds the memory, whatever the prompt's length."""
-SCORE_CHUNK = 256
+SCORE_CHUNK = 32
 """Samples whose logits are kept until they are scored together."""
 
 
