@@ -22,7 +22,9 @@ def save(folder, step):
 
 
 def latest_step(folder):
-    found, facts = load_latest(folder)
+    latest = load_latest(folder)
+    assert latest is not None
+    found, facts = latest
     step = facts["progress"]["step"]
     torch.testing.assert_close(found, tensors(step))
     return step

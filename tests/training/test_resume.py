@@ -88,7 +88,10 @@ def _forget(patch, prefix):
     real = run.load_latest
 
     def forgetful(folder):
-        tensors, facts = real(folder)
+        latest = real(folder)
+        if latest is None:
+            return None
+        tensors, facts = latest
         return {
             name: torch.zeros_like(value) if name.startswith(prefix) else value
             for name, value in tensors.items()

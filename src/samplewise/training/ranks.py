@@ -1,7 +1,6 @@
 """Processes that train together: from torchrun, SLURM or our own spawn, or just one."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +92,9 @@ def joined(device: str) -> Iterator[Ranks]:
         torch.cuda.set_device(own)
     dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
     try:
-        yield Ranks(rank, world, own)
+        ranks = Ranks(rank, world, own)
+        yield ranks
+        ranks.wait()  # a rank that leaves early may cut off another's last exchange
     finally:
         dist.destroy_process_group()
 
@@ -109,11 +110,10 @@ def spawn(function: Callable[..., None], count: int, *arguments: Any) -> None:
     Raises:
         TrainingError: If one of them failed; the others have been ended.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    # The meeting point is opened here and stays open: a port that was free may not be so later.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     try:
-        spawn_processes(_enter, (count, port, function, arguments), nprocs=count)
+        spawn_processes(_enter, (count, store.port, function, arguments), nprocs=count)
     except ProcessRaisedException as error:
         reason = str(error).strip().splitlines()[-1].partition(": ")[2]
         raise TrainingError(f"rank {error.error_index} failed: {reason or error}") from error
@@ -133,6 +133,7 @@ def _enter(
         "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # no rank opens the port: the parent has
     }
     function(*arguments)
 
