@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.training.test_resume import assert_same_bits, command, tensors_of
 
-from samplewise.training.ranks import Ranks, choose_device, is_launched, joined
+from samplewise.training.ranks import Ranks, is_launched, joined
 
 SPAWNED = {"steps": "20", "save_every": "5", "valid_every": "10"}
 
@@ -81,11 +81,3 @@ def test_srun_and_torchrun_are_recognised(monkeypatch):
     assert not is_launched()
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert is_launched()
-
-
-def test_a_device_that_is_not_there_is_an_error():
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
-    assert choose_device("auto") == torch.device("cpu")
-    with pytest.raises(ValueError, match="device = cuda, but no CUDA device"):
-        choose_device("cuda")

@@ -74,13 +74,12 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     import torch
 
     from samplewise.evaluate.speed import generation_speed, machine
+    from samplewise.nn.device import choose_device
     from samplewise.training.presets import PRESETS
     from samplewise.training.speed import training_speed
 
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    is_gpu = torch.device(device).type == "cuda"
+    device = str(choose_device(args.device))
+    is_gpu = device != "cpu"
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     wants_bfloat16 = is_gpu if args.precision == "auto" else args.precision == "bfloat16"

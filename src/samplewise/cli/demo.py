@@ -34,6 +34,9 @@ class DemoArgs:
 def main(argv: list[str]) -> int:
     """Run `samplewise demo` with ``argv`` and return the exit code."""
     args = tyro.cli(DemoArgs, args=argv, prog="samplewise demo")
+    for name in ("minutes", "count", "seconds"):
+        if not getattr(args, name) > 0:
+            raise ValueError(f"{name} = {getattr(args, name)} must be positive")
     corpus, run = args.output / "corpus", args.output / "run"
     args.output.mkdir(parents=True, exist_ok=True)
     _do("prepare", bundled_recordings(), "-o", corpus)

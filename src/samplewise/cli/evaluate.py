@@ -49,8 +49,9 @@ def main(argv: list[str]) -> int:
     from samplewise.durable import write_json
     from samplewise.evaluate.evaluation import evaluate_split
     from samplewise.models.files import load_model
+    from samplewise.nn.device import choose_device
 
-    loaded = load_model(args.model, device=_device(args.device))
+    loaded = load_model(args.model, device=choose_device(args.device))
     trained_on = _trained_on(loaded)
     corpus = Corpus.open(args.corpus or _default_corpus(args.model, trained_on))
     if trained_on.get("digest", corpus.digest) != corpus.digest:
@@ -98,17 +99,6 @@ def describe(result: "Evaluation") -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device = {name!r}, but torch sees no GPU here; use --device cpu")
-    return name
 
 
 def _trained_on(loaded: "LoadedModel") -> dict[str, Any]:

@@ -84,12 +84,13 @@ def prepare_model(args: GenerateArgs, clips: int) -> "LoadedModel":
 
     from samplewise.generate.rows import pick_threads
     from samplewise.models.files import load_model
+    from samplewise.nn.device import choose_device
 
     if args.threads is not None:
         if args.threads < 1:
             raise ValueError(f"threads = {args.threads} must be at least 1")
         torch.set_num_threads(args.threads)
-    loaded = load_model(args.model, device=_device(args.device))
+    loaded = load_model(args.model, device=choose_device(args.device))
     if args.threads is None:
         torch.set_num_threads(pick_threads(loaded.model, clips))
     return loaded
@@ -243,17 +244,3 @@ def _table(made: list[dict[str, Any]], folder: "ClipFolder") -> str:
         for entry in made
     ]
     return "\n".join([*lines, f"in {folder.path}, seed {folder.settings['seed']}"])
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device = {name!r} must be auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device = {name!r}, but torch sees no GPU here; use --device cpu")
-    return name

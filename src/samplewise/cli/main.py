@@ -41,6 +41,17 @@ def main(argv: list[str] | None = None) -> int:
     # the machine makes training up to fifty times slower. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = _main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
@@ -58,17 +69,21 @@ def _run(command: str, arguments: list[str]) -> int:
     try:
         return importlib.import_module(f"samplewise.cli.{command}").main(arguments)
     except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except (SamplewiseError, ValueError, OSError) as error:
         if os.environ.get("SAMPLEWISE_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_explain(error)}", file=sys.stderr)
         return 1
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+        return f"{error.filename}: a file is where a folder should be; name another folder"
+    return str(error)
 
 
 def _unknown(word: str) -> int:

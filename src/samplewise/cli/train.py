@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,7 @@ class TrainArgs:
 
 def main(argv: list[str]) -> int:
     """Run `samplewise train` with ``argv`` and return the exit code."""
-    preset = PRESETS[_preset_name(argv)]
-    default = TrainArgs(tyro.MISSING, tyro.MISSING, config=preset)
-    args = tyro.cli(TrainArgs, args=argv, prog="samplewise train", default=default)
+    args = _parse(argv)
 
     from samplewise.training.ranks import is_launched, spawn
 
@@ -44,6 +43,19 @@ def main(argv: list[str]) -> int:
     else:
         _train(args)
     return 0
+
+
+def _parse(argv: list[str]) -> TrainArgs:
+    """Read the flags, whose defaults are those of the preset that is named among them."""
+
+    @dataclass(frozen=True)
+    class Args(TrainArgs):
+        __doc__ = TrainArgs.__doc__
+        config: Annotated[TrainConfig, tyro.conf.arg(name="")] = PRESETS[_preset_name(argv)]
+
+    args = tyro.cli(Args, args=argv, prog="samplewise train")
+    # Ranks that are spawned can only be sent what they can import.
+    return TrainArgs(args.corpus, args.output, args.fresh, args.config)
 
 
 def _train(args: TrainArgs) -> None:
@@ -94,7 +106,7 @@ def _say(text: str) -> None:
 
 def _preset_name(argv: list[str]) -> str:
     name = DEFAULT_PRESET
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in pairwise([*argv, ""]):
         if word == "--preset":
             name = following
         elif word.startswith("--preset="):

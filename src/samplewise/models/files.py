@@ -71,7 +71,7 @@ def save_model(
     write_bytes(path, save(weights, metadata))
 
 
-def load_model(path: Path, device: str = "cpu", fold: bool = True) -> LoadedModel:
+def load_model(path: Path, device: torch.device | str = "cpu", fold: bool = True) -> LoadedModel:
     """Load a run folder or an exported file.
 
     Args:
@@ -135,6 +135,8 @@ def _header(data: bytes) -> dict[str, Any]:
         header = json.loads(data[8 : 8 + size], object_pairs_hook=_without_duplicates)
     except RecursionError:
         raise ValueError("its header is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its header is not JSON ({error})") from None
     if not isinstance(header, dict):
         raise ValueError("its header is not an object")  # noqa: TRY004
     return header

@@ -93,9 +93,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a corpus."""
-        for name in ("lanes", "seq_len", "accumulate", "valid_every", "ranks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+        for name in ("lanes", "seq_len", "accumulate", "valid_every", "ranks", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
+        for name in ("steps", "epochs", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} = {value} must be positive; None means no limit")
         if self.seq_len % self.model.top_frame:
             below = self.seq_len // self.model.top_frame * self.model.top_frame
             raise ValueError(

@@ -29,7 +29,7 @@ class Journal:
         self._file = path.open("ab", buffering=0)
         self._board = _tensorboard(folder / "tensorboard", step)
 
-    def event(self, kind: str, step: int, **values: float | str) -> None:
+    def event(self, kind: str, step: int, **values: float | int | str) -> None:
         """Record one event."""
         line = json.dumps({"event": kind, "step": step, **values}, allow_nan=False)
         self._file.write(line.encode() + b"\n")

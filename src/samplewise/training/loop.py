@@ -70,6 +70,8 @@ def fit(run: RunState, journal: Journal | None, interrupts: Interrupts) -> str:
             if journal is not None:
                 make_preview(run, journal)
             previewed = clock.now
+    if journal is not None and interval.samples:
+        _log(run, journal, interval)
     if not reason.startswith("interrupted"):
         validate(run, journal, clips)
         progress.seconds = clock.now

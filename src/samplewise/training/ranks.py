@@ -13,6 +13,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from torch.multiprocessing.spawn import spawn as spawn_processes
 
 from samplewise.errors import TrainingError
+from samplewise.nn.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,6 @@ class Ranks:
         parts = [torch.empty_like(tensor) for _ in range(self.world)]
         dist.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
-
-
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """Return the device called ``name``; ``auto`` is a GPU if there is one.
-
-    Raises:
-        ValueError: If the device is not there.
-    """
-    if name == "auto":
-        return torch.device(f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device = {name}, but no CUDA device can be used here; try --device cpu")
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", local_rank)
-    return device
 
 
 @contextmanager

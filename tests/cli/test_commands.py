@@ -1,0 +1,98 @@
+"""The commands one after the other, as a user gives them."""
+
+import json
+import shutil
+
+import pytest
+import soundfile
+from tests.cli.conftest import RATE, SMALL
+
+from samplewise.cli.main import main
+from samplewise.models.files import load_model
+from samplewise.training.config import TrainConfig
+from samplewise.training.presets import PRESETS
+
+
+@pytest.fixture
+def command(capsys):
+    def run(*words):
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_run_holds_what_the_documentation_says(run_folder):
+    assert {path.name for path in run_folder.iterdir()} >= {
+        *("config.json", "weights.safetensors", "state", "metrics.jsonl", "previews"),
+        *("report.html", "tensorboard"),
+    }
+    events = list(map(json.loads, (run_folder / "metrics.jsonl").read_text().splitlines()))
+    assert {event["event"] for event in events} == {"train", "valid"}
+    previews = [path.suffix for path in (run_folder / "previews").rglob("*.*")]
+    assert set(previews) == {".wav", ".png"}
+    assert len(list((run_folder / "tensorboard").iterdir())) == 1
+
+
+def test_training_again_goes_on_and_says_so(run_folder, corpus, tmp_path, command):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    options = ["--minutes", "None", "--preview-seconds", "0.1"]
+    out = command("train", corpus, "-o", folder, *SMALL, *options, "--steps", 6)
+    assert "going on from step 4" in out
+    assert "stopped at step 6: 6 steps made" in out
+    out = command("train", corpus, "-o", folder, *SMALL, *options, "--steps", 5, "--fresh")
+    assert "going on" not in out
+    assert "stopped at step 5" in out
+
+
+def test_training_stops_when_validation_no_longer_improves(corpus, tmp_path, command):
+    # A step so small that nothing changes: the second validation is no better than the first.
+    options = ["--learning-rate", "1e-30", "--valid-every", 1, "--patience", 2, "--ema", 0]
+    out = command("train", corpus, "-o", tmp_path, *SMALL, *options, "--preview-minutes", 0)
+    assert "stopped at step 3: no better validation in 2" in out
+
+
+def test_an_exported_file_is_the_model(run_folder, corpus, tmp_path, command):
+    file = tmp_path / "mine.safetensors"
+    assert f"{RATE} Hz" in command("export", run_folder, file)
+    settings = ["--seconds", 0.02, "--count", 2, "--seed", 5, "--threads", 1]
+    for model, folder in ((run_folder, "a"), (file, "b")):
+        command("generate", model, "-o", tmp_path / folder, *settings)
+    for name in ("clip-0000.wav", "clip-0001.wav"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    bits = [
+        json.loads(command("evaluate", model, "--corpus", corpus, "--json"))["bits_per_sample"]
+        for model in (run_folder, file)
+    ]
+    assert bits[0] == bits[1]
+
+
+def test_the_demo_leaves_what_it_promises(tmp_path, command, monkeypatch):
+    small = TrainConfig(
+        preset="tiny",
+        model=load_tiny(dim=16),
+        clip_seconds=4.0,
+        lanes=8,
+        seq_len=64,
+        steps=6,
+        preview_minutes=0.0,
+        threads=1,
+    )
+    monkeypatch.setitem(PRESETS, "tiny", small)
+    out = command("demo", "-o", tmp_path / "demo", "--count", 4, "--seconds", 0.1)
+    folder = tmp_path / "demo"
+    assert {path.name for path in folder.iterdir()} == {
+        *("corpus", "run", "report.html", "loss.png", "spectrogram.png"),
+        *(f"clip-000{index}.wav" for index in range(4)),
+    }
+    assert soundfile.info(folder / "clip-0003.wav").frames == 1600
+    verdict = next(line for line in out.splitlines() if line.startswith("test: "))
+    assert all(f" {name} " in verdict for name in ("unigram", "bigram", "linear prediction"))
+    assert load_model(folder / "run").audio.sample_rate == 16000
+
+
+def load_tiny(dim):
+    from dataclasses import replace
+
+    return replace(PRESETS["tiny"].model, dim=dim, emb_size=4)
