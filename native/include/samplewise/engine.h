@@ -1,0 +1,119 @@
+// The engine: draws samples from an autoregressive audio model, a chunk at a time, on CPU threads.
+//
+// Weights (Model) are packed once, immutable and shared. A State is what some voices remember; it
+// is a value. An Engine owns threads and scratch memory; every call is one chunk of a State.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace samplewise {
+
+class PackedSampleRnn;
+struct Kernels;
+
+// A matrix by name, (rows, cols), row-major. The memory must live until the model is built.
+struct Array {
+  std::span<const float> values;
+  int rows = 0;
+  int cols = 0;
+};
+
+enum class Cell { kGru, kGruResetAfter, kLstm };
+
+// A SampleRNN whose weight norm and embedding are folded. Arrays, k = tier from 2:
+//   tierK.frame        (gates * x_layers * dim, FS(k))  the frame's share of the gates' inputs
+//   tierK.above        (gates * x_layers * dim, dim)    the condition's share (all but the top tier)
+//   tierK.bias         (1, gates * n_rnn * dim)         of the gates, layer by layer
+//   tierK.input.I      (gates * dim, dim)               layer I > 0: from the layer below
+//   tierK.recurrent.I  (gates * dim, dim)
+//   tierK.candidate.I  (1, dim)                         bias within the reset (gru-reset-after)
+//   tierK.h0           (n_rnn, state)                   state = dim; LSTM: 2 * dim, h then c
+//   tierK.skip.I, tierK.skip_bias                       (dim, dim), (1, dim): with skips
+//   tierK.upsample, tierK.upsample_bias                 (ratio * dim, dim), (1, ratio * dim)
+//   sample.table       (FS(1) * q, dim)                 what a code at a place in the window adds
+//   sample.hidden, sample.hidden_bias                   (dim, dim), (1, dim)
+//   sample.output, sample.output_bias                   (q, dim), (1, q)
+// Gates are stacked GRU r, z, n and LSTM i, f, g, o. x_layers is n_rnn with skips, else 1. In
+// tier 2 the upsampling holds the MLP's first map already: no non-linearity is between them.
+struct SampleRnnSpec {
+  std::vector<int> frame_sizes;  // in samples, sample level first
+  int dim = 0;
+  int n_rnn = 0;
+  Cell cell = Cell::kGru;
+  bool skip = false;
+  int q_levels = 0;
+  int silence = 0;
+  std::vector<float> real_values;  // (q,) what frames see of a code
+  std::map<std::string, Array> arrays;
+};
+
+class Model {
+ public:
+  // `format`: f32, f16, int8 or int8x16. `isa`: baseline, avx2, avx512 or empty for the best.
+  // Throws std::invalid_argument where the spec does not fit itself.
+  Model(const SampleRnnSpec& spec, const std::string& format, const std::string& isa = "");
+  ~Model();
+
+  size_t bytes() const;             // of packed weights
+  double bytes_per_sample() const;  // that one voice reads for one sample, on average
+  double macs_per_sample() const;   // multiply-adds of products, zero blocks left out
+  const char* isa() const;
+  int q_levels() const;
+
+  const PackedSampleRnn& packed() const { return *packed_; }
+
+ private:
+  std::unique_ptr<const PackedSampleRnn> packed_;
+};
+
+// What `batch` voices remember between two chunks; they share the clock. Copies are independent.
+struct State {
+  State(const Model& model, int batch);  // before the first sample: h0, silence behind
+  // Copies of voice `voice` of `other`, `batch` times.
+  State(const State& other, int voice, int batch);
+
+  int batch = 0;
+  int64_t clock = 0;
+  std::vector<std::vector<float>> tiers;       // per tier: h and c of every layer and voice
+  std::vector<std::vector<float>> conditions;  // per tier: what it left for the tier below
+  std::vector<int32_t> history;                // (batch, lookback), oldest first
+};
+
+// One chunk. Arrays are (batch, samples), row-major, unless told otherwise.
+struct Chunk {
+  int samples = 0;
+  const float* uniforms = nullptr;      // in [0, 1); may be null if forced
+  const double* temperature = nullptr;  // (samples,); null: 1
+  const int32_t* forced = nullptr;      // codes to be heard instead of drawn; null: draw
+  int32_t* codes = nullptr;             // out; may be null if forced
+  double* log_probs = nullptr;          // out, nats at temperature 1; null: not wanted
+  float* logits = nullptr;              // out, (batch, samples, q); null: not wanted
+};
+
+class Team;
+
+class Engine {
+ public:
+  // `threads` >= 1 including the caller's. The model must outlive the engine.
+  Engine(const Model& model, int max_batch, int threads);
+  ~Engine();
+
+  // Runs a chunk and moves `state` on; returns how many samples were made: fewer than asked if
+  // `cancel` became true. One call at a time (others wait).
+  int Run(State& state, const Chunk& chunk, const std::atomic<bool>* cancel = nullptr);
+
+  int threads() const;
+  double threads_used() const;  // in the last call, on average
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace samplewise

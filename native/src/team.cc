@@ -1,0 +1,104 @@
+#include "team.h"
+
+#include <stdexcept>
+#include <string>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace samplewise {
+namespace {
+
+// Spins this often before it lets others have the core: about 50 us.
+constexpr int kSpins = 1000;
+constexpr int kMaxThreads = 256;
+
+void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins, then yields: if a core was taken away, the thread that everybody waits for may need ours.
+template <class Condition>
+void SpinUntil(const Condition& done) {
+  for (int spin = 0; !done(); ++spin) {
+    if (spin < kSpins) {
+      Pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+}  // namespace
+
+Team::Team(int threads) {
+  if (threads < 1 || threads > kMaxThreads) {
+    throw std::invalid_argument("threads = " + std::to_string(threads) + " must lie in [1, " +
+                                std::to_string(kMaxThreads) + "]");
+  }
+  for (int thread = 1; thread < threads; ++thread) {
+    workers_.emplace_back([this, thread] { Work(thread); });
+  }
+}
+
+Team::~Team() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    job_.fetch_add(1, std::memory_order_release);
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void Team::Run(int active, const std::function<void(int)>& job) {
+  if (active <= 1) {
+    active_ = 1;
+    job(0);
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    active_ = active;
+    work_ = &job;
+    running_.store(threads() - 1, std::memory_order_relaxed);
+    job_.fetch_add(1, std::memory_order_release);
+  }
+  wake_.notify_all();
+  job(0);
+  SpinUntil([this] { return running_.load(std::memory_order_acquire) == 0; });
+}
+
+void Team::Meet() {
+  const unsigned generation = generation_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == active_ - 1) {
+    arrived_.store(0, std::memory_order_relaxed);
+    generation_.store(generation + 1, std::memory_order_release);
+    return;
+  }
+  SpinUntil([&] { return generation_.load(std::memory_order_acquire) != generation; });
+}
+
+void Team::Work(int thread) {
+  unsigned seen = 0;
+  while (true) {
+    for (int spin = 0; spin < kSpins && job_.load(std::memory_order_acquire) == seen; ++spin) Pause();
+    const std::function<void(int)>* work = nullptr;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return job_.load(std::memory_order_relaxed) != seen; });
+      if (stop_) return;
+      seen = job_.load(std::memory_order_relaxed);
+      if (thread < active_) work = work_;
+    }
+    if (work != nullptr) (*work)(thread);
+    running_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
+}  // namespace samplewise

@@ -1,0 +1,48 @@
+// A persistent team of threads that meets at spin barriers within a job and sleeps between jobs.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace samplewise {
+
+class Team {
+ public:
+  explicit Team(int threads);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Runs job(thread) on the first `active` threads at once, the caller's being thread 0, and
+  // returns when all have ended. `job` must not throw.
+  void Run(int active, const std::function<void(int)>& job);
+
+  // Waits until every active thread is here. Only within a job, by all of its threads.
+  void Barrier() {
+    if (active_ > 1) Meet();
+  }
+
+ private:
+  void Meet();
+  void Work(int thread);
+
+  // Each on a cache line of its own: spinning on one must not disturb the others.
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> generation_{0};
+  alignas(64) std::atomic<unsigned> job_{0};
+  alignas(64) std::atomic<int> running_{0};
+  int active_ = 1;
+  const std::function<void(int)>* work_ = nullptr;
+  bool stop_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace samplewise
