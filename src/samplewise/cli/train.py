@@ -18,8 +18,8 @@ DEFAULT_PRESET = "music"
 class TrainArgs:
     """Train a model on a corpus.
 
-    Ctrl-C saves a checkpoint; the same command goes on where it stopped. Presets: music, speech,
-    tiny, paper-2tier, paper-3tier; a preset fills in every flag below.
+    Ctrl-C saves a checkpoint; the same command goes on where it stopped. Presets: tiny, small
+    (two CPU cores), music, speech (a GPU), paper-2tier, paper-3tier; a preset fills in every flag below.
     """
 
     corpus: tyro.conf.Positional[Path]

@@ -94,4 +94,30 @@ TINY = TrainConfig(
 )
 """The demo: something audible in about two minutes on two CPU cores."""
 
-PRESETS = {config.preset: config for config in (TINY, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER)}
+SMALL = TrainConfig(
+    preset="small",
+    model=SampleRNNConfig(
+        frame_sizes=(4, 4, 16),
+        dim=256,
+        n_rnn=1,
+        cell="gru-reset-after",
+        emb_size=64,
+        quantizer="mulaw",
+        frame_values="code",
+    ),
+    lanes=16,
+    seq_len=256,
+    clip="norm",
+    learning_rate=0.003,
+    schedule="cooldown",
+    warmup_steps=100,
+    ema=0.999,
+    minutes=20.0,
+    valid_every=1000,
+    valid_seconds=30.0,
+    preview_minutes=5.0,
+)
+"""For a computer without a GPU: 20 minutes on two cores. Of eight shapes tried for two and a half
+minutes each on 27 minutes of piano, this one scored best (docs/training.md)."""
+
+PRESETS = {config.preset: config for config in (TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER)}
