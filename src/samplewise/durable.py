@@ -9,7 +9,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from samplewise.errors import SamplewiseError
+
 TEMPORARY_PREFIX = ".tmp-"
+LOCK = ".lock"
+"""Empty file in a folder that one process at a time may write; it stays."""
+
+
+@contextmanager
+def lock(folder: Path, work: str) -> Iterator[None]:
+    """Let one process at a time do ``work`` on ``folder``; the lock ends with its process.
+
+    Raises:
+        SamplewiseError: If another process holds it.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SamplewiseError(
+                f"another {work} is writing {folder}; wait for it, or choose another -o"
+            ) from None
+        yield
 
 
 def fsync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ import soundfile
 from tests.cli.conftest import RATE, SMALL
 
 from samplewise.cli.main import main
+from samplewise.durable import lock
 from samplewise.models.files import load_model
 from samplewise.training.config import TrainConfig
 from samplewise.training.presets import PRESETS
@@ -51,6 +52,13 @@ def test_training_stops_when_validation_no_longer_improves(corpus, tmp_path, com
     options = ["--learning-rate", "1e-30", "--valid-every", 1, "--patience", 2, "--ema", 0]
     out = command("train", corpus, "-o", tmp_path, *SMALL, *options, "--preview-minutes", 0)
     assert "stopped at step 3: no better validation in 2" in out
+
+
+def test_two_trainings_into_one_folder_are_refused(corpus, tmp_path, capsys):
+    with lock(tmp_path / "run", "training"):
+        assert main(["train", str(corpus), "-o", str(tmp_path / "run"), *SMALL]) == 1
+    assert "another training is writing" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def test_an_exported_file_is_the_model(run_folder, corpus, tmp_path, command):

@@ -12,8 +12,8 @@ from tests.data.sounds import noise
 
 from samplewise.data import assemble as assemble_module
 from samplewise.data.corpus import Corpus
-from samplewise.data.journal import lock
-from samplewise.errors import CorpusError
+from samplewise.durable import lock
+from samplewise.errors import CorpusError, SamplewiseError
 
 
 def splits(corpus):
@@ -260,8 +260,8 @@ def test_an_empty_folder_and_one_without_sound_say_so(tmp_path, prepared):
 def test_two_prepares_into_one_folder_refuse(folder, tmp_path, prepared):
     (tmp_path / "corpus").mkdir()
     with (
-        lock(tmp_path / "corpus"),
-        pytest.raises(CorpusError, match="another prepare is writing"),
+        lock(tmp_path / "corpus", "prepare"),
+        pytest.raises(SamplewiseError, match="another prepare is writing"),
     ):
         prepared(folder)
     assert prepared(folder).decoded == 8

@@ -1,15 +1,20 @@
 """`samplewise train`: train a model on a corpus; the same command goes on after any stop."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from samplewise.durable import lock
 from samplewise.training.config import TrainConfig
 from samplewise.training.presets import PRESETS
+
+if TYPE_CHECKING:
+    from samplewise.training.ranks import Ranks
 
 DEFAULT_PRESET = "music"
 
@@ -19,7 +24,8 @@ class TrainArgs:
     """Train a model on a corpus.
 
     Ctrl-C saves a checkpoint; the same command goes on where it stopped. Presets: tiny, small
-    (two CPU cores), music, speech (a GPU), paper-2tier, paper-3tier; a preset fills in every flag below.
+    (two CPU cores), music, speech (a GPU), paper-2tier, paper-3tier; a preset fills in every
+    flag below.
     """
 
     corpus: tyro.conf.Positional[Path]
@@ -72,11 +78,12 @@ def _train(args: TrainArgs) -> None:
     config = args.config
     if config.threads or config.ranks > 1:
         torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // config.ranks))
-    with joined(config.device) as ranks, Interrupts() as interrupts:
+    corpus = Corpus.open(args.corpus)
+    with joined(config.device) as ranks, Interrupts() as interrupts, _alone(args.output, ranks):
         if args.fresh and ranks.is_first:
             discard(args.output)
         ranks.wait()
-        run = start(config, Corpus.open(args.corpus), args.output, ranks)
+        run = start(config, corpus, args.output, ranks)
         progress = run.progress
         if not ranks.is_first:
             fit(run, None, interrupts)
@@ -98,6 +105,10 @@ def _train(args: TrainArgs) -> None:
     from samplewise.report.page import write_report
 
     _say(f"report: {write_report(args.output)}")
+
+
+def _alone(folder: Path, ranks: "Ranks") -> AbstractContextManager[None]:
+    return lock(folder, "training") if ranks.is_first else nullcontext()
 
 
 def _say(text: str) -> None:

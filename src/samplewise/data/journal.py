@@ -1,16 +1,11 @@
-"""What a prepare remembers while it runs: its lock, and what it has decoded so far."""
+"""What a prepare remembers while it runs: what it has decoded so far."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from samplewise.data.decode import Decoded
-from samplewise.errors import CorpusError
-
-LOCK = ".lock"
 
 
 class Journal:
@@ -48,18 +43,3 @@ class Journal:
         except (ValueError, TypeError, KeyError):
             return
         self.outcomes[str(key)] = facts
-
-
-@contextmanager
-def lock(output: Path) -> Iterator[None]:
-    """Let one prepare at a time work on ``output``; the lock ends with its process."""
-    import fcntl
-
-    with (output / LOCK).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CorpusError(
-                f"another prepare is writing {output}; wait for it, or choose another -o"
-            ) from None
-        yield

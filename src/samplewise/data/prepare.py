@@ -23,11 +23,11 @@ from samplewise.data.index import (
     SourceFile,
     read_index,
 )
-from samplewise.data.journal import Journal, lock
+from samplewise.data.journal import Journal
 from samplewise.data.pool import SILENT_LIMIT_S, DecodingPool, Job, Outcome
 from samplewise.data.splits import Shares, folder_split, has_split_folders
 from samplewise.data.walk import Candidate, walk
-from samplewise.durable import sweep_temporaries
+from samplewise.durable import lock, sweep_temporaries
 from samplewise.errors import CorpusError
 
 JOURNAL = "journal.jsonl"
@@ -90,7 +90,7 @@ def prepare(
     if not folder.is_dir():
         raise CorpusError(f"{folder} is not a folder; name the folder that holds the recordings")
     output.mkdir(parents=True, exist_ok=True)
-    with lock(output):
+    with lock(output, "prepare"):
         finish_pending(output)
         work = output / WORK_FOLDER
         (work / PARTS).mkdir(parents=True, exist_ok=True)

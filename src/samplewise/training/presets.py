@@ -120,4 +120,6 @@ SMALL = TrainConfig(
 """For a computer without a GPU: 20 minutes on two cores. Of eight shapes tried for two and a half
 minutes each on 27 minutes of piano, this one scored best (docs/training.md)."""
 
-PRESETS = {config.preset: config for config in (TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER)}
+PRESETS = {
+    config.preset: config for config in (TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER)
+}

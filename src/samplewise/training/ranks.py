@@ -96,7 +96,9 @@ def spawn(function: Callable[..., None], count: int, *arguments: Any) -> None:
         TrainingError: If one of them failed; the others have been ended.
     """
     # The meeting point is opened here and stays open: a port that was free may not be so later.
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]  # public, says its manual
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
     try:
         spawn_processes(_enter, (count, store.port, function, arguments), nprocs=count)
     except ProcessRaisedException as error:

@@ -16,7 +16,7 @@ from samplewise.config.codec import differences, from_json, to_json
 from samplewise.data.clips import cut, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.data.stream import LaneStream, StreamCursor
-from samplewise.durable import write_json
+from samplewise.durable import LOCK, write_json
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.files import WEIGHTS, AudioFormat, save_model
 from samplewise.models.samplernn import SampleRNN, SampleRNNState
@@ -163,9 +163,11 @@ def discard(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    if any(folder.iterdir()) and not (folder / CONFIG).exists():
+    children = _children(folder)
+    if children and not (folder / CONFIG).exists():
         raise CheckpointError(f"{folder} holds no run (no {CONFIG}); it is left alone")
-    shutil.rmtree(folder)
+    for child in children:
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
 def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
@@ -184,7 +186,7 @@ def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> N
     path = folder / CONFIG
     if not path.exists():
         if ranks.is_first:
-            if folder.exists() and any(folder.iterdir()):
+            if folder.exists() and _children(folder):
                 raise CheckpointError(
                     f"{folder} is not empty and holds no run; choose another folder with -o"
                 )
@@ -209,6 +211,10 @@ def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> N
         )
     if ranks.is_first:
         write_json(path, _describe(replace(config), corpus))
+
+
+def _children(folder: Path) -> list[Path]:
+    return [child for child in folder.iterdir() if child.name != LOCK]
 
 
 def _describe(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
