@@ -1,10 +1,10 @@
 // Matrices of weights as the kernels want them, and their products with vectors.
 //
-// A matrix is packed once, when a model is loaded, into panels of kPanelRows rows; a thread owns whole panels and reads each
-// from its first byte to its last. The packed form does not depend on the instruction set.
+// A matrix is packed once, when a model is loaded, into panels of kPanelRows rows; a thread owns
+// whole panels and reads each from its first byte to its last. The packed form does not depend on
+// the instruction set.
 
-#ifndef SAMPLEWISE_MATRIX_H_
-#define SAMPLEWISE_MATRIX_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,8 @@ namespace samplewise {
 enum class Format {
   kF32,      // weights, activations and sums in single precision
   kF16,      // weights in half precision, activations and sums in single precision
-  kInt8,     // weights in [-127, 127] with a scale per row, activations likewise with a scale per vector, int32 sums
+  kInt8,     // weights in [-127, 127] with a scale per row, activations likewise with a scale per
+             // vector, int32 sums
   kInt8x16,  // weights as in kInt8, activations of 16 bits, within ActivationLimit, int32 sums
 };
 const char* Name(Format format);
@@ -30,21 +31,27 @@ enum class Blocks {
   kAuto,  // leave zero blocks out if fewer than kSparseBelow of the blocks are left
 };
 
-// A block of a sparse matrix is 16 rows by 1 column (float formats) or by 4 (integer formats). Above this share of blocks kept
-// a dense product is as fast: it needs no index, and feeds 32 rows from each activation.
+// A block of a sparse matrix is 16 rows by 1 column (float formats) or by 4 (integer formats).
+// Above this share of blocks kept a dense product is as fast: it needs no index, and feeds 32 rows
+// from each activation.
 inline constexpr double kSparseBelow = 0.8;
 inline constexpr int kMaxCols = 65536;  // indices of 16 bits; sums of 32 bits
 
-// The largest quantised activation, such that no sum of `cols` products overflows: 127 for kInt8; for kInt8x16 32767 up to 516
-// columns, then less (16512 at 1024, 5504 at 3072, 258 at 65536); 0 for the float formats, which do not quantise.
+// The largest quantised activation, such that no sum of `cols` products overflows: 127 for kInt8;
+// for kInt8x16 32767 up to 516 columns, then less (16512 at 1024, 5504 at 3072, 258 at 65536); 0
+// for the float formats, which do not quantise.
 int ActivationLimit(Format format, int cols);
+
+struct StoredRow;  // matrix.cc
 
 class PackedMatrix {  // immutable after construction; shared by threads
  public:
   PackedMatrix() = default;  // empty, 0 x 0
-  // weights: (rows, cols), row-major. Rows are padded with zeros to whole panels. Throws std::invalid_argument if the sizes do
-  // not fit or are not positive, cols exceeds kMaxCols, or a weight is not finite (kF16: in half precision).
-  PackedMatrix(std::span<const float> weights, int rows, int cols, Format format, Blocks blocks = Blocks::kAuto);
+  // weights: (rows, cols), row-major. Rows are padded with zeros to whole panels. Throws
+  // std::invalid_argument if the sizes do not fit or are not positive, cols exceeds kMaxCols, or a
+  // weight is not finite (kF16: in half precision).
+  PackedMatrix(std::span<const float> weights, int rows, int cols, Format format,
+               Blocks blocks = Blocks::kAuto);
 
   int rows() const { return rows_; }
   int cols() const { return cols_; }
@@ -52,9 +59,10 @@ class PackedMatrix {  // immutable after construction; shared by threads
   int padded_rows() const { return panels() * kPanelRows; }
   Format format() const { return format_; }
   bool sparse() const { return sparse_; }
-  std::size_t bytes() const;               // what one product reads: weights, indices and scales
-  double density() const;                  // share of the weights kept, 1 for a dense matrix
-  std::size_t panel_bytes(int panel) const;  // one panel's part of bytes(), for fair shares between threads
+  std::size_t bytes() const;  // what one product reads: weights, indices and scales
+  double density() const { return density_; }  // share of the weights kept, 1 for a dense matrix
+  std::size_t panel_bytes(
+      int panel) const;  // one panel's part of bytes(), for fair shares between threads
 
   // The weights as the kernels see them, (rows, cols), row-major: for tests and reports of errors.
   std::vector<float> Dequantized() const;
@@ -63,12 +71,15 @@ class PackedMatrix {  // immutable after construction; shared by threads
   void Describe(Product* product) const;
 
  private:
-  void PackRow(const float* weights, int row);
+  void FindBlocks(std::span<const StoredRow> stored);
+  template <typename Visit>
+  void ForEachWeight(const Visit& visit) const;
 
   int rows_ = 0;
   int cols_ = 0;
   Format format_ = Format::kF32;
   bool sparse_ = false;
+  double density_ = 1.0;
   Buffer weights_;
   std::vector<float> row_scales_;
   std::vector<std::int32_t> row_offsets_;
@@ -76,18 +87,21 @@ class PackedMatrix {  // immutable after construction; shared by threads
   std::vector<std::uint32_t> starts_;
 };
 
-// The input of products for up to `batch` vectors, in the form that a format wants. One per thread; allocates only when
-// constructed. Moves, does not copy.
+// The input of products for up to `batch` vectors, in the form that a format wants. One per thread;
+// allocates only when constructed. Moves, does not copy.
 class Operand {
  public:
   Operand() = default;
-  Operand(int cols, int batch, Format format);  // throws std::invalid_argument if a size is not positive or cols too large
+  Operand(
+      int cols, int batch,
+      Format format);  // throws std::invalid_argument if a size is not positive or cols too large
 
   int cols() const { return cols_; }
   int batch() const { return batch_; }
   Format format() const { return format_; }
 
-  // Makes x, (cols,), vector b. Quantises where the format asks for it. Any instruction set may read what another has set.
+  // Makes x, (cols,), vector b. Quantises where the format asks for it. Any instruction set may
+  // read what another has set.
   void Set(const Kernels& kernels, int b, const float* x);
   // Vector b as the kernels see it (dequantised): for tests and reports of errors. x: (cols,)
   void Get(int b, float* x) const;
@@ -108,15 +122,15 @@ class Operand {
   std::vector<float> scales_;
 };
 
-// y[b * stride + r] = (W x_b)[r] for the rows r of the panels from first_panel up to, not including, last_panel, and the first
-// `batch` vectors of x. No bias; padded rows give 0, so y holds at least padded_rows() values per vector. y need not be aligned.
+// y[b * stride + r] = (W x_b)[r] for the rows r of the panels from first_panel up to, not
+// including, last_panel, and the first `batch` vectors of x. No bias; padded rows give 0, so y
+// holds at least padded_rows() values per vector. y need not be aligned.
 //
-// A panel's result depends neither on which other panels are computed nor on `batch` nor on a vector's neighbours, bit for bit.
-// The integer formats give the same bits on every instruction set: y = (float(integer sum) * row scale) * vector scale.
-// Throws std::invalid_argument if w and x do not fit together or the ranges are wrong.
-void Multiply(const Kernels& kernels, const PackedMatrix& w, const Operand& x, int batch, float* y, std::size_t stride,
-              int first_panel, int last_panel);
+// A panel's result depends neither on which other panels are computed nor on `batch` nor on a
+// vector's neighbours, bit for bit. The integer formats give the same bits on every instruction
+// set: y = (float(integer sum) * row scale) * vector scale. Throws std::invalid_argument if w and x
+// do not fit together or the ranges are wrong.
+void Multiply(const Kernels& kernels, const PackedMatrix& w, const Operand& x, int batch, float* y,
+              std::size_t stride, int first_panel, int last_panel);
 
 }  // namespace samplewise
-
-#endif  // SAMPLEWISE_MATRIX_H_

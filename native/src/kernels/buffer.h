@@ -1,7 +1,6 @@
 // Memory for weights and activations: aligned to cache lines, large pieces to large pages.
 
-#ifndef SAMPLEWISE_KERNELS_BUFFER_H_
-#define SAMPLEWISE_KERNELS_BUFFER_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -34,5 +33,3 @@ class Buffer {
 };
 
 }  // namespace samplewise
-
-#endif  // SAMPLEWISE_KERNELS_BUFFER_H_

@@ -1,10 +1,11 @@
-// The arithmetic of the engine, compiled once for each instruction set and chosen when the program runs.
+// The arithmetic of the engine, compiled once for each instruction set and chosen when the program
+// runs.
 //
-// One body (body.inc) is written over vectors of a width that an instruction set defines; `Kernels` is the table of functions
-// that comes out of it. Nothing here allocates, locks or throws, except the functions that choose a table.
+// One body (body.inc) is written over vectors of a width that an instruction set defines; `Kernels`
+// is the table of functions that comes out of it. Nothing here allocates, locks or throws, except
+// the functions that choose a table.
 
-#ifndef SAMPLEWISE_KERNELS_KERNELS_H_
-#define SAMPLEWISE_KERNELS_KERNELS_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -26,63 +27,72 @@ struct Kernels {
   Isa isa;
   const char* name;
 
-  // ---- Used by Multiply, Operand and MeasureRoofline only -------------------------------------------------------------------
+  // ---- Used by Multiply, Operand and MeasureRoofline only
+  // -------------------------------------------------------------------
 
-  // The product of one format, with all its weights or with its zero blocks left out: [format][sparse].
+  // The product of one format, with all its weights or with its zero blocks left out:
+  // [format][sparse].
   void (*multiply[4][2])(const Product& product);
-  // Quantise n values symmetrically to [-limit, limit], to nearest even; return the value of one step, 0 for a vector that is all
-  // zero (or below 1e-30 in magnitude), NaN or infinite if an element is. The same integers on every instruction set.
+  // Quantise n values symmetrically to [-limit, limit], to nearest even; return the value of one
+  // step, 0 for a vector that is all zero (or below 1e-30 in magnitude), NaN or infinite if an
+  // element is. The same integers on every instruction set.
   float (*quantize8)(int n, const float* x, std::int8_t* out, std::uint8_t* out_plus_128);
   float (*quantize16)(int n, const float* x, int limit, std::int16_t* out);
   // Reads `bytes` (a multiple of 512) at full speed; returns something that depends on all of them.
   std::uint32_t (*read)(const void* data, std::size_t bytes);
-  // Multiply-adds from registers, and with every vector of half-precision weights loaded from L1 and converted; each returns how
-  // many it did in about `rounds` rounds.
+  // Multiply-adds from registers, and with every vector of half-precision weights loaded from L1
+  // and converted; each returns how many it did in about `rounds` rounds.
   double (*peak_f32)(int rounds);
   double (*peak_f16)(int rounds);
   double (*peak_int8)(int rounds);
 
-  // ---- Element-wise ---------------------------------------------------------------------------------------------------------
+  // ---- Element-wise
+  // ---------------------------------------------------------------------------------------------------------
   //
-  // Any n >= 0, any alignment, in the calling thread. The result of an element depends neither on n nor on its position.
-  // s is the logistic function; the absolute error of s and tanh is at most 2e-7 [tested]. +-inf saturates, NaN stays NaN, a finite input
-  // never gives NaN.
+  // Any n >= 0, any alignment, in the calling thread. The result of an element depends neither on n
+  // nor on its position. s is the logistic function; the absolute error of s and tanh is at most
+  // 2e-7 [tested]. +-inf saturates, NaN stays NaN, a finite input never gives NaN.
 
-  // Gated recurrent unit whose reset gate applies after the recurrent product (torch, cuDNN), from the input's share of the
-  // gates (bias included), the recurrent products and the bias of the candidate:
-  // r = s(xr + ur), z = s(xz + uz), c = tanh(xn + r * (un + bn)), h = c + z * (h - c), in place.
-  void (*gru_after)(int n, const float* xr, const float* xz, const float* xn, const float* ur, const float* uz,
-                    const float* un, const float* bn, float* h);
-  // The other one (Cho et al. 2014), in two halves, since the product U_n (r * h) comes in between: rh = s(xr + ur) * h, then
-  // z = s(xz + uz), c = tanh(xn + un), h = c + z * (h - c), in place.
+  // Gated recurrent unit whose reset gate applies after the recurrent product (torch, cuDNN), from
+  // the input's share of the gates (bias included), the recurrent products and the bias of the
+  // candidate: r = s(xr + ur), z = s(xz + uz), c = tanh(xn + r * (un + bn)), h = c + z * (h - c),
+  // in place.
+  void (*gru_after)(int n, const float* xr, const float* xz, const float* xn, const float* ur,
+                    const float* uz, const float* un, const float* bn, float* h);
+  // The other one (Cho et al. 2014), in two halves, since the product U_n (r * h) comes in between:
+  // rh = s(xr + ur) * h, then z = s(xz + uz), c = tanh(xn + un), h = c + z * (h - c), in place.
   void (*gru_before_reset)(int n, const float* xr, const float* ur, const float* h, float* rh);
-  void (*gru_before_update)(int n, const float* xz, const float* uz, const float* xn, const float* un, float* h);
+  void (*gru_before_update)(int n, const float* xz, const float* uz, const float* xn,
+                            const float* un, float* h);
   // Gates i, f, g, o: c = s(f) c + s(i) tanh(g), h = s(o) tanh(c).
   void (*lstm)(int n, const float* const x[4], const float* const u[4], float* c, float* h);
-  void (*add)(int n, const float* a, const float* b, float* out);   // out = a + b; out may be a or b
-  void (*relu)(int n, const float* a, const float* b, float* out);  // out = max(0, a + b); out may be a or b
-  // out[i] += sum over j of table[j * n + i] * v[j], for the k small real-valued inputs of a frame. table: (k, n), v: (k,)
+  void (*add)(int n, const float* a, const float* b, float* out);  // out = a + b; out may be a or b
+  void (*relu)(int n, const float* a, const float* b,
+               float* out);  // out = max(0, a + b); out may be a or b
+  // out[i] += sum over j of table[j * n + i] * v[j], for the k small real-valued inputs of a frame.
+  // table: (k, n), v: (k,)
   void (*accumulate)(int n, int k, const float* table, const float* v, float* out);
 
-  // ---- Drawing --------------------------------------------------------------------------------------------------------------
+  // ---- Drawing
+  // --------------------------------------------------------------------------------------------------------------
   //
-  // logits: (q,), finite or -inf, at least one finite; q from 2 to 65536. The relative error of an exponential is at most 2e-7, sums are
-  // kept in double precision.
+  // logits: (q,), finite or -inf, at least one finite; q from 2 to 65536. The relative error of an
+  // exponential is at most 2e-7, sums are kept in double precision.
 
-  // Draws from softmax(logits / temperature): the first code at which the cumulative distribution exceeds `uniform` in [0, 1).
-  // Never a code whose probability is 0. A temperature of 0 takes the most probable code (ties are drawn from). Stores ln p(code)
-  // at temperature 1 in *log_prob. With NaN among the logits the code is in range and *log_prob is NaN.
+  // Draws from softmax(logits / temperature): the first code at which the cumulative distribution
+  // exceeds `uniform` in [0, 1). Never a code whose probability is 0. A temperature of 0 takes the
+  // most probable code (ties are drawn from). Stores ln p(code) at temperature 1 in *log_prob. With
+  // NaN among the logits the code is in range and *log_prob is NaN.
   int (*draw)(const float* logits, int q, double temperature, double uniform, double* log_prob);
   double (*log_prob)(const float* logits, int q, int code);  // ln softmax(logits)[code]
 };
 
-// The best table that this CPU and this build have. The environment variable SAMPLEWISE_ISA (baseline, avx2 or avx512), read on
-// the first call, lowers it; throws std::invalid_argument, naming the choices, if it names no table that can run here.
+// The best table that this CPU and this build have. The environment variable SAMPLEWISE_ISA
+// (baseline, avx2 or avx512), read on the first call, lowers it; throws std::invalid_argument,
+// naming the choices, if it names no table that can run here.
 const Kernels& BestKernels();
 // Throws std::invalid_argument if this CPU or this build does not have it.
 const Kernels& KernelsFor(Isa isa);
 std::vector<Isa> AvailableIsas();  // ascending
 
 }  // namespace samplewise
-
-#endif  // SAMPLEWISE_KERNELS_KERNELS_H_

@@ -1,8 +1,7 @@
-// What a product kernel is given: plain pointers into a PackedMatrix and an Operand. Includes nothing that could be compiled
-// differently by the files of the instruction sets.
+// What a product kernel is given: plain pointers into a PackedMatrix and an Operand. Includes
+// nothing that could be compiled differently by the files of the instruction sets.
 
-#ifndef SAMPLEWISE_KERNELS_PRODUCT_H_
-#define SAMPLEWISE_KERNELS_PRODUCT_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -12,22 +11,25 @@ namespace samplewise {
 inline constexpr int kPanelRows = 32;  // rows of a panel: what a thread owns is whole panels
 inline constexpr int kBlockRows = 16;  // rows of a block of a sparse matrix: half a panel
 
-// Layout of the weights. A step is what is multiplied at a time: 1 column (float formats), 4 (int8), 2 (int8x16).
+// Layout of the weights. A step is what is multiplied at a time: 1 column (float formats), 4
+// (int8), 2 (int8x16).
 //   dense:  (panel, step, row of the panel, column of the step)
-//   sparse: (half panel, kept block, step, row of the half panel, column of the step), where a block spans 1 column (float
-//           formats) or 4 (int8, int8x16), and `blocks` holds which of the columns' groups each block is.
+//   sparse: (half panel, kept block, step, row of the half panel, column of the step), where a
+//   block spans 1 column (float
+//           formats) or 4 (int8, int8x16), and `blocks` holds which of the columns' groups each
+//           block is.
 struct Product {
   const std::uint8_t* weights;
-  const std::uint16_t* blocks;     // sparse only
-  const std::uint32_t* starts;     // sparse only: first block of each half panel, (2 * panels + 1,)
-  int steps;                       // dense only: steps of a panel
-  const float* row_scales;         // integer formats only, (padded rows,)
-  const std::int32_t* row_offsets; // kInt8 only: 128 * (sum of the row's weights), (padded rows,)
+  const std::uint16_t* blocks;  // sparse only
+  const std::uint32_t* starts;  // sparse only: first block of each half panel, (2 * panels + 1,)
+  int steps;                    // dense only: steps of a panel
+  const float* row_scales;      // integer formats only, (padded rows,)
+  const std::int32_t* row_offsets;  // kInt8 only: 128 * (sum of the row's weights), (padded rows,)
 
-  const std::uint8_t* x;              // what kernels multiply: float, int8 or int16
-  const std::uint8_t* x_plus_128;     // kInt8 only
-  std::size_t x_stride;               // bytes from a vector to the next
-  const float* x_scales;              // integer formats only, (batch,)
+  const std::uint8_t* x;           // what kernels multiply: float, int8 or int16
+  const std::uint8_t* x_plus_128;  // kInt8 only
+  std::size_t x_stride;            // bytes from a vector to the next
+  const float* x_scales;           // integer formats only, (batch,)
 
   float* y;
   std::size_t y_stride;  // floats from a vector to the next
@@ -37,5 +39,3 @@ struct Product {
 };
 
 }  // namespace samplewise
-
-#endif  // SAMPLEWISE_KERNELS_PRODUCT_H_

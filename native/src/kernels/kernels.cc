@@ -1,0 +1,86 @@
+#include "kernels/kernels.h"
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/tables.h"
+
+namespace samplewise {
+namespace {
+
+bool Available(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx2) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
+  }
+  if (isa == Isa::kAvx512) {
+    return Available(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+  }
+#endif
+  return isa == Isa::kBaseline;
+}
+
+std::string Choices() {
+  std::string names;
+  for (const Isa isa : AvailableIsas()) {
+    if (!names.empty()) names += ", ";
+    names += Name(isa);
+  }
+  return names;
+}
+
+const Kernels& Choose() {
+  const std::vector<Isa> isas = AvailableIsas();
+  const char* wish = std::getenv("SAMPLEWISE_ISA");
+  if (wish == nullptr || *wish == '\0') return KernelsFor(isas.back());
+  for (const Isa isa : isas) {
+    if (std::string(wish) == Name(isa)) return KernelsFor(isa);
+  }
+  throw std::invalid_argument("SAMPLEWISE_ISA is \"" + std::string(wish) +
+                              "\"; this CPU and build have: " + Choices());
+}
+
+}  // namespace
+
+const char* Name(Isa isa) {
+  switch (isa) {
+    case Isa::kBaseline:
+      return "baseline";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+std::vector<Isa> AvailableIsas() {
+  std::vector<Isa> isas;
+  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+    if (Available(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+const Kernels& KernelsFor(Isa isa) {
+  if (!Available(isa)) {
+    throw std::invalid_argument("kernels for " + std::string(Name(isa)) +
+                                " cannot run here; this CPU and build have: " + Choices());
+  }
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return kAvx512Kernels;
+  if (isa == Isa::kAvx2) return kAvx2Kernels;
+#endif
+  return kBaselineKernels;
+}
+
+const Kernels& BestKernels() {
+  static const Kernels& best = Choose();
+  return best;
+}
+
+}  // namespace samplewise

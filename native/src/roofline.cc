@@ -1,0 +1,89 @@
+#include "roofline.h"
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "kernels/buffer.h"
+
+namespace samplewise {
+namespace {
+
+constexpr int kRuns = 6;
+constexpr double kRunSeconds = 0.02;
+
+double Seconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+// Units of work per second of one run: `work` does some and says how much.
+double Rate(const std::function<double()>& work) {
+  const double start = Seconds();
+  double done = 0.0;
+  double elapsed = 0.0;
+  do {
+    done += work();
+    elapsed = Seconds() - start;
+  } while (elapsed < kRunSeconds);
+  return done / elapsed;
+}
+
+// The best of several runs, each the sum over threads that work at the same time. make(thread)
+// gives a thread its work.
+double BestRate(int threads, const std::function<std::function<double()>()>& make) {
+  std::barrier together(threads);
+  std::vector<std::vector<double>> rates(kRuns, std::vector<double>(static_cast<size_t>(threads)));
+  const auto run = [&](size_t thread) {
+    const std::function<double()> work = make();
+    work();
+    for (auto& of_run : rates) {
+      together.arrive_and_wait();
+      of_run[thread] = Rate(work);
+    }
+  };
+  std::vector<std::jthread> others;
+  for (int i = 1; i < threads; ++i) others.emplace_back(run, static_cast<size_t>(i));
+  run(0);
+  others.clear();  // joins
+  double best = 0.0;
+  for (const auto& of_run : rates) {
+    double sum = 0.0;
+    for (const double rate : of_run) sum += rate;
+    best = std::max(best, sum);
+  }
+  return best;
+}
+
+}  // namespace
+
+Roofline MeasureRoofline(const Kernels& kernels, int threads, std::size_t bytes_per_thread) {
+  constexpr std::size_t kRound = 512;  // that Kernels::read asks for
+  constexpr int kRounds = 4096;
+  constexpr double kGiga = 1e9;
+  threads = std::max(threads, 1);
+  const std::size_t bytes = std::max(bytes_per_thread / kRound, std::size_t{1}) * kRound;
+  const auto repeat = [&](double (*peak)(int)) {
+    return [=] { return std::function<double()>([=] { return peak(kRounds); }); };
+  };
+  Roofline roofline{};
+  roofline.read_gb_s = BestRate(threads,
+                                [&] {
+                                  auto data = std::make_shared<Buffer>(bytes);
+                                  return std::function<double()>([&kernels, data, bytes] {
+                                    kernels.read(data->as<std::uint8_t>(), bytes);
+                                    return static_cast<double>(bytes);
+                                  });
+                                }) /
+                       kGiga;
+  roofline.f32_gmac_s = BestRate(threads, repeat(kernels.peak_f32)) / kGiga;
+  roofline.int8_gmac_s = BestRate(threads, repeat(kernels.peak_int8)) / kGiga;
+  roofline.f16_gmac_s = BestRate(threads, repeat(kernels.peak_f16)) / kGiga;
+  return roofline;
+}
+
+}  // namespace samplewise
