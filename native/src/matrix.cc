@@ -93,7 +93,7 @@ PackedMatrix::PackedMatrix(std::span<const float> weights, int rows, int cols, F
   const size_t steps = Size(panels()) * Size(DivideUp(cols, ColsOfStep(format)));
   if (blocks == Blocks::kAuto) {
     FindBlocks(stored);
-    const size_t all = Size(panels() * kHalves) * Size(DivideUp(cols, ColsOfBlock(format)));
+    const size_t all = Size(DivideUp(rows, kBlockRows)) * Size(DivideUp(cols, ColsOfBlock(format)));
     sparse_ = static_cast<double>(blocks_.size()) < kSparseBelow * static_cast<double>(all);
     density_ = sparse_ ? static_cast<double>(blocks_.size()) / static_cast<double>(all) : 1.0;
     if (!sparse_) {

@@ -1,0 +1,157 @@
+// Draws against a loop in double precision.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "check.h"
+#include "kernels/kernels.h"
+
+namespace samplewise {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr double kLast = 1.0 - 0x1p-24;  // the largest uniform
+
+// The cumulative distribution of softmax(logits / temperature).
+std::vector<double> Cdf(const std::vector<float>& logits, double temperature) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> cdf;
+  double sum = 0.0;
+  for (const float logit : logits) cdf.push_back(sum += std::exp((logit - largest) / temperature));
+  for (double& value : cdf) value /= sum;
+  return cdf;
+}
+
+void CheckDraw(const Kernels& k, const std::vector<float>& logits, double temperature,
+               double uniform, const std::vector<double>& cdf, const std::vector<double>& at_one) {
+  double log_prob = 1.0;
+  const int q = static_cast<int>(logits.size());
+  const int code = k.draw(logits.data(), q, temperature, uniform, &log_prob);
+  CHECK(code >= 0 && code < q, "%s: code %d of %d", k.name, code, q);
+  if (code < 0 || code >= q) return;
+  const auto at = static_cast<size_t>(code);
+  const double below = at == 0 ? 0.0 : cdf[at - 1];
+  CHECK(cdf[at] > below, "%s: code %d of %d has no probability", k.name, code, q);
+  // Within 1e-6 of an edge the neighbour is right as well.
+  CHECK(uniform >= below - 1e-6 && uniform < cdf[at] + 1e-6,
+        "%s q %d T %g u %.9g: code %d is %.9g to %.9g", k.name, q, temperature, uniform, code,
+        below, cdf[at]);
+  const double expected = std::log(at_one[at] - (at == 0 ? 0.0 : at_one[at - 1]));
+  if (at_one[at] - (at == 0 ? 0.0 : at_one[at - 1]) >
+      1e-9) {  // else the CDF's difference is not exact enough
+    CHECK(std::abs(log_prob - expected) <= 1e-6, "%s q %d: ln p %g, not %g", k.name, q, log_prob,
+          expected);
+  }
+  CHECK(k.log_prob(logits.data(), q, code) == log_prob || temperature == 1.0, "%s: log_prob",
+        k.name);
+  CHECK(std::abs(k.log_prob(logits.data(), q, code) - log_prob) <= 1e-12, "%s: log_prob", k.name);
+}
+
+void TestRandom(const Kernels& k) {
+  std::mt19937 generator(11);
+  std::uniform_real_distribution<double> uniform;
+  for (const int q : {2, 3, 16, 17, 63, 64, 65, 255, 256, 1000, 65536}) {
+    for (const float spread : {0.0f, 0.1f, 2.0f, 20.0f, 300.0f}) {
+      const std::vector<float> logits =
+          Normal(static_cast<size_t>(q), 5u + static_cast<unsigned>(q), spread);
+      const std::vector<double> at_one = Cdf(logits, 1.0);
+      for (const double temperature : {1.0, 0.9, 0.3, 2.5}) {
+        const std::vector<double> cdf = Cdf(logits, temperature);
+        for (const double u : {0.0, kLast, 0.5}) CheckDraw(k, logits, temperature, u, cdf, at_one);
+        for (int i = 0; i < (q > 1000 ? 20 : 200); ++i)
+          CheckDraw(k, logits, temperature, uniform(generator), cdf, at_one);
+        // Just inside the edges of codes.
+        for (size_t i = 1; i < cdf.size(); i += 1 + cdf.size() / 50) {
+          for (const double d : {-2e-6, 2e-6}) {
+            const double u = std::clamp(cdf[i] + d, 0.0, kLast);
+            CheckDraw(k, logits, temperature, u, cdf, at_one);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Codes of probability 0 between and around the others are never drawn.
+void TestImpossible(const Kernels& k) {
+  for (const float impossible : {-kInf, -1e30f, -200.0f}) {
+    for (const int q : {2, 5, 40, 256, 1000}) {
+      for (const int only : {0, q / 2, q - 1}) {
+        std::vector<float> logits(static_cast<size_t>(q), impossible);
+        logits[static_cast<size_t>(only)] = 3.0f;
+        double log_prob;
+        for (const double u : {0.0, 1e-300, 0.3, kLast, std::nextafter(1.0, 0.0)}) {
+          for (const double t : {0.0, 1e-40, 1e-3, 1.0, 1.5}) {
+            const int code = k.draw(logits.data(), q, t, u, &log_prob);
+            CHECK(code == only, "%s: code %d, not %d, T %g u %g", k.name, code, only, t, u);
+            CHECK(log_prob == 0.0, "%s: ln p %g", k.name, log_prob);
+          }
+        }
+      }
+    }
+  }
+}
+
+void TestTemperatureZero(const Kernels& k) {
+  const std::vector<float> logits = Normal(256, 6);
+  const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+  double log_prob;
+  for (const double t : {0.0, 1e-320, 1e-30, 1e-9}) {
+    CHECK(k.draw(logits.data(), 256, t, 0.7, &log_prob) == best, "%s: T %g", k.name, t);
+    CHECK(std::abs(log_prob - k.log_prob(logits.data(), 256, static_cast<int>(best))) < 1e-12,
+          "ln p");
+  }
+  // Without end, every code is as likely.
+  CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob) == 128,
+        "%s: hot", k.name);
+}
+
+void TestNan(const Kernels& k) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), kInf}) {
+    for (const size_t at : {size_t{0}, size_t{100}, size_t{299}}) {
+      std::vector<float> logits = Normal(300, 8);
+      logits[at] = bad;
+      double log_prob = 0.0;
+      const int code = k.draw(logits.data(), 300, 1.0, 0.5, &log_prob);
+      CHECK(code >= 0 && code < 300, "%s: code %d", k.name, code);
+      CHECK(std::isnan(log_prob), "%s: ln p %g", k.name, log_prob);
+    }
+  }
+}
+
+// Frequencies of many draws: chi squared over 256 codes, 200,000 draws.
+void TestFrequencies(const Kernels& k) {
+  constexpr int kDraws = 200000;
+  const std::vector<float> logits = Normal(256, 9, 1.5f);
+  const std::vector<double> cdf = Cdf(logits, 0.9);
+  std::vector<int> counts(256, 0);
+  std::mt19937_64 generator(10);
+  std::uniform_real_distribution<double> uniform;
+  double log_prob;
+  for (int i = 0; i < kDraws; ++i) {
+    ++counts[static_cast<size_t>(k.draw(logits.data(), 256, 0.9, uniform(generator), &log_prob))];
+  }
+  double chi2 = 0.0;
+  for (size_t i = 0; i < 256; ++i) {
+    const double expected = kDraws * (cdf[i] - (i == 0 ? 0.0 : cdf[i - 1]));
+    chi2 += (counts[i] - expected) * (counts[i] - expected) / expected;
+  }
+  CHECK(chi2 > 150.0 && chi2 < 380.0, "%s: chi squared %g", k.name,
+        chi2);  // 255 expected, deviation 23
+}
+
+}  // namespace
+}  // namespace samplewise
+
+int main() {
+  for (const samplewise::Isa isa : samplewise::AvailableIsas()) {
+    const samplewise::Kernels& k = samplewise::KernelsFor(isa);
+    samplewise::TestRandom(k);
+    samplewise::TestImpossible(k);
+    samplewise::TestTemperatureZero(k);
+    samplewise::TestNan(k);
+    samplewise::TestFrequencies(k);
+  }
+  return Report("draw");
+}

@@ -1,0 +1,298 @@
+// Products against a plain double loop over the weights and activations as the kernels see them.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "check.h"
+#include "matrix.h"
+
+namespace samplewise {
+namespace {
+
+constexpr Format kFormats[] = {Format::kF32, Format::kF16, Format::kInt8, Format::kInt8x16};
+
+struct Case {
+  const char* what;
+  int rows, cols;
+  std::vector<float> weights;
+  std::vector<std::vector<float>> x;
+  Blocks blocks = Blocks::kAuto;
+};
+
+size_t Size(int n) { return static_cast<size_t>(n); }
+
+bool IsInteger(Format format) { return format == Format::kInt8 || format == Format::kInt8x16; }
+
+// The product of one row, and the size of its rounding errors: |w| |x|.
+struct Expected {
+  double value, magnitude;
+};
+Expected ExpectedRow(const std::vector<float>& weights, int row, const std::vector<float>& x) {
+  double sum = 0.0, w2 = 0.0, x2 = 0.0;
+  for (size_t c = 0; c < x.size(); ++c) {
+    const double w = weights[Size(row) * x.size() + c];
+    sum += w * x[c];
+    w2 += w * w;
+    x2 += static_cast<double>(x[c]) * x[c];
+  }
+  return {sum, std::sqrt(w2) * std::sqrt(x2)};
+}
+
+// An integer format's value, in its own order of multiplications.
+float ExpectedInteger(const PackedMatrix& w, const std::vector<float>& weights, int row,
+                      const Operand& x, int b) {
+  const std::vector<int> integers = x.Quantized(b);
+  const float* of_row = weights.data() + Size(row) * integers.size();
+  float largest = 0.0f;
+  for (size_t c = 0; c < integers.size(); ++c) largest = std::max(largest, std::abs(of_row[c]));
+  const float scale = largest / 127.0f;  // the largest of a row is 127 steps
+  std::int64_t sum = 0;
+  for (size_t c = 0; c < integers.size(); ++c) {
+    const double step = scale > 0.0f ? static_cast<double>(of_row[c]) / scale : 0.0;
+    sum += std::lrint(step) * integers[c];
+  }
+  CHECK(std::abs(sum) <= std::numeric_limits<std::int32_t>::max(), "%s overflows",
+        Name(w.format()));
+  return static_cast<float>(sum) * scale * x.scale(b);
+}
+
+void CheckValues(const Case& c, const Kernels& k, const PackedMatrix& w, const Operand& x,
+                 int batch, const std::vector<float>& y) {
+  const std::vector<float> weights = w.Dequantized();
+  std::vector<float> seen(Size(c.cols));
+  for (int b = 0; b < batch; ++b) {
+    x.Get(b, seen.data());
+    for (int r = 0; r < w.padded_rows(); ++r) {
+      const float got = y[Size(b) * Size(w.padded_rows()) + Size(r)];
+      if (r >= c.rows) {
+        CHECK(got == 0.0f, "%s %s %s: padded row %d is %g", c.what, k.name, Name(w.format()), r,
+              static_cast<double>(got));
+        continue;
+      }
+      const Expected expected = ExpectedRow(weights, r, seen);
+      const double tolerance = 1e-5 * expected.magnitude + 1e-37;
+      CHECK(std::abs(got - expected.value) <= tolerance,
+            "%s %s %s %dx%d row %d vector %d: %g, not %g", c.what, k.name, Name(w.format()), c.rows,
+            c.cols, r, b, static_cast<double>(got), expected.value);
+    }
+  }
+}
+
+// All formats and instruction sets; `batch` of the case's vectors at a time, and one by one.
+void CheckCase(const Case& c, int batch) {
+  for (const Format format : kFormats) {
+    const PackedMatrix w(c.weights, c.rows, c.cols, format, c.blocks);
+    const size_t stride = Size(w.padded_rows());
+    std::vector<float> of_first;
+    for (const Isa isa : AvailableIsas()) {
+      const Kernels& k = KernelsFor(isa);
+      Operand x(c.cols, batch, format);
+      for (int b = 0; b < batch; ++b) x.Set(k, b, c.x[Size(b) % c.x.size()].data());
+      std::vector<float> y(stride * Size(batch), -1.0f);
+      Multiply(k, w, x, batch, y.data(), stride, 0, w.panels());
+      CheckValues(c, k, w, x, batch, y);
+
+      // One vector at a time, one panel at a time, last first: the same bits.
+      Operand one(c.cols, 1, format);
+      std::vector<float> alone(stride);
+      for (int b = 0; b < batch; ++b) {
+        one.Set(k, 0, c.x[Size(b) % c.x.size()].data());
+        for (int p = w.panels() - 1; p >= 0; --p)
+          Multiply(k, w, one, 1, alone.data(), stride, p, p + 1);
+        CHECK(std::memcmp(alone.data(), y.data() + Size(b) * stride, stride * sizeof(float)) == 0,
+              "%s %s %s %dx%d: vector %d of %d alone differs", c.what, k.name, Name(format), c.rows,
+              c.cols, b, batch);
+      }
+
+      if (IsInteger(format)) {
+        if (of_first.empty()) of_first = y;
+        CHECK(std::memcmp(y.data(), of_first.data(), y.size() * sizeof(float)) == 0,
+              "%s %s %s %dx%d batch %d: not the baseline's bits", c.what, k.name, Name(format),
+              c.rows, c.cols, batch);
+        for (int r = 0; r < c.rows; r += 1 + c.rows / 7) {
+          const float expected = ExpectedInteger(w, w.Dequantized(), r, x, batch - 1);
+          const float got = y[Size(batch - 1) * stride + Size(r)];
+          CHECK(got == expected, "%s %s %s %dx%d row %d: %.9g, not %.9g", c.what, k.name,
+                Name(format), c.rows, c.cols, r, static_cast<double>(got),
+                static_cast<double>(expected));
+        }
+      }
+    }
+  }
+}
+
+void TestSizes() {
+  constexpr int kSizes[][2] = {{1, 1},    {31, 7},   {32, 2},     {33, 65},  {64, 64},
+                               {96, 100}, {77, 259}, {256, 1024}, {3072, 8}, {40, 3072}};
+  for (const auto& [rows, cols] : kSizes) {
+    Case c{"random", rows, cols, Normal(Size(rows * cols), 1, 0.1f), {}};
+    for (unsigned b = 0; b < 64; ++b) c.x.push_back(Normal(Size(cols), 100 + b));
+    for (int batch = 1; batch <= 9; ++batch) CheckCase(c, batch);
+    for (const int batch : {12, 13, 16, 64}) {
+      if (rows * cols < 30000) CheckCase(c, batch);
+    }
+  }
+}
+
+void TestSparse() {
+  constexpr int kSizes[][2] = {{33, 65}, {64, 64}, {130, 259}, {256, 512}};
+  for (const auto& [rows, cols] : kSizes) {
+    for (const double density : {0.0, 0.02, 0.1, 0.5, 0.7, 0.95}) {
+      std::mt19937 generator(7);
+      std::vector<float> weights = Normal(Size(rows * cols), 2, 0.1f);
+      for (int r = 0; r < rows; r += 16) {
+        for (int col = 0; col < cols; col += 4) {
+          if (std::uniform_real_distribution<>()(generator) < density) continue;
+          for (int i = r; i < std::min(r + 16, rows); ++i) {
+            for (int j = col; j < std::min(col + 4, cols); ++j)
+              weights[Size(i * cols + j)] = j % 2 == 0 ? 0.0f : -0.0f;
+          }
+        }
+      }
+      Case c{"sparse", rows, cols, weights, {}};
+      for (unsigned b = 0; b < 14; ++b) c.x.push_back(Normal(Size(cols), 200 + b));
+      for (const int batch : {1, 2, 3, 5, 8, 13}) CheckCase(c, batch);
+
+      for (const Format format : kFormats) {
+        const PackedMatrix sparse(weights, rows, cols, format);
+        const PackedMatrix dense(weights, rows, cols, format, Blocks::kDense);
+        CHECK(sparse.sparse() == (sparse.density() < 1.0), "density %g", sparse.density());
+        CHECK(!dense.sparse() && dense.density() == 1.0, "dense");
+        CHECK(sparse.sparse() == (density < 0.9), "density %g", density);
+        CHECK(!sparse.sparse() || std::abs(sparse.density() - density) < 0.15, "density %g, not %g",
+              sparse.density(), density);
+        CHECK(sparse.bytes() <= dense.bytes() * 11 / 10, "%zu", sparse.bytes());
+        CHECK(sparse.Dequantized() == dense.Dequantized(), "%s: weights", Name(format));
+        if (!IsInteger(format)) continue;
+        const Kernels& k = BestKernels();
+        Operand x(cols, 1, format);
+        x.Set(k, 0, c.x[0].data());
+        std::vector<float> a(Size(dense.padded_rows())), b(a.size());
+        Multiply(k, sparse, x, 1, a.data(), a.size(), 0, sparse.panels());
+        Multiply(k, dense, x, 1, b.data(), b.size(), 0, dense.panels());
+        CHECK(a == b, "%s: sparse is not dense", Name(format));
+      }
+    }
+  }
+}
+
+void TestExtremes() {
+  constexpr int kRows = 48;
+  for (const int cols : {4, 61, 512, 1024, 3072, 16384}) {
+    const auto fill = [&](float even, float odd) {
+      std::vector<float> v(Size(cols));
+      for (size_t i = 0; i < v.size(); ++i) v[i] = i % 2 == 0 ? even : odd;
+      return v;
+    };
+    std::vector<float> weights;
+    for (int r = 0; r < kRows; ++r) {
+      const std::vector<float> row = r % 3 == 0   ? fill(1, 1)
+                                     : r % 3 == 1 ? fill(-1, -1)
+                                                  : fill(1, -1);
+      weights.insert(weights.end(), row.begin(), row.end());
+    }
+    CheckCase({"extremes",
+               kRows,
+               cols,
+               weights,
+               {fill(2, 2), fill(-2, -2), fill(2, -2), fill(-2, 2), fill(0, 0), fill(3e33f, -1e33f),
+                fill(1e-39f, 1e-42f), fill(1e-25f, -1e-25f), fill(0, 2)}},
+              9);
+  }
+  // Weights at the ends of the formats' ranges: subnormal halves, the largest half, a row of zeros.
+  std::vector<float> weights = {5.96e-8f, -6.1e-5f, 3e-5f, 1e-7f, 65504.0f, -65504.0f, 1.0f, 0.0f,
+                                0.0f,     0.0f,     0.0f,  0.0f,  -1e-20f,  1e-20f,    0.0f, 0.0f};
+  CheckCase({"ends", 4, 4, weights, {{1, 2, 3, 4}, {-1, 0.5, 1e-3f, 7}}}, 2);
+  CheckCase({"ends", 4, 4, weights, {{1, 2, 3, 4}, {-1, 0.5, 1e-3f, 7}}, Blocks::kDense}, 2);
+  CheckCase({"zero", 40, 8, std::vector<float>(320), {std::vector<float>(8, 1.0f)}}, 1);
+}
+
+void TestNonFinite() {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  for (const float bad : {kInf, -kInf, std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<float> weights(12, 1.0f);
+    weights[7] = bad;
+    for (const Format f : kFormats)
+      CHECK(Refused([&] { PackedMatrix(weights, 3, 4, f); }), "%g", static_cast<double>(bad));
+    // An activation that is not finite shows in the product.
+    for (const Format f : kFormats) {
+      for (const Isa isa : AvailableIsas()) {
+        const PackedMatrix w(std::vector<float>(40, 0.5f), 4, 10, f);
+        Operand x(10, 1, f);
+        std::vector<float> values(10, 1.0f), y(32);
+        values[9] = bad;
+        x.Set(KernelsFor(isa), 0, values.data());
+        Multiply(KernelsFor(isa), w, x, 1, y.data(), 32, 0, 1);
+        CHECK(!std::isfinite(y[0]), "%s %s: %g", Name(isa), Name(f), static_cast<double>(y[0]));
+        values[9] = 1.0f;  // and no longer than it lasts
+        x.Set(KernelsFor(isa), 0, values.data());
+        Multiply(KernelsFor(isa), w, x, 1, y.data(), 32, 0, 1);
+        CHECK(std::abs(y[0] - 5.0f) < 1e-4f, "%s %s: %g", Name(isa), Name(f),
+              static_cast<double>(y[0]));
+      }
+    }
+  }
+}
+
+void TestRefusals() {
+  const std::vector<float> weights(12, 1.0f);
+  CHECK(Refused([&] { PackedMatrix(weights, 3, 5, Format::kF32); }), "sizes");
+  CHECK(Refused([&] { PackedMatrix(weights, 0, 0, Format::kF32); }), "empty");
+  CHECK(Refused([&] { PackedMatrix(weights, -3, -4, Format::kF32); }), "negative");
+  CHECK(Refused([&] { PackedMatrix(std::vector<float>(65537), 1, 65537, Format::kInt8); }), "cols");
+  CHECK(Refused([&] { PackedMatrix(std::vector<float>(1, 65520.0f), 1, 1, Format::kF16); }),
+        "half");
+  CHECK(!Refused([&] { PackedMatrix(std::vector<float>(1, 65519.0f), 1, 1, Format::kF16); }),
+        "half");
+  CHECK(Refused([&] { Operand(0, 1, Format::kF32); }), "cols");
+  CHECK(Refused([&] { Operand(4, 0, Format::kF32); }), "batch");
+
+  const Kernels& k = BestKernels();
+  const PackedMatrix w(weights, 3, 4, Format::kInt8);
+  const Operand x(4, 2, Format::kInt8);
+  std::vector<float> y(64);
+  const auto multiply = [&](const Operand& operand, int batch, int first, int last) {
+    return Refused([&] { Multiply(k, w, operand, batch, y.data(), 32, first, last); });
+  };
+  CHECK(!multiply(x, 2, 0, 1), "right");
+  CHECK(!multiply(x, 2, 1, 0) && !multiply(x, 0, 0, 1), "nothing to do");
+  CHECK(multiply(x, 3, 0, 1) && multiply(x, -1, 0, 1), "batch");
+  CHECK(multiply(x, 1, 0, 2) && multiply(x, 1, -1, 1), "panels");
+  CHECK(multiply(Operand(5, 2, Format::kInt8), 1, 0, 1), "cols");
+  CHECK(multiply(Operand(4, 2, Format::kInt8x16), 1, 0, 1), "format");
+}
+
+void TestLimits() {
+  CHECK(ActivationLimit(Format::kInt8, 65536) == 127, "int8");
+  CHECK(ActivationLimit(Format::kInt8x16, 516) == 32767, "516");
+  for (const int cols : {517, 1024, 3072, 65536}) {
+    const int limit = ActivationLimit(Format::kInt8x16, cols);
+    CHECK(static_cast<std::int64_t>(cols) * 127 * limit < (std::int64_t{1} << 31) && limit > 127,
+          "%d", cols);
+  }
+}
+
+void TestBytes() {
+  const std::vector<float> weights(Size(70 * 12), 1.0f);
+  const PackedMatrix w(weights, 70, 12, Format::kInt8);
+  CHECK(w.panels() == 3 && w.padded_rows() == 96, "%d", w.panels());
+  CHECK(w.panel_bytes(0) == 32 * 12 + 32 * 8, "%zu", w.panel_bytes(0));
+  CHECK(w.bytes() == 3 * w.panel_bytes(0), "%zu", w.bytes());
+  CHECK(PackedMatrix().bytes() == 0 && PackedMatrix().panels() == 0, "empty");
+}
+
+}  // namespace
+}  // namespace samplewise
+
+int main() {
+  samplewise::TestSizes();
+  samplewise::TestSparse();
+  samplewise::TestExtremes();
+  samplewise::TestNonFinite();
+  samplewise::TestRefusals();
+  samplewise::TestLimits();
+  samplewise::TestBytes();
+  return Report("products");
+}
