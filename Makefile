@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/samplewise demo -o demo
 
 test: lint
-	$(BIN)/python -m pytest -q
+	SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -27,10 +27,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samplewise needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+# What an installation depends on; Python files are used where they lie.
+BUILD := pyproject.toml constraints.txt CMakeLists.txt src/samplewise/engine/bindings.cc \
+	$(shell find native -name '*.cc' -o -name '*.h' -o -name '*.inc' -o -name CMakeLists.txt)
+
+$(VENV)/installed: $(VENV)/bin/python $(BUILD)
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/installed-dev: $(VENV)/bin/python $(BUILD)
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	touch $(VENV)/installed $@

@@ -31,9 +31,9 @@ class Workspace {
     Floats inputs;      // (batch, blocks, x_layers * gates * 32): the tier's input to its gates
     Floats x;           // (batch, blocks, gates * 32): a layer's input to its gates
     Floats u;           // (batch, blocks, gates * 32): recurrent products
-    Floats conditions;  // (ratio, batch, padded): upsampled
+    Floats conditions;  // (ratio, batch, padded): upsampled; tier 2: what the sample level reads
     Floats left;        // (ratio, batch, condition width): what the tier below reads
-    int now = 0;        // which h is the latest
+    int now = 0;        // which h is the latest, between two blocks
   };
 
   const PackedSampleRnn& model;
@@ -51,43 +51,46 @@ class Program {
  public:
   Program(Workspace& shared, Team& team, int max_batch, int thread);
 
-  // Runs samples [begin, ...) of `chunk` until `end` or until `more(sample)` says no, which all
-  // threads must answer alike; returns where it stopped.
-  template <class More>
-  int Run(State& state, const Chunk& chunk, int begin, int end, int active, const More& more);
-
-  void Load(const State& state);        // own history
-  void Store(State& state) const;       // history; tiers are shared
+  // Runs samples [begin, end) of `chunk`; `active` threads, or this one alone, do the same.
+  void Run(State& state, const Chunk& chunk, int begin, int end, int active);
 
  private:
-  void Step(const Chunk& chunk, int sample);
+  void Load(const State& state);
+  void Store(State& state) const;
   void RunTier(size_t index);
-  void RunLayer(size_t index, size_t layer);
-  void RunGruBefore(size_t index, size_t layer);
   void TierInputs(size_t index);
+  void RunLayer(size_t index, size_t layer);
+  void LayerInputs(size_t index, size_t layer);
+  void Gates(size_t index, size_t layer);
+  void ResetBefore(size_t index, size_t layer);
   void TierOutputs(size_t index);
-  void SampleLevel(const Chunk& chunk, int sample, bool wanted);
-  void Emit(const Chunk& chunk, int sample, int voice);
-  void Multiply(const PackedMatrix& w, const Operand& x, float* y, size_t stride, int batch,
-                int first, int last) const;
+  void Conditions(size_t index, const float* output);
+  void SampleLevel(const Chunk& chunk, int sample);
+  void Draw(const Chunk& chunk, int sample, int voice, bool keep);
+  const int32_t* Window(int voice, int size) const;
+  void SetAll(const float* vectors);
+  float* Latest(size_t index, size_t layer) const;    // h before this step
+  float* Next(size_t index, size_t layer) const;      // h after it
 
   Workspace& shared_;
   const PackedSampleRnn& model_;
   const Kernels& kernels_;
   Team& team_;
   const int thread_;
-  const int max_batch_;
+  const int group_;              // vectors that go through a tier's `above` together
   int batch_ = 0;
-  int active_ = 1;
   int64_t clock_ = 0;
   Workspace::Range units_{0, 0};
   Workspace::Range levels_{0, 0};
   Operand operand_;              // (dim,) for every voice
-  Operand many_;                 // (dim,) for every voice and condition
+  Operand many_;                 // (dim,) for some conditions of every voice
   Floats frame_;                 // (FS,) real values
   Floats sums_;                  // (padded,)
-  Floats products_;              // (batch, blocks, gates * 32)
-  std::vector<int32_t> history_; // (batch, 2 * lookback) written twice, so that windows are whole
+  Floats products_;              // (batch, padded)
+  std::vector<int> now_;         // per tier: which h is the latest
+  // (batch, 2 * lookback), everything twice: the last codes are whole wherever they begin.
+  std::vector<int32_t> history_;
+  std::vector<int32_t> codes_;   // (batch,) of this sample
 };
 
 }  // namespace samplewise

@@ -18,6 +18,7 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int active() const { return active_; }  // within a job
 
   // Runs job(thread) on the first `active` threads at once, the caller's being thread 0, and
   // returns when all have ended. `job` must not throw.

@@ -17,5 +17,9 @@ class CheckpointError(SamplewiseError):
     """A run folder, checkpoint or exported model is missing, damaged or does not fit."""
 
 
+class EngineError(SamplewiseError):
+    """The native engine is missing, or cannot run this model."""
+
+
 class TrainingError(SamplewiseError):
     """Training cannot go on; the last good checkpoint is kept."""

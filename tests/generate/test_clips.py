@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from tests.generate.conftest import AUDIO, RATE, make_model
 from tests.models.conftest import CONFIGS
 
 from samplewise.generate import clips as clips_module
+from samplewise.generate.backend import Backend
 from samplewise.generate.clips import even_groups, generate_clips, iterate_clips, samples_of
 from samplewise.generate.prompts import level_prompt
 from samplewise.generate.temperature import Envelope, parse_envelope
@@ -19,15 +21,21 @@ SECONDS = 0.02  # 80 samples
 NOWHERE = Path("small.safetensors")
 
 
+@pytest.fixture(scope="module", params=["reference", "native"])
+def draw(request):
+    """Every test is for both back ends."""
+    return partial(generate_clips, backend=Backend(request.param, weights="f32"))
+
+
 @pytest.fixture(scope="module")
-def sixty_four(loaded):
-    return generate_clips(loaded, 64, SECONDS, seed=3, temperature=parse_envelope("0.9"))
+def sixty_four(draw, loaded):
+    return draw(loaded, 64, SECONDS, seed=3, temperature=parse_envelope("0.9"))
 
 
 @pytest.mark.parametrize("index", [0, 17, 63])
-def test_a_clip_alone_is_the_clip_of_a_batch(loaded, sixty_four, index):
+def test_a_clip_alone_is_the_clip_of_a_batch(draw, loaded, sixty_four, index):
     heat = parse_envelope("0.9")
-    [alone] = generate_clips(loaded, 1, SECONDS, 3, first_index=index, temperature=heat)
+    [alone] = draw(loaded, 1, SECONDS, 3, first_index=index, temperature=heat)
     assert alone.index == index
     assert np.array_equal(alone.codes, sixty_four[index].codes)
     assert np.array_equal(alone.wave, sixty_four[index].wave)
@@ -35,9 +43,9 @@ def test_a_clip_alone_is_the_clip_of_a_batch(loaded, sixty_four, index):
 
 
 @pytest.mark.parametrize("batch", [1, 5, 13, 64])
-def test_clips_do_not_depend_on_how_many_are_drawn_together(loaded, sixty_four, batch):
+def test_clips_do_not_depend_on_how_many_are_drawn_together(draw, loaded, sixty_four, batch):
     heat = parse_envelope("0.9")
-    clips = generate_clips(loaded, 15, SECONDS, 3, temperature=heat, batch=batch)
+    clips = draw(loaded, 15, SECONDS, 3, temperature=heat, batch=batch)
     assert [clip.index for clip in clips] == list(range(15))
     assert all(
         np.array_equal(a.codes, b.codes) and a.nats == b.nats
@@ -46,36 +54,36 @@ def test_clips_do_not_depend_on_how_many_are_drawn_together(loaded, sixty_four, 
 
 
 @pytest.mark.parametrize("dim", [6, 50, 100])
-def test_odd_widths_are_as_exact_as_others(dim):
+def test_odd_widths_are_as_exact_as_others(draw, dim):
     model = make_model(SampleRNNConfig(frame_sizes=(2, 2, 8), dim=dim, emb_size=4, q_levels=16))
     fold_for_inference(model)
     odd = LoadedModel(model, AUDIO, {}, NOWHERE)
-    clips = generate_clips(odd, 6, 0.02, seed=1)
-    alone = [generate_clips(odd, 1, 0.02, seed=1, first_index=i)[0] for i in range(6)]
+    clips = draw(odd, 6, 0.02, seed=1)
+    alone = [draw(odd, 1, 0.02, seed=1, first_index=i)[0] for i in range(6)]
     assert [clip.nats for clip in clips] == [clip.nats for clip in alone]
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "gru-reset-after"])
-def test_wide_clips_are_exact_over_thousands_of_samples(cell):
+def test_wide_clips_are_exact_over_thousands_of_samples(draw, cell):
     config = SampleRNNConfig(frame_sizes=(2, 2, 8), dim=128, emb_size=32, cell=cell)
     model = make_model(config)
     fold_for_inference(model)
     wide = LoadedModel(model, AUDIO, {}, NOWHERE)
-    clips = generate_clips(wide, 20, 0.03, seed=1)
+    clips = draw(wide, 20, 0.03, seed=1)
     for index in (0, 13):
-        [alone] = generate_clips(wide, 1, 0.03, seed=1, first_index=index)
+        [alone] = draw(wide, 1, 0.03, seed=1, first_index=index)
         assert np.array_equal(alone.codes, clips[index].codes)
 
 
-def test_seeds_and_clips_differ(loaded, sixty_four):
-    other = generate_clips(loaded, 8, SECONDS, 4, temperature=parse_envelope("0.9"))
+def test_seeds_and_clips_differ(draw, loaded, sixty_four):
+    other = draw(loaded, 8, SECONDS, 4, temperature=parse_envelope("0.9"))
     takes = {clip.codes.tobytes() for clip in [*other, *sixty_four]}
     assert len(takes) == 72
 
 
-def test_likelihood_is_of_what_was_drawn_at_temperature_1(loaded, monkeypatch):
+def test_likelihood_is_of_what_was_drawn_at_temperature_1(draw, loaded, monkeypatch):
     monkeypatch.setattr(clips_module, "CHUNK_S", 0.007)
-    clip = generate_clips(loaded, 2, SECONDS, 3, temperature=parse_envelope("0.9"))[1]
+    clip = draw(loaded, 2, SECONDS, 3, temperature=parse_envelope("0.9"))[1]
     target = torch.from_numpy(clip.codes.astype(np.int64)).unsqueeze(0)
     previous = torch.cat([torch.full((1, 1), 128), target[:, :-1]], 1)
     logits, _ = loaded.model(previous, loaded.model.initial_state(1))
@@ -84,23 +92,23 @@ def test_likelihood_is_of_what_was_drawn_at_temperature_1(loaded, monkeypatch):
     assert clip.bits_per_sample == pytest.approx(nats / math.log(2) / 80, rel=1e-5)
 
 
-def test_an_envelope_starts_with_the_first_drawn_sample(loaded):
+def test_an_envelope_starts_with_the_first_drawn_sample(draw, loaded):
     step = Envelope((0.0, 0.01, 0.01 + 1e-9), (1.0, 1.0, 0.01))
-    plain = generate_clips(loaded, 1, SECONDS, 3)[0].codes
-    cooled = generate_clips(loaded, 1, SECONDS, 3, temperature=step)[0].codes
+    plain = draw(loaded, 1, SECONDS, 3)[0].codes
+    cooled = draw(loaded, 1, SECONDS, 3, temperature=step)[0].codes
     assert np.array_equal(plain[:41], cooled[:41])
     assert (plain[41:] != cooled[41:]).any()
     prompt = np.linspace(-0.5, 0.5, 77).astype(np.float32)
-    plain = generate_clips(loaded, 1, SECONDS, 3, prompt=prompt)[0].codes
-    cooled = generate_clips(loaded, 1, SECONDS, 3, prompt=prompt, temperature=step)[0].codes
+    plain = draw(loaded, 1, SECONDS, 3, prompt=prompt)[0].codes
+    cooled = draw(loaded, 1, SECONDS, 3, prompt=prompt, temperature=step)[0].codes
     assert np.array_equal(plain[:41], cooled[:41])
     assert (plain[41:] != cooled[41:]).any()
 
 
-def test_a_prompt_is_kept_or_cut_as_the_model_heard_it(loaded):
+def test_a_prompt_is_kept_or_cut_as_the_model_heard_it(draw, loaded):
     prompt = np.sin(np.arange(333) / 9).astype(np.float32) * 0.7
-    [kept] = generate_clips(loaded, 1, SECONDS, 3, prompt=prompt)
-    [cut] = generate_clips(loaded, 1, SECONDS, 3, prompt=prompt, keep_prompt=False)
+    [kept] = draw(loaded, 1, SECONDS, 3, prompt=prompt)
+    [cut] = draw(loaded, 1, SECONDS, 3, prompt=prompt, keep_prompt=False)
     quantizer = loaded.model.quantizer
     assert np.array_equal(kept.wave[:333], quantizer.decode(quantizer.encode(prompt)))
     assert np.array_equal(kept.wave[333:], cut.wave)
@@ -126,15 +134,15 @@ def test_groups_are_few_and_even():
     assert [i for group in even_groups(range(5, 40), 8) for i in group] == list(range(5, 40))
 
 
-def test_nonsense_is_refused(loaded):
+def test_nonsense_is_refused(draw, loaded):
     with pytest.raises(ValueError, match="count = 0"):
-        generate_clips(loaded, 0, 1.0, 0)
+        draw(loaded, 0, 1.0, 0)
     with pytest.raises(ValueError, match=r"seconds = 0 must be at least one sample \(1/4000 s\)"):
-        generate_clips(loaded, 1, 0.0, 0)
+        draw(loaded, 1, 0.0, 0)
     with pytest.raises(ValueError, match="seconds = nan"):
         samples_of(math.nan, RATE)
     with pytest.raises(ValueError, match="batch = 0"):
-        generate_clips(loaded, 1, 1.0, 0, batch=0)
+        draw(loaded, 1, 1.0, 0, batch=0)
 
 
 def test_a_prompt_gets_the_corpus_gain_but_never_clips():
@@ -152,9 +160,9 @@ def test_a_prompt_gets_the_corpus_gain_but_never_clips():
         level_prompt(np.array([np.nan], np.float32), AUDIO)
 
 
-def test_every_kind_of_model_makes_clips():
+def test_every_kind_of_model_makes_clips(draw):
     for config in CONFIGS.values():
         model = make_model(config)
-        [clip] = generate_clips(LoadedModel(model, AUDIO, {}, NOWHERE), 1, 0.01, seed=0)
+        [clip] = draw(LoadedModel(model, AUDIO, {}, NOWHERE), 1, 0.01, seed=0)
         assert len(clip.wave) == 40
         assert np.abs(clip.wave).max() <= 1

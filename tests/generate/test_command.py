@@ -31,10 +31,19 @@ def read(folder):
     return json.loads((folder / "generation.json").read_text())
 
 
-def test_clips_are_ranked_named_and_at_the_rate_of_the_model(model_file, capsys):
-    generate(model_file, "--count", 3, "--seconds", 0.1, "--seed", 7, "--temperature", "0:0.8,1:1")
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ("reference", "reference back end on cpu, 1 thread"),
+        ("native", "native back end (int8), up to 1 thread"),
+    ],
+)
+def test_clips_are_ranked_named_and_at_the_rate_of_the_model(model_file, capsys, backend, words):
+    options = ["--count", 3, "--seconds", 0.1, "--seed", 7, "--temperature", "0:0.8,1:1"]
+    generate(model_file, "--backend", backend, *options)
     folder = default_folder(model_file)
     said = read(folder)
+    assert said["backend"] == backend
     assert (said["seed"], said["temperature"], said["prompt"]) == (7, "0.0:0.8,1.0:1.0", None)
     assert said["sample_rate"] == RATE
     assert [clip["file"] for clip in said["clips"]] == [f"clip-000{i}.wav" for i in range(3)]
@@ -48,7 +57,7 @@ def test_clips_are_ranked_named_and_at_the_rate_of_the_model(model_file, capsys)
     assert keys == sorted(keys)
     out, err = capsys.readouterr()
     assert [line.split()[1] for line in out.splitlines()[1:4]] == [c["file"] for c in by_rank]
-    assert "reference back end on cpu, 1 thread" in err
+    assert words in err
     assert "times real time" in err
 
 
@@ -149,7 +158,7 @@ def test_a_prompt_is_converted_with_a_notice_and_kept_or_cut(model_file, tmp_pat
 def test_json_is_what_was_made(model_file, capsys):
     generate(model_file, "--count", 2, "--seconds", 0.01, "--json")
     report = json.loads(capsys.readouterr().out)
-    assert report["backend"] == "reference"
+    assert (report["backend"], report["weights"]) == ("native", "int8")
     assert report["samples_per_s"] > 0
     assert sorted(clip["index"] for clip in report["clips"]) == [0, 1]
 

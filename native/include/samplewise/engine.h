@@ -4,8 +4,9 @@
 // is a value. An Engine owns threads and scratch memory; every call is one chunk of a State.
 #pragma once
 
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -83,6 +84,8 @@ struct State {
   std::vector<std::vector<float>> tiers;       // per tier: h and c of every layer and voice
   std::vector<std::vector<float>> conditions;  // per tier: what it left for the tier below
   std::vector<int32_t> history;                // (batch, lookback), oldest first
+  std::vector<size_t> state_widths;            // floats of one layer and voice, per tier
+  std::vector<size_t> condition_widths;        // floats of one condition and voice, per tier
 };
 
 // One chunk. Arrays are (batch, samples), row-major, unless told otherwise.
@@ -96,8 +99,6 @@ struct Chunk {
   float* logits = nullptr;              // out, (batch, samples, q); null: not wanted
 };
 
-class Team;
-
 class Engine {
  public:
   // `threads` >= 1 including the caller's. The model must outlive the engine.
@@ -105,8 +106,9 @@ class Engine {
   ~Engine();
 
   // Runs a chunk and moves `state` on; returns how many samples were made: fewer than asked if
-  // `cancel` became true. One call at a time (others wait).
-  int Run(State& state, const Chunk& chunk, const std::atomic<bool>* cancel = nullptr);
+  // `cancelled`, asked every few milliseconds in the calling thread, says so. One call at a time
+  // (others wait).
+  int Run(State& state, const Chunk& chunk, const std::function<bool()>& cancelled = {});
 
   int threads() const;
   double threads_used() const;  // in the last call, on average

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from samplewise.generate.backend import Backend
     from samplewise.generate.folder import ClipFolder
     from samplewise.generate.prompts import Prompt
     from samplewise.models.files import LoadedModel
@@ -55,10 +56,12 @@ class GenerateArgs:
     """Seconds of sound per write of a stream."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    backend: Literal["auto", "reference"] = "auto"
-    """What computes; reference is PyTorch, step by step."""
+    backend: Literal["auto", "native", "reference"] = "auto"
+    """What computes: the native engine (CPU), or PyTorch step by step; auto: the fastest."""
+    weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
+    """How the native engine stores weights: int8 is fastest, f16 nearly exact."""
     threads: int | None = None
-    """CPU threads; unless given, 1 or all, whichever is faster in a short trial."""
+    """CPU threads; unless given, 1 or all, whichever is faster."""
     json: bool = False
     """Print what was made as JSON."""
 
@@ -78,22 +81,25 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def prepare_model(args: GenerateArgs, clips: int) -> "LoadedModel":
-    """Load the model and set the threads."""
+def prepare_model(args: GenerateArgs, clips: int) -> "tuple[LoadedModel, Backend]":
+    """Load the model, choose what computes, and set the threads."""
     import torch
 
+    from samplewise.generate.backend import Backend
     from samplewise.generate.rows import pick_threads
     from samplewise.models.files import load_model
     from samplewise.nn.device import choose_device
 
-    if args.threads is not None:
-        if args.threads < 1:
-            raise ValueError(f"threads = {args.threads} must be at least 1")
-        torch.set_num_threads(args.threads)
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"threads = {args.threads} must be at least 1")
     loaded = load_model(args.model, device=choose_device(args.device))
-    if args.threads is None:
-        torch.set_num_threads(pick_threads(loaded.model, clips))
-    return loaded
+    backend = Backend(args.backend, args.weights, args.threads).resolve(loaded.model)
+    if backend.name == "reference":
+        if args.threads is not None:
+            torch.set_num_threads(args.threads)
+        else:
+            torch.set_num_threads(pick_threads(loaded.model, clips))
+    return loaded, backend
 
 
 def prepare_prompt(args: GenerateArgs, loaded: "LoadedModel") -> "Prompt | None":
@@ -133,24 +139,12 @@ def late_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         yield progress
 
 
-def describe_device(loaded: "LoadedModel") -> str:
-    """Return where the model computes: ``cpu, 2 threads``."""
-    import torch
-
-    device = loaded.model.real_values.device
-    if device.type != "cpu":
-        return str(device)
-    threads = torch.get_num_threads()
-    return f"cpu, {threads} thread{'s' * (threads > 1)}"
-
-
 def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     import json
     import time
 
     from samplewise.generate.clips import iterate_clips, samples_of
     from samplewise.generate.folder import ClipFolder, default_folder
-    from samplewise.generate.reference import ReferenceSampler
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
 
@@ -163,10 +157,10 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         raise ValueError(f"count, batch = {count}, {args.batch} must be at least 1")
     indices = range(first, first + count)
     check_numbers(seed, [indices[0], indices[-1]])
-    loaded = prepare_model(args, min(count, args.batch))
+    loaded, backend = prepare_model(args, min(count, args.batch))
     rate, prompt = loaded.audio.sample_rate, prepare_prompt(args, loaded)
     total = samples_of(seconds, rate) * count
-    settings = _settings(args, loaded, seed, str(envelope))
+    settings = _settings(args, loaded, backend, seed, str(envelope))
     folder = ClipFolder.open(
         args.output or default_folder(args.model),
         settings,
@@ -175,7 +169,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     )
     if folder.stale:
         say(f"{folder.path}: {len(folder.stale)} clips of an earlier generation will be replaced")
-    say(f"seed {seed} · {ReferenceSampler.name} back end on {describe_device(loaded)}")
+    say(f"seed {seed} · {backend.describe(loaded.model)}")
     begin = time.monotonic()
     with late_bar(HEARING) as on_prompt, late_bar("drawing (seconds of sound)") as bar:
         for clip in iterate_clips(
@@ -189,6 +183,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
             batch=args.batch,
             progress=lambda done, total: bar(done // rate, total // rate),
             on_prompt=on_prompt,
+            backend=backend,
         ):
             folder.add(clip)
     speed = total / (time.monotonic() - begin)
@@ -197,8 +192,6 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         report = {
             **settings,
             "folder": str(folder.path),
-            "backend": ReferenceSampler.name,
-            "device": describe_device(loaded),
             "samples_per_s": speed,
             "real_time_factor": speed / rate,
             "clips": made,
@@ -207,7 +200,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     else:
         print(_table(made, folder))
         say(
-            f"{ReferenceSampler.name} back end on {describe_device(loaded)}: {speed:,.0f} samples/s"
+            f"{backend.describe(loaded.model)}: {speed:,.0f} samples/s"
             f", {speed / rate:.2g} times real time, all clips together"
         )
     return 0
@@ -219,13 +212,15 @@ def _command(argv: list[str], seed: int) -> tuple[str, ...]:
 
 
 def _settings(
-    args: GenerateArgs, loaded: "LoadedModel", seed: int, temperature: str
+    args: GenerateArgs, loaded: "LoadedModel", backend: "Backend", seed: int, temperature: str
 ) -> dict[str, Any]:
     from samplewise.generate.folder import file_digest, weights_digest
 
     return {
         "format": 1,
         "seed": seed,
+        "backend": backend.name,
+        "weights": backend.weights if backend.name == "native" else "f32",
         "temperature": temperature,
         "sample_rate": loaded.audio.sample_rate,
         "prompt": None if args.prompt is None else str(args.prompt),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from samplewise.cli.generate import (
     HEARING,
     GenerateArgs,
-    describe_device,
     late_bar,
     pick_seed,
     prepare_model,
@@ -20,6 +19,7 @@ from samplewise.cli.generate import (
 )
 
 if TYPE_CHECKING:
+    from samplewise.generate.backend import Backend
     from samplewise.models.files import LoadedModel
 
 TRIAL_S = 1.0
@@ -46,10 +46,10 @@ def run_stream(args: GenerateArgs) -> int:
     )
     try:
         with _sink(str(args.stream)) as sink, late_bar(HEARING) as on_prompt:
-            loaded = prepare_model(args, 1)
+            loaded, backend = prepare_model(args, 1)
             prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
             samples = None if args.seconds is None else samples_of(args.seconds, rate)
-            _announce(loaded, seed, is_wav)
+            _announce(loaded, backend, seed, is_wav)
             chunks = stream_chunks(
                 loaded,
                 seed,
@@ -60,6 +60,7 @@ def run_stream(args: GenerateArgs) -> int:
                 keep_prompt=not args.cut_prompt,
                 chunk_s=args.chunk,
                 on_prompt=on_prompt,
+                backend=backend,
             )
             _pour(chunks, sink, rate, is_wav)
     except (BrokenPipeError, KeyboardInterrupt):
@@ -82,11 +83,11 @@ def _sink(name: str) -> Iterator[BinaryIO]:
             yield file
 
 
-def _announce(loaded: "LoadedModel", seed: int, is_wav: bool) -> None:
+def _announce(loaded: "LoadedModel", backend: "Backend", seed: int, is_wav: bool) -> None:
     kind = "WAV" if is_wav else "raw 16-bit little-endian PCM"
     say(
         f"seed {seed} · {kind}, mono, {loaded.audio.sample_rate} Hz · "
-        f"reference back end on {describe_device(loaded)}"
+        f"{backend.describe(loaded.model)}"
     )
 
 

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt
 
-from samplewise.generate.reference import Progress, ReferenceSampler, Voices
+from samplewise.generate.backend import Backend, Progress, Sampler
 from samplewise.generate.screen import Flag, screen
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
@@ -15,6 +16,7 @@ from samplewise.models.files import LoadedModel
 
 BATCH = 64
 """Clips that are drawn together unless told otherwise."""
+AUTO = Backend()
 CHUNK_S = 0.25
 """Seconds between two calls of ``progress``."""
 
@@ -51,6 +53,7 @@ def generate_clips(
     keep_prompt: bool = True,
     batch: int = BATCH,
     progress: Progress | None = None,
+    backend: Backend = AUTO,
 ) -> list[GeneratedClip]:
     """Draw clips; see :func:`iterate_clips`, which does not keep them."""
     return list(
@@ -64,6 +67,7 @@ def generate_clips(
             keep_prompt=keep_prompt,
             batch=batch,
             progress=progress,
+            backend=backend,
         )
     )
 
@@ -80,6 +84,7 @@ def iterate_clips(
     batch: int = BATCH,
     progress: Progress | None = None,
     on_prompt: Progress | None = None,
+    backend: Backend = AUTO,
 ) -> Iterator[GeneratedClip]:
     """Draw clips in batches and give them out, in order, as soon as a batch is complete.
 
@@ -97,6 +102,7 @@ def iterate_clips(
         batch: Most clips at once.
         progress: Called with samples drawn of all clips together, and their total.
         on_prompt: Called with samples of the prompt that were heard, and their total.
+        backend: What computes.
 
     Raises:
         ValueError: If there is nothing to draw, or the prompt exceeds full scale.
@@ -106,7 +112,7 @@ def iterate_clips(
         raise ValueError("count = 0 must be at least 1")
     codes = None if prompt is None else loaded.model.quantizer.encode(prompt)
     groups = even_groups(indices, batch)
-    sampler = ReferenceSampler(loaded.model, max(len(group) for group in groups))
+    sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
     groups = even_groups(indices, sampler.most)
     heard = None if codes is None else sampler.hear(codes, on_prompt)
     done = 0
@@ -152,13 +158,13 @@ class _Take:
     """One batch in the making."""
 
     loaded: LoadedModel
-    voices: Voices
+    voices: Any
     indices: Sequence[int]
     seed: int
     temperature: Envelope
 
     def draw(
-        self, sampler: ReferenceSampler, total: int, report: Callable[[int], None]
+        self, sampler: Sampler, total: int, report: Callable[[int], None]
     ) -> tuple[UInt[np.ndarray, "clips samples"], Float64[np.ndarray, " clips"]]:
         """Return codes, in the smallest type that holds them, and -ln p of each clip."""
         rate, highest = self.loaded.audio.sample_rate, self.loaded.model.q_levels - 1

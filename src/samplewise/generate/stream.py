@@ -6,7 +6,8 @@ from itertools import count
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.generate.reference import Progress, ReferenceSampler
+from samplewise.generate.backend import Backend, Progress
+from samplewise.generate.clips import AUTO
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.files import LoadedModel
@@ -26,6 +27,7 @@ def stream_chunks(
     keep_prompt: bool = True,
     chunk_s: float = CHUNK_S,
     on_prompt: Progress | None = None,
+    backend: Backend = AUTO,
 ) -> Iterator[Float32[np.ndarray, " chunk"]]:
     """Draw clip ``index`` of ``seed`` chunk by chunk: the same samples as the clip, without end.
 
@@ -39,6 +41,7 @@ def stream_chunks(
         keep_prompt: Begin with the prompt, as the model heard it.
         chunk_s: Seconds per chunk, above 0.
         on_prompt: Called with samples of the prompt that were heard, and their total.
+        backend: What computes.
 
     Yields:
         Amplitude, full scale ±1, at most ``chunk_s`` at a time (the prompt comes at once).
@@ -47,7 +50,7 @@ def stream_chunks(
         raise ValueError(f"chunk_s = {chunk_s:g} must be above 0 seconds")
     rate, quantizer = loaded.audio.sample_rate, loaded.model.quantizer
     codes = None if prompt is None else quantizer.encode(prompt)
-    sampler = ReferenceSampler(loaded.model)
+    sampler = backend.sampler(loaded.model, 1)
     voices = sampler.start(1, None if codes is None else sampler.hear(codes, on_prompt))
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)

@@ -1,0 +1,210 @@
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include "program.h"
+#include "samplewise/engine.h"
+
+namespace samplewise {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// Decides, block by block, whether all threads work or one alone: a core that is taken away makes
+// a team far slower than one thread, and a small model is faster on one.
+class Governor {
+ public:
+  explicit Governor(int threads) : threads_(threads) {}
+
+  int active() const { return alone_ ? 1 : threads_; }
+
+  // Samples of the next block: kBlock seconds, fewer while little is known.
+  int samples() const {
+    const double cost = alone_ ? one_ : all_;
+    if (cost <= 0.0) return 1;
+    return static_cast<int>(std::clamp(kBlock / cost, 1.0, 2.0 * last_ + 1.0));
+  }
+
+  void Note(int samples, double seconds) {
+    last_ = samples;
+    const double cost = seconds / samples;
+    double& known = alone_ ? one_ : all_;
+    known = known <= 0.0 ? cost : 0.7 * known + 0.3 * cost;
+    in_mode_ += seconds;
+    if (threads_ == 1) return;
+    if (alone_) {
+      // Long enough to know one thread's speed at first; later, until it is time to try again.
+      if (in_mode_ >= (all_ <= 0.0 ? kBlock : patience_)) Switch(false);
+    } else if (in_mode_ >= kTrial) {
+      if (all_ > kMargin * one_) {
+        patience_ = std::min(2.0 * patience_, kMaxPatience);
+        Switch(true);
+      } else {
+        patience_ = kMinPatience;
+        // One thread's speed drifts too; look again now and then.
+        if (in_mode_ >= kRecheck) one_ = std::max(one_, 1.2 * all_);
+      }
+    }
+  }
+
+  // At the start of a call: what was measured may be old, but is a better guess than none.
+  void Begin() {
+    last_ = 8;
+    if (one_ <= 0.0) alone_ = true;
+  }
+
+ private:
+  static constexpr double kBlock = 0.005;
+  static constexpr double kTrial = 0.004;
+  static constexpr double kMargin = 0.95;
+  static constexpr double kMinPatience = 0.1;
+  static constexpr double kMaxPatience = 1.6;
+  static constexpr double kRecheck = 1.0;
+
+  void Switch(bool alone) {
+    alone_ = alone;
+    in_mode_ = 0.0;
+    last_ = 8;
+    if (!alone) all_ = 0.0;  // a new trial, not an average with the last
+  }
+
+  int threads_;
+  bool alone_ = true;
+  double one_ = 0.0;  // seconds per sample of one thread, of all; 0: unknown
+  double all_ = 0.0;
+  double in_mode_ = 0.0;
+  double patience_ = kMinPatience;
+  int last_ = 8;
+};
+
+size_t VectorsSize(const std::vector<float>& values) { return values.size(); }
+
+}  // namespace
+
+struct Engine::Implementation {
+  Implementation(const Model& model, int max_batch, int threads)
+      : model(model.packed()),
+        max_batch(max_batch),
+        team(threads),
+        shared(model.packed(), max_batch, threads),
+        governor(threads) {
+    for (int thread = 0; thread < threads; ++thread) {
+      programs.push_back(std::make_unique<Program>(shared, team, max_batch, thread));
+    }
+  }
+
+  void Check(const State& state, const Chunk& chunk) const;
+  void Load(const State& state);
+  void Store(State& state) const;
+
+  const PackedSampleRnn& model;
+  const int max_batch;
+  Team team;
+  Workspace shared;
+  Governor governor;
+  std::vector<std::unique_ptr<Program>> programs;
+  std::mutex mutex;
+  double used = 1.0;
+};
+
+Engine::Engine(const Model& model, int max_batch, int threads) {
+  if (max_batch < 1) {
+    throw std::invalid_argument("max_batch = " + std::to_string(max_batch) + " must be >= 1");
+  }
+  implementation_ = std::make_unique<Implementation>(model, max_batch, threads);
+}
+
+Engine::~Engine() = default;
+
+int Engine::threads() const { return implementation_->team.threads(); }
+
+double Engine::threads_used() const { return implementation_->used; }
+
+int Engine::Run(State& state, const Chunk& chunk, const std::function<bool()>& cancelled) {
+  Implementation& all = *implementation_;
+  const std::lock_guard lock(all.mutex);
+  all.Check(state, chunk);
+  all.Load(state);
+  all.governor.Begin();
+  int done = 0;
+  double weighted = 0.0;
+  while (done < chunk.samples && !(cancelled && cancelled())) {
+    const int end = std::min(chunk.samples, done + all.governor.samples());
+    const int active = all.governor.active();
+    const Clock::time_point begin = Clock::now();
+    all.team.Run(active, [&](int thread) {
+      all.programs[static_cast<size_t>(thread)]->Run(state, chunk, done, end, active);
+    });
+    all.governor.Note(end - done, SecondsSince(begin));
+    weighted += static_cast<double>(active) * (end - done);
+    done = end;
+  }
+  all.used = done > 0 ? weighted / done : 1.0;
+  all.Store(state);
+  return done;
+}
+
+void Engine::Implementation::Check(const State& state, const Chunk& chunk) const {
+  if (state.batch > max_batch) {
+    throw std::invalid_argument("batch = " + std::to_string(state.batch) + " exceeds max_batch = " +
+                                std::to_string(max_batch));
+  }
+  bool fits = state.tiers.size() == model.tiers.size() &&
+              state.history.size() == static_cast<size_t>(state.batch * model.lookback);
+  for (size_t index = 0; fits && index < model.tiers.size(); ++index) {
+    fits = VectorsSize(state.tiers[index]) ==
+               static_cast<size_t>(model.n_rnn * state.batch * model.state_width()) &&
+           state.condition_widths[index] == static_cast<size_t>(model.condition_width(index));
+  }
+  if (!fits) throw std::invalid_argument("the state belongs to another model");
+  if (chunk.samples < 0) throw std::invalid_argument("samples must not be negative");
+  if (chunk.forced == nullptr && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
+    throw std::invalid_argument("drawing needs uniforms and a place for codes");
+  }
+  const size_t count = static_cast<size_t>(state.batch) * static_cast<size_t>(chunk.samples);
+  for (size_t i = 0; chunk.forced != nullptr && i < count; ++i) {
+    if (chunk.forced[i] < 0 || chunk.forced[i] >= model.q_levels) {
+      throw std::invalid_argument("code " + std::to_string(chunk.forced[i]) +
+                                  " is not within [0, " + std::to_string(model.q_levels) + ")");
+    }
+  }
+}
+
+void Engine::Implementation::Load(const State& state) {
+  const auto padded = static_cast<size_t>(model.padded());
+  const size_t width = static_cast<size_t>(model.state_width());
+  for (size_t index = 0; index < model.tiers.size(); ++index) {
+    Workspace::Tier& tier = shared.tiers[index];
+    tier.now = 0;
+    const std::vector<float>& from = state.tiers[index];
+    for (size_t vector = 0; vector * width < from.size(); ++vector) {
+      std::copy_n(&from[vector * width], padded, &tier.h[0][vector * padded]);
+      if (width > padded) std::copy_n(&from[vector * width + padded], padded, &tier.c[vector * padded]);
+    }
+    Floats& left = index == 0 ? tier.conditions : tier.left;
+    std::copy(state.conditions[index].begin(), state.conditions[index].end(), left.begin());
+  }
+}
+
+void Engine::Implementation::Store(State& state) const {
+  const auto padded = static_cast<size_t>(model.padded());
+  const size_t width = static_cast<size_t>(model.state_width());
+  for (size_t index = 0; index < model.tiers.size(); ++index) {
+    const Workspace::Tier& tier = shared.tiers[index];
+    std::vector<float>& to = state.tiers[index];
+    for (size_t vector = 0; vector * width < to.size(); ++vector) {
+      std::copy_n(&tier.h[tier.now][vector * padded], padded, &to[vector * width]);
+      if (width > padded) std::copy_n(&tier.c[vector * padded], padded, &to[vector * width + padded]);
+    }
+    const Floats& left = index == 0 ? tier.conditions : tier.left;
+    std::copy_n(left.begin(), state.conditions[index].size(), state.conditions[index].begin());
+  }
+}
+
+}  // namespace samplewise

@@ -1,0 +1,53 @@
+"""What native/ and bindings.cc give to Python; sampler.py is its only user."""
+
+from typing import Any
+
+import numpy as np
+
+class Model:
+    bytes: int
+    bytes_per_sample: float
+    macs_per_sample: float
+    isa: str
+    def __init__(
+        self,
+        *,
+        frame_sizes: list[int],
+        dim: int,
+        n_rnn: int,
+        cell: str,
+        skip: bool,
+        q_levels: int,
+        silence: int,
+        real_values: np.ndarray,
+        arrays: dict[str, np.ndarray],
+        format: str,
+        isa: str = "",
+    ) -> None: ...
+
+class State:
+    batch: int
+    clock: int
+    def __init__(self, *arguments: Any) -> None: ...
+    def copy(self) -> State: ...
+
+class Engine:
+    threads: int
+    threads_used: float
+    def __init__(self, model: Model, max_batch: int, threads: int) -> None: ...
+    def run(
+        self,
+        model: Model,
+        state: State,
+        samples: int,
+        *,
+        uniforms: np.ndarray | None = None,
+        temperature: np.ndarray | None = None,
+        forced: np.ndarray | None = None,
+        codes: np.ndarray | None = None,
+        log_probs: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> int: ...
+
+def isas() -> list[str]: ...
+def roofline(threads: int, bytes_per_thread: int) -> list[float]: ...

@@ -1,0 +1,178 @@
+// Python sees the engine through this file: it checks shapes, releases the GIL, calls the core.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <chrono>
+#include <stdexcept>
+
+#include "kernels/kernels.h"
+#include "roofline.h"
+#include "samplewise/engine.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using Matrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Reals = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Heat = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Forced = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Codes = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Scores = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Logits = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+samplewise::Cell CellOf(const std::string& name) {
+  if (name == "gru") return samplewise::Cell::kGru;
+  if (name == "gru-reset-after") return samplewise::Cell::kGruResetAfter;
+  if (name == "lstm") return samplewise::Cell::kLstm;
+  throw std::invalid_argument("cell = " + name + " must be gru, gru-reset-after or lstm");
+}
+
+void NewModel(samplewise::Model* self, const std::vector<int>& frame_sizes, int dim, int n_rnn,
+              const std::string& cell, bool skip, int q_levels, int silence,
+              const Reals& real_values, const std::map<std::string, Matrix>& arrays,
+              const std::string& format, const std::string& isa) {
+  samplewise::SampleRnnSpec spec;
+  spec.frame_sizes = frame_sizes;
+  spec.dim = dim;
+  spec.n_rnn = n_rnn;
+  spec.cell = CellOf(cell);
+  spec.skip = skip;
+  spec.q_levels = q_levels;
+  spec.silence = silence;
+  spec.real_values.assign(real_values.data(), real_values.data() + real_values.size());
+  for (const auto& [name, array] : arrays) {
+    spec.arrays[name] = {{array.data(), array.size()},
+                         static_cast<int>(array.shape(0)),
+                         static_cast<int>(array.shape(1))};
+  }
+  const nb::gil_scoped_release release;
+  new (self) samplewise::Model(spec, format, isa);
+}
+
+template <class Array>
+void CheckShape(const char* name, const Array& array, std::vector<size_t> shape) {
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    if (array.shape(axis) != shape[axis]) {
+      throw std::invalid_argument(std::string(name) + " has " + std::to_string(array.shape(axis)) +
+                                  " entries along axis " + std::to_string(axis) + ", not " +
+                                  std::to_string(shape[axis]));
+    }
+  }
+}
+
+// Whether Ctrl-C was pressed; looked at rarely, since it needs the GIL.
+class Signals {
+ public:
+  bool operator()() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < std::chrono::milliseconds(20)) return false;
+    last_ = now;
+    const nb::gil_scoped_acquire acquire;
+    pending = pending || PyErr_CheckSignals() != 0;
+    return pending;
+  }
+
+  bool pending = false;
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+int Run(samplewise::Engine& self, const samplewise::Model& model, samplewise::State& state,
+        int samples, const std::optional<Matrix>& uniforms, const std::optional<Heat>& temperature,
+        const std::optional<Forced>& forced, const std::optional<Codes>& codes,
+        const std::optional<Scores>& log_probs, const std::optional<Logits>& logits) {
+  const auto batch = static_cast<size_t>(state.batch);
+  const auto time = static_cast<size_t>(samples);
+  samplewise::Chunk chunk;
+  chunk.samples = samples;
+  if (uniforms) {
+    CheckShape("uniforms", *uniforms, {batch, time});
+    chunk.uniforms = uniforms->data();
+  }
+  if (temperature) {
+    CheckShape("temperature", *temperature, {time});
+    chunk.temperature = temperature->data();
+  }
+  if (forced) {
+    CheckShape("forced", *forced, {batch, time});
+    chunk.forced = forced->data();
+  }
+  if (codes) {
+    CheckShape("codes", *codes, {batch, time});
+    chunk.codes = codes->data();
+  }
+  if (log_probs) {
+    CheckShape("log_probs", *log_probs, {batch, time});
+    chunk.log_probs = log_probs->data();
+  }
+  if (logits) {
+    CheckShape("logits", *logits, {batch, time, static_cast<size_t>(model.q_levels())});
+    chunk.logits = logits->data();
+  }
+  Signals signals;
+  int done = 0;
+  {
+    const nb::gil_scoped_release release;
+    done = self.Run(state, chunk, [&signals] { return signals(); });
+  }
+  if (signals.pending) throw nb::python_error();
+  return done;
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  using samplewise::Engine;
+  using samplewise::Model;
+  using samplewise::State;
+
+  nb::class_<Model>(m, "Model")
+      .def("__init__", &NewModel, nb::kw_only(), "frame_sizes"_a, "dim"_a, "n_rnn"_a, "cell"_a,
+           "skip"_a, "q_levels"_a, "silence"_a, "real_values"_a, "arrays"_a, "format"_a,
+           "isa"_a = "")
+      .def_prop_ro("bytes", &Model::bytes)
+      .def_prop_ro("bytes_per_sample", &Model::bytes_per_sample)
+      .def_prop_ro("macs_per_sample", &Model::macs_per_sample)
+      .def_prop_ro("isa", &Model::isa);
+
+  nb::class_<State>(m, "State")
+      .def(nb::init<const Model&, int>(), "model"_a, "batch"_a)
+      .def(nb::init<const State&, int, int>(), "other"_a, "voice"_a, "batch"_a)
+      .def("copy", [](const State& self) { return State(self); })
+      .def_ro("batch", &State::batch)
+      .def_ro("clock", &State::clock);
+
+  nb::class_<Engine>(m, "Engine")
+      .def(nb::init<const Model&, int, int>(), nb::keep_alive<1, 2>(), "model"_a, "max_batch"_a,
+           "threads"_a)
+      .def("run", &Run, "model"_a, "state"_a, "samples"_a, nb::kw_only(),
+           "uniforms"_a = nb::none(), "temperature"_a = nb::none(), "forced"_a = nb::none(),
+           "codes"_a = nb::none(), "log_probs"_a = nb::none(), "logits"_a = nb::none())
+      .def_prop_ro("threads", &Engine::threads)
+      .def_prop_ro("threads_used", &Engine::threads_used);
+
+  m.def("isas", [] {
+    std::vector<std::string> names;
+    for (const samplewise::Isa isa : samplewise::AvailableIsas()) {
+      names.emplace_back(samplewise::Name(isa));
+    }
+    return names;
+  });
+  m.def(
+      "roofline",
+      [](int threads, size_t bytes_per_thread) {
+        const nb::gil_scoped_release release;
+        const samplewise::Roofline found =
+            samplewise::MeasureRoofline(samplewise::BestKernels(), threads, bytes_per_thread);
+        return std::vector<double>{found.read_gb_s, found.f32_gmac_s, found.int8_gmac_s,
+                                   found.f16_gmac_s};
+      },
+      "threads"_a, "bytes_per_thread"_a);
+}

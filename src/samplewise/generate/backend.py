@@ -1,0 +1,98 @@
+"""Back ends: what computes the draws. All give the same codes for a seed, up to rounding ties."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int, Int64
+
+from samplewise.engine.native import default_threads, has_native, native_module
+from samplewise.engine.sampler import NativeSampler, WeightFormat
+from samplewise.errors import EngineError
+from samplewise.generate.reference import ReferenceSampler
+from samplewise.models.samplernn import SampleRNN
+
+Progress = Callable[[int, int], None]
+"""``progress(done, total)``."""
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws codes; what its clips remember is an argument and a result."""
+
+    name: str
+
+    @property
+    def most(self) -> int:
+        """How many clips :meth:`start` takes at once."""
+        ...
+
+    def hear(self, prompt: Int[np.ndarray, " samples"], progress: Progress | None = None) -> Any:
+        """Run a prompt through all tiers; return one voice that would go on."""
+        ...
+
+    def start(self, clips: int, after: Any = None) -> Any:
+        """Begin clips in silence or after what :meth:`hear` gave."""
+        ...
+
+    def draw(
+        self,
+        voices: Any,
+        uniforms: Float32[np.ndarray, "clips samples"],
+        temperature: Float64[np.ndarray, " samples"] | None = None,
+    ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Any]:
+        """Return codes, ln p of each at temperature 1 in nats, and what goes on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Which back end, and its settings."""
+
+    name: Literal["auto", "native", "reference"] = "auto"
+    """auto: native where it can run the model, else reference."""
+    weights: WeightFormat = "int8"
+    """How the native engine stores weights."""
+    threads: int | None = None
+    """Of the native engine; None: every core that this process may use."""
+
+    def resolve(self, model: SampleRNN) -> "Backend":
+        """Return the same with a name other than ``auto``.
+
+        Raises:
+            EngineError: If the native engine was asked for and cannot run this model.
+        """
+        if self.name == "reference":
+            return self
+        values = model.real_values
+        fits = values.device.type == "cpu" and values.dtype == torch.float32
+        if self.name == "native":
+            if not fits:
+                raise EngineError(
+                    f"the native engine runs float32 models on the CPU, not {values.dtype} on "
+                    f"{values.device}; use --device cpu or --backend reference"
+                )
+            native_module()
+            return self
+        return replace(self, name="native" if fits and has_native() else "reference")
+
+    def sampler(self, model: SampleRNN, clips: int) -> Sampler:
+        """Return what draws up to ``clips`` clips at once."""
+        if self.resolve(model).name == "reference":
+            return ReferenceSampler(model, clips)
+        return NativeSampler(model, clips, self.weights, self.threads)
+
+    def describe(self, model: SampleRNN) -> str:
+        """Return a few words for the person: ``native back end (int8), up to 2 threads``."""
+        if self.resolve(model).name == "native":
+            threads = self.threads or default_threads()
+            return f"native back end ({self.weights}), up to {_threads(threads)}"
+        device = model.real_values.device
+        where = f"cpu, {_threads(torch.get_num_threads())}" if device.type == "cpu" else str(device)
+        return f"reference back end on {where}"
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"

@@ -1,0 +1,142 @@
+"""The native engine against the reference: the same numbers, the same codes."""
+
+import numpy as np
+import pytest
+import torch
+from tests.engine.conftest import EXTRA
+from tests.generate.conftest import make_model
+
+from samplewise.engine.native import native_module
+from samplewise.engine.sampler import NativeSampler
+from samplewise.generate.reference import ReferenceSampler
+from samplewise.generate.uniforms import uniforms
+
+ISAS = native_module().isas()
+TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8x16": 0.6, "int8": 0.6}
+"""Largest difference of a logit; these weights are random, and their logits' deviation about 3."""
+
+
+def reference_logits(model, codes):
+    """In double precision."""
+    silence = np.full((len(codes), 1), model.quantizer.silence)
+    previous = torch.from_numpy(np.concatenate([silence, codes[:, :-1]], 1))
+    double = make_model(model.config).double()
+    with torch.inference_mode():
+        logits, _ = double(previous, double.initial_state(len(codes)))
+    return logits.numpy()
+
+
+def random_codes(model, clips=3, samples=75):
+    return np.random.default_rng(0).integers(0, model.q_levels, (clips, samples))
+
+
+def drawn_by_the_reference(model, numbers, heat=None, prompt=()):
+    """One clip after the other."""
+    sampler = ReferenceSampler(model)
+    heard = sampler.hear(np.array(prompt, np.int64))
+    drawn = [sampler.draw(sampler.start(1, heard), row[None], heat) for row in numbers]
+    return np.concatenate([d[0] for d in drawn]), np.concatenate([d[1] for d in drawn])
+
+
+@pytest.mark.parametrize("weights", TOLERANCE)
+def test_logits_of_every_kind_of_model_are_the_references(any_model, weights):
+    codes = random_codes(any_model)
+    expected = reference_logits(any_model, codes)
+    found = NativeSampler(any_model, 3, weights, threads=1).logits(codes)
+    assert np.abs(found - expected).max() < TOLERANCE[weights]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("weights", TOLERANCE)
+def test_every_instruction_set_computes_the_same(model, weights, isa):
+    codes = random_codes(model)
+    expected = reference_logits(model, codes)
+    sampler = NativeSampler(model, 3, weights, threads=1, isa=isa)
+    assert sampler.packed.isa == isa
+    assert np.abs(sampler.logits(codes) - expected).max() < TOLERANCE[weights]
+
+
+@pytest.mark.parametrize("weights", TOLERANCE)
+def test_threads_and_batches_do_not_change_a_bit(any_model, weights):
+    codes = random_codes(any_model, clips=5)
+    expected = NativeSampler(any_model, 5, weights, threads=1).logits(codes)
+    for threads in (2, 3):
+        sampler = NativeSampler(any_model, 5, weights, threads=threads)
+        np.testing.assert_array_equal(sampler.logits(codes), expected)
+        np.testing.assert_array_equal(sampler.logits(codes[3:4]), expected[3:4])
+
+
+def test_codes_are_the_references_until_a_rounding_tie(any_model):
+    clips, samples = 4, 600
+    numbers = uniforms(seed=5, clips=range(clips), start=0, count=samples)
+    heat = np.linspace(0.5, 1.5, samples)
+    expected, scores = drawn_by_the_reference(any_model, numbers, heat)
+    native = NativeSampler(any_model, clips, "f32")
+    codes, log_probs, _ = native.draw(native.start(clips), numbers, heat)
+    equal = np.cumprod(codes == expected, axis=1).astype(bool)
+    # A tie is rarer than one in a hundred thousand draws: at most one of the four clips meets one.
+    assert (~equal[:, -1]).sum() <= 1
+    np.testing.assert_allclose(log_probs[equal], scores[equal], atol=1e-4)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 7, 16, 60])
+def test_a_chunk_goes_on_where_the_last_one_ended(any_model, cut):
+    sampler = NativeSampler(any_model, 2, "f32", threads=2)
+    numbers = uniforms(seed=1, clips=range(2), start=0, count=75)
+    expected, scores, _ = sampler.draw(sampler.start(2), numbers)
+    voices, codes, parts = sampler.start(2), [], []
+    for start in range(0, 75, cut):
+        drawn, log_probs, voices = sampler.draw(voices, numbers[:, start : start + cut])
+        codes.append(drawn)
+        parts.append(log_probs)
+    np.testing.assert_array_equal(np.concatenate(codes, 1), expected)
+    np.testing.assert_array_equal(np.concatenate(parts, 1), scores)
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 16, 37])
+def test_what_follows_a_prompt_is_what_the_reference_would_draw(any_model, length):
+    prompt = random_codes(any_model, 1, length)[0]
+    numbers = uniforms(seed=2, clips=range(3), start=0, count=40)
+    expected, _ = drawn_by_the_reference(any_model, numbers, prompt=prompt)
+    native = NativeSampler(any_model, 3, "f32")
+    codes, _, _ = native.draw(native.start(3, native.hear(prompt)), numbers)
+    np.testing.assert_array_equal(codes, expected)
+
+
+def test_voices_stay_valid(model):
+    sampler = NativeSampler(model, 1, "int8")
+    numbers = uniforms(seed=1, clips=[0], start=0, count=50)
+    _, _, voices = sampler.draw(sampler.start(1), numbers)
+    first, _, _ = sampler.draw(voices, numbers)
+    second, _, _ = sampler.draw(voices, numbers)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_scores_are_those_of_the_logits(any_model):
+    codes = random_codes(any_model)
+    sampler = NativeSampler(any_model, 3, "int8")
+    logits = torch.from_numpy(sampler.logits(codes)).double()
+    expected = logits.log_softmax(-1).gather(-1, torch.from_numpy(codes).unsqueeze(-1))[..., 0]
+    found, voices = sampler.log_probs(codes)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    assert voices.state.clock == codes.shape[1]
+
+
+def test_zero_blocks_change_nothing():
+    # Most blocks of the recurrent matrices are zero: the sparse products leave them out.
+    model, generator = make_model(EXTRA["skips"]), torch.Generator().manual_seed(0)
+    for tier in model.tiers:
+        for layer in tier.rnn.layers:
+            rows, columns = layer.recurrent.v.shape
+            blocks = torch.rand(-(-rows // 16), -(-columns // 4), generator=generator) > 0.7
+            mask = blocks.repeat_interleave(16, 0).repeat_interleave(4, 1)
+            layer.recurrent.v.mul_(mask[:rows, :columns])
+    codes = random_codes(model)
+    with torch.inference_mode():
+        silence = torch.full((3, 1), model.quantizer.silence)
+        previous = torch.cat([silence, torch.from_numpy(codes[:, :-1])], 1)
+        expected, _ = model(previous, model.initial_state(3))
+    sampler = NativeSampler(model, 3, "f32")
+    dense = NativeSampler(make_model(model.config), 1, "f32")
+    assert sampler.packed.macs_per_sample < dense.packed.macs_per_sample
+    assert np.abs(sampler.logits(codes) - expected.numpy()).max() < 1e-4
