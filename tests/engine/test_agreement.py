@@ -125,12 +125,13 @@ def test_scores_are_those_of_the_logits(any_model):
 def test_zero_blocks_change_nothing():
     # Most blocks of the recurrent matrices are zero: the sparse products leave them out.
     model, generator = make_model(EXTRA["skips"]), torch.Generator().manual_seed(0)
-    for tier in model.tiers:
-        for layer in tier.rnn.layers:
-            rows, columns = layer.recurrent.v.shape
-            blocks = torch.rand(-(-rows // 16), -(-columns // 4), generator=generator) > 0.7
-            mask = blocks.repeat_interleave(16, 0).repeat_interleave(4, 1)
-            layer.recurrent.v.mul_(mask[:rows, :columns])
+    for name, matrix in model.named_parameters():
+        if not name.endswith("recurrent.v"):
+            continue
+        rows, columns = matrix.shape
+        blocks = torch.rand(-(-rows // 16), -(-columns // 4), generator=generator) > 0.7
+        mask = blocks.repeat_interleave(16, 0).repeat_interleave(4, 1)
+        matrix.mul_(mask[:rows, :columns])
     codes = random_codes(model)
     with torch.inference_mode():
         silence = torch.full((3, 1), model.quantizer.silence)

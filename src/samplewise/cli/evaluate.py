@@ -34,6 +34,10 @@ class EvaluateArgs:
     """Seconds that recurrent state is carried through; 0: whole recordings; default: as trained."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    backend: Literal["reference", "native"] = "reference"
+    """native: a quick check with the engine that generates; not written to evaluation.json."""
+    weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
+    """How the native engine stores weights."""
     baselines: bool = True
     """Also count uniform, unigram, bigram and linear-prediction baselines on the training split."""
     json: bool = False
@@ -66,9 +70,10 @@ def main(argv: list[str]) -> int:
         args.split,
         args.clip_seconds,
         with_baselines=args.baselines,
+        weights=args.weights if args.backend == "native" else None,
         bar=progress_bar,
     )
-    if args.model.is_dir():
+    if args.model.is_dir() and args.backend == "reference":
         write_json(args.model / RESULT, result.to_json())
     if args.json:
         print(json.dumps(result.to_json(), indent=2, ensure_ascii=False))

@@ -19,7 +19,8 @@ def native_module() -> ModuleType:
         EngineError: If it was not built, or does not load on this machine.
     """
     try:
-        from samplewise.engine import _native
+        # It lies where it was installed, not beside this file.
+        from samplewise.engine import _native  # pyright: ignore[reportMissingModuleSource]
     except ImportError as error:
         raise EngineError(
             f"the native engine is not there ({error}); install samplewise on a machine with a "

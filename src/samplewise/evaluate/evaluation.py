@@ -10,8 +10,10 @@ import torch
 
 from samplewise.data.clips import Clip, cut
 from samplewise.data.corpus import Corpus
+from samplewise.engine.sampler import WeightFormat
 from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
+from samplewise.evaluate.native import score_natively
 from samplewise.evaluate.nll import Progress, Scores, score
 from samplewise.models.files import LoadedModel
 
@@ -50,6 +52,8 @@ class Evaluation:
     """Figures per recording, in the order of the corpus."""
     device: str
     """Where the model ran."""
+    backend: str
+    """What computed: reference, or native and how it stores weights."""
     seconds: float
     """Time the model took."""
 
@@ -72,6 +76,7 @@ def evaluate_split(
     with_baselines: bool = True,
     lanes: int | None = None,
     seq_len: int | None = None,
+    weights: WeightFormat | None = None,
     bar: Bar | None = None,
 ) -> Evaluation:
     """Score one split of a corpus, every sample exactly once.
@@ -85,6 +90,7 @@ def evaluate_split(
         with_baselines: Count the baselines on the training split and score them too.
         lanes: Clips side by side; None chooses.
         seq_len: Samples per pass; None chooses.
+        weights: Score with the native engine and weights stored so; None: with the reference.
         bar: Shows progress.
 
     Raises:
@@ -109,9 +115,12 @@ def evaluate_split(
     clips, level = cut(recordings, clip_samples), loaded.audio.level
     started = time.perf_counter()
     with _open(bar, f"scoring the {split} split, samples", clips) as progress:
-        scores = score(
-            loaded.model, corpus, clips, level, lanes=lanes, seq_len=seq_len, progress=progress
-        )
+        if weights is None:
+            scores = score(
+                loaded.model, corpus, clips, level, lanes=lanes, seq_len=seq_len, progress=progress
+            )
+        else:
+            scores = score_natively(loaded.model, corpus, clips, level, weights, progress=progress)
     seconds = time.perf_counter() - started
     to_beat = {}
     if with_baselines:
@@ -127,6 +136,7 @@ def evaluate_split(
         baselines=to_beat,
         recordings=_by_recording(scores),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        backend="reference" if weights is None else f"native {weights}",
         seconds=seconds,
     )
 
