@@ -33,7 +33,7 @@ class GenerateArgs:
     """How many clips; 16, or with --index 1."""
     seconds: float | None = None
     """Length of what is drawn; 10 for clips, without end for a stream."""
-    temperature: str = "0.95"
+    temperature: str = "1"
     """Below 1 plays safe, above 1 strays; fixed, or an envelope in seconds: 0:0.8,5:1.1,10:0.9."""
     seed: int | None = None
     """Decides about all clips; a random one is taken, and printed, unless given."""

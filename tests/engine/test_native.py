@@ -1,0 +1,194 @@
+"""The compiled module: absent, given nonsense, interrupted, used by several at once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from samplewise import engine
+from samplewise.engine import native
+from samplewise.engine.pack import pack
+from samplewise.engine.sampler import NativeSampler
+from samplewise.errors import EngineError
+from samplewise.generate.backend import Backend
+from samplewise.generate.uniforms import uniforms
+
+
+@pytest.fixture
+def without_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "samplewise.engine._native", None)
+    monkeypatch.delattr(engine, "_native", raising=False)
+    native.has_native.cache_clear()
+    yield
+    native.has_native.cache_clear()
+
+
+def test_without_the_module_the_reference_takes_over_and_says_so(
+    without_module, model, monkeypatch, caplog
+):
+    monkeypatch.delenv(native.REQUIRE, raising=False)
+    for _ in range(3):
+        assert Backend().resolve(model).name == "reference"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "install samplewise on a machine with a C++20 compiler" in caplog.text
+    with pytest.raises(EngineError, match="the native engine is not there"):
+        Backend("native").resolve(model)
+
+
+def test_where_it_is_required_its_absence_is_an_error(without_module, model, monkeypatch):
+    monkeypatch.setenv(native.REQUIRE, "1")
+    with pytest.raises(EngineError, match="the native engine is not there"):
+        Backend().resolve(model)
+
+
+def test_what_it_cannot_run_goes_to_the_reference(model):
+    import copy
+
+    double = copy.deepcopy(model).double()
+    assert Backend().resolve(model).name == "native"
+    assert Backend().resolve(double).name == "reference"
+    with pytest.raises(EngineError, match=r"float32 models on the CPU, not torch.float64 on cpu"):
+        Backend("native").resolve(double)
+
+
+@pytest.mark.parametrize(("limit", "threads"), [("1", 1), ("", 2), ("8", 2), ("0", 2), ("x", 2)])
+def test_threads_are_the_cores_that_may_be_used(monkeypatch, limit, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5})
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert native.default_threads() == threads
+
+
+def built(arguments, **changes):
+    return native.native_module().Model(**(arguments | {"format": "f32"} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "f64"}, "format = f64 must be f32, f16, int8 or int8x16"),
+        ({"isa": "avx3"}, "isa = avx3 must be baseline, avx2 or avx512"),
+        ({"cell": "rnn"}, "cell = rnn must be gru, gru-reset-after or lstm"),
+        ({"dim": 0}, r"dim = 0 must lie in \[1, 65536\]"),
+        ({"dim": 34}, r"tier2.frame is 297 x 4, not 306 x 4"),
+        ({"n_rnn": 65}, r"n_rnn = 65 must lie in \[1, 64\]"),
+        ({"frame_sizes": [4]}, r"tiers = 1 must lie in \[2, 16\]"),
+        ({"frame_sizes": [4, 4, 4]}, "frame size 4 must be a larger multiple of 4"),
+        ({"frame_sizes": [4, 0, 4]}, "frame size = 0 must lie in"),
+        ({"q_levels": 64}, r"real_values = 100 must lie in \[64, 64\]"),
+        ({"silence": 100}, r"silence = 100 must lie in \[0, 99\]"),
+        ({"arrays": {}}, "array tier2.frame is missing"),
+    ],
+)
+def test_a_description_that_does_not_fit_itself_is_refused(model, changes, message):
+    with pytest.raises(ValueError, match=message):
+        built(pack(model), **changes)
+
+
+def test_random_damage_to_a_description_never_crashes(model):
+    arguments, chance = pack(model), random.Random(0)  # noqa: S311
+    refused = 0
+    for _ in range(300):
+        changed = arguments | {"arrays": dict(arguments["arrays"])}
+        kind = chance.choice(["number", "drop", "shape", "value"])
+        name = chance.choice(sorted(changed["arrays"]))
+        array = changed["arrays"][name]
+        if kind == "number":
+            key = chance.choice(["dim", "n_rnn", "q_levels", "silence"])
+            changed[key] = chance.choice([-1, 0, 1, 2**20, 2**31 - 1, changed[key] + 1])
+        elif kind == "drop":
+            del changed["arrays"][name]
+        elif kind == "shape":
+            changed["arrays"][name] = np.ascontiguousarray(
+                array[: chance.randrange(array.shape[0]), : chance.randrange(array.shape[1])]
+            )
+        else:
+            changed["arrays"][name] = array.copy()
+            bad = chance.choice([np.nan, np.inf, 1e38])
+            changed["arrays"][name].flat[chance.randrange(array.size)] = bad
+        try:
+            made = built(changed)
+        except ValueError:
+            refused += 1
+            continue
+        module = native.native_module()
+        state, codes = module.State(made, 1), np.zeros((1, 40), np.int32)
+        numbers = np.full((1, 40), 0.5, np.float32)
+        module.Engine(made, 1, 1).run(made, state, 40, uniforms=numbers, codes=codes)
+        assert 0 <= codes.min() <= codes.max() < made_levels(changed)
+    assert refused > 150
+
+
+def made_levels(arguments):
+    return arguments["q_levels"]
+
+
+def test_arrays_of_the_wrong_shape_and_codes_out_of_range_are_refused(model):
+    sampler = NativeSampler(model, 2)
+    state = sampler.start(2).state
+    numbers, codes = np.zeros((2, 5), np.float32), np.zeros((2, 5), np.int32)
+    run = sampler.engine.run
+    with pytest.raises(ValueError, match="uniforms has 5 entries along axis 1, not 6"):
+        run(sampler.packed, state, 6, uniforms=numbers, codes=codes)
+    with pytest.raises(ValueError, match="drawing needs uniforms and a place for codes"):
+        run(sampler.packed, state, 5, uniforms=numbers)
+    with pytest.raises(ValueError, match=r"code 100 is not within \[0, 100\)"):
+        run(sampler.packed, state, 5, forced=codes + 100)
+    with pytest.raises(ValueError, match="batch = 3 exceeds max_batch = 2"):
+        sampler.draw(sampler.start(3), np.zeros((3, 5), np.float32))
+    with pytest.raises(ValueError, match="the state belongs to another model"):
+        run(sampler.packed, NativeSampler(other_model()).start(1).state, 5, forced=codes[:1])
+    with pytest.raises(ValueError, match="prompt codes range from 0 to 100"):
+        sampler.hear(np.array([0, 100]))
+
+
+def other_model():
+    from tests.engine.conftest import EXTRA
+    from tests.generate.conftest import make_model
+
+    return make_model(EXTRA["narrow"])
+
+
+def test_two_generations_at_once_do_not_disturb_each_other(model):
+    sampler, numbers = NativeSampler(model, 1, threads=2), uniforms(1, [0], 0, 2000)
+    expected, _, _ = sampler.draw(sampler.start(1), numbers)
+    results = []
+
+    def draw():
+        results.append(sampler.draw(sampler.start(1), numbers)[0])
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
+
+
+ENDLESS = """
+import numpy as np
+from tests.engine.test_native import other_model
+from samplewise.engine.sampler import NativeSampler
+sampler = NativeSampler(other_model(), 1, threads=2)
+print("ready", flush=True)
+sampler.draw(sampler.start(1), np.zeros((1, 200_000_000), np.float32))
+"""
+
+
+def test_ctrl_c_ends_a_long_chunk_at_once():
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in error
