@@ -100,7 +100,7 @@ def test_random_damage_to_a_description_never_crashes(model):
         array = changed["arrays"][name]
         if kind == "number":
             key = chance.choice(["dim", "n_rnn", "q_levels", "silence"])
-            changed[key] = chance.choice([-1, 0, 1, 2**20, 2**31 - 1, changed[key] + 1])
+            changed[key] = chance.choice([-1, 0, 1, 2**20, 2**31 - 1, int(changed[key]) + 1])
         elif kind == "drop":
             del changed["arrays"][name]
         elif kind == "shape":

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from samplewise.cli import bench
+from samplewise.evaluate.generation_speed import generation_speed
 from samplewise.evaluate.handwritten import HandWritten
-from samplewise.evaluate.speed import generation_speed, interleave, machine, median_rate
+from samplewise.evaluate.speed import interleave, machine, median_rate
 from samplewise.models.configs import SampleRNNConfig
 from samplewise.models.samplernn import SampleRNN
 from samplewise.training import presets
@@ -80,11 +81,19 @@ def test_the_median_run_counts():
     assert median_rate(100, [1.0, 2.0, 50.0]) == 50
 
 
-def test_generation_is_timed():
-    speed = generation_speed(CONFIGS[0], 2, 8, 3)
-    assert speed["clips"] == 2
-    assert len(speed["runs"]) == 3
-    assert speed["samples_per_s"] == sorted(speed["runs"])[1] > 0
+def test_generation_is_timed_with_every_back_end():
+    rows = generation_speed(CONFIGS[0], 2, 8, 3, weights=["int8", "f32"], threads=[1, 2])
+    names = [(row["backend"], row["weights"], row["threads"]) for row in rows]
+    assert names[1:] == [("native", name, n) for n in (1, 2) for name in ("int8", "f32")]
+    assert names[0] == ("reference", "f32", torch.get_num_threads())
+    for row in rows:
+        assert row["clips"] == 2
+        assert len(row["runs"]) == 3
+        assert row["samples_per_s"] == pytest.approx(sorted(row["runs"])[1])
+    assert rows[0]["ratio"] == 1
+    for row in rows[1:]:
+        limit = row["limit_samples_per_s"]
+        assert row["share_of_limit"] == pytest.approx(row["samples_per_s"] / limit)
 
 
 def test_the_machine_is_described():
@@ -105,10 +114,13 @@ def small_preset(monkeypatch):
 def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
     file = tmp_path / "speed.json"
     options = ["--preset", "tiny", "--runs", "1", "--batch", "2", "--device", "cpu"]
+    options += ["--threads", "1", "--weights", "int8"]
     assert bench.main([*options, "--json", "-o", str(file)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result == json.loads(file.read_text())
-    (training,), (generation,) = result["training"], result["generation"]
+    (training,), (generation, native) = result["training"], result["generation"]
+    assert (generation["backend"], native["backend"]) == ("reference", "native")
+    assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert training["ratio"] == pytest.approx(
         training["samples_per_s"] / training["hand_written_samples_per_s"]
     )

@@ -31,8 +31,10 @@ class BenchArgs:
     """Sequences trained side by side; default: 16 on a CPU, the preset's on a GPU."""
     batch: tuple[int, ...] = (1, 16)
     """Numbers of clips that are generated together."""
+    weights: tuple[Literal["int8", "int8x16", "f16", "f32"], ...] = ("int8", "f16")
+    """Formats of the native engine's weights."""
     threads: int | None = None
-    """CPU threads; default: as many as torch chooses."""
+    """CPU threads; default: as many as torch chooses, and 1 and every core for the engine."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -40,7 +42,7 @@ class BenchArgs:
     json: bool = False
     """Print JSON instead of tables."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Also write the JSON to this file."""
+    """Also write the JSON to this file, and a picture of generation beside it."""
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +50,7 @@ def main(argv: list[str]) -> int:
     args = tyro.cli(BenchArgs, args=argv, prog="samplewise bench")
 
     from samplewise.cli.progress import progress_bar
-    from samplewise.durable import write_json
+    from samplewise.durable import write_bytes, write_json
     from samplewise.training.presets import PRESETS
 
     unknown = [name for name in args.preset if name not in PRESETS]
@@ -60,11 +62,13 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"threads = {args.threads} must be at least 1")
     trainings = len(args.preset) * (args.what != "generate")
     generations = len(args.preset) * len(args.batch) * (args.what != "train")
-    total = (args.runs + 1) * (2 * trainings + generations)
+    total = (args.runs + 1) * (2 * trainings + generations * _contestants(args))
     with progress_bar("benchmark, runs", total) as update:
         result = measure(args, _Counter(update, total))
     if args.output is not None:
         write_json(args.output, result)
+        if result["generation"]:
+            write_bytes(args.output.with_suffix(".png"), _picture(result["generation"]))
     print(json.dumps(result, indent=2) if args.json else describe(result))
     return 0
 
@@ -73,7 +77,8 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     """Run the benchmark and return what ``--json`` prints."""
     import torch
 
-    from samplewise.evaluate.speed import generation_speed, machine
+    from samplewise.evaluate.generation_speed import generation_speed
+    from samplewise.evaluate.speed import machine
     from samplewise.nn.device import choose_device
     from samplewise.training.presets import PRESETS
     from samplewise.training.speed import training_speed
@@ -97,10 +102,17 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
             )
             result["training"].append({"preset": name, "precision": precision, **speed})
         for clips in args.batch if args.what != "train" else ():
-            speed = generation_speed(
-                config.model, clips, GENERATION_STEPS, args.runs, device, after_run
+            rows = generation_speed(
+                config.model,
+                clips,
+                GENERATION_STEPS,
+                args.runs,
+                weights=args.weights,
+                threads=None if args.threads is None else [args.threads],
+                device=device,
+                after_run=after_run,
             )
-            result["generation"].append({"preset": name, **speed})
+            result["generation"] += [{"preset": name, **row} for row in rows]
     return result
 
 
@@ -120,13 +132,47 @@ def describe(result: dict[str, Any]) -> str:
             for row in result["training"]
         ]
     if result["generation"]:
-        lines += ["", f"{'generation':<14}{'clips':>6}{'samples/s':>12}{'real time (16 kHz)':>21}"]
-        lines += [
-            f"{row['preset']:<14}{row['clips']:>6}{row['samples_per_s']:>12,.0f}"
-            f"{row['real_time']:>20.4f}x"
-            for row in result["generation"]
-        ]
+        head = f"{'generation':<14}{'clips':>6}  {'back end':<18}{'threads':>8}{'samples/s':>12}"
+        lines += ["", f"{head}{'real time':>11}{'ratio':>8}{'of limit':>10}"]
+        lines += [_generation_line(row) for row in result["generation"]]
+        lines += ["real time: one clip at 16 kHz; limit: what reading and multiplying would allow"]
     return "\n".join(lines)
+
+
+def _generation_line(row: dict[str, Any]) -> str:
+    share = f"{row['share_of_limit']:>9.0%}" if "share_of_limit" in row else ""
+    return (
+        f"{row['preset']:<14}{row['clips']:>6}  {row['backend'] + ' ' + row['weights']:<18}"
+        f"{row['threads']:>8}{row['samples_per_s']:>12,.0f}{row['real_time']:>10.3g}x"
+        f"{row['ratio']:>8.1f} {share}"
+    ).rstrip()
+
+
+def _contestants(args: BenchArgs) -> int:
+    """Return how many back ends, formats and numbers of threads take turns."""
+    from samplewise.engine.native import has_native
+    from samplewise.evaluate.generation_speed import contestant_threads
+    from samplewise.nn.device import choose_device
+
+    if str(choose_device(args.device)) != "cpu" or not has_native():
+        return 1
+    threads = contestant_threads(None if args.threads is None else [args.threads])
+    return 1 + len(args.weights) * len(threads)
+
+
+def _picture(rows: list[dict[str, Any]]) -> bytes:
+    from samplewise.pictures import bars_png
+
+    bars = [
+        (
+            f"{row['preset']}, {row['clips']} clip{'s' * (row['clips'] > 1)}, {row['backend']} "
+            f"{row['weights']}, {row['threads']} thread{'s' * (row['threads'] > 1)}",
+            row["samples_per_s"],
+            row.get("limit_samples_per_s"),
+        )
+        for row in rows
+    ]
+    return bars_png(bars, "samples per second, all clips (dashed: real time at 16 kHz)", 16000.0)
 
 
 class _Counter:

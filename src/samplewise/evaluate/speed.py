@@ -1,4 +1,4 @@
-"""Timing: contestants in turn, medians, and on what machine. Generation with the reference."""
+"""Timing: contestants in turn, medians, and on what machine."""
 
 import datetime
 import os
@@ -10,16 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from samplewise.generate.reference import ReferenceSampler
-from samplewise.generate.uniforms import uniforms
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.samplernn import SampleRNN, fold_for_inference
-
-SAMPLE_RATE = 16000
-"""Hz, of the papers."""
-WARM_UP_SAMPLES = 16
-"""Drawn before the clock starts."""
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -77,52 +67,6 @@ def interleave(
 def median_rate(samples: int, seconds: list[float]) -> float:
     """Return samples per second of the median run."""
     return samples / statistics.median(seconds)
-
-
-def generation_speed(
-    config: SampleRNNConfig,
-    clips: int,
-    samples: int,
-    runs: int,
-    device: str = "cpu",
-    after_run: Callable[[], None] | None = None,
-) -> dict[str, Any]:
-    """Time the reference sampler.
-
-    Args:
-        config: Sizes of the model; its weights are the initial ones.
-        clips: Drawn together.
-        samples: Of each clip, per run.
-        runs: Measured runs.
-        device: Where.
-        after_run: Called after every run.
-
-    Returns:
-        clips; at_once, how many of them the sampler takes; samples_per_s of all clips together;
-        real_time, the speed of one clip at 16 kHz; runs.
-    """
-    model = SampleRNN(config, seed=0).to(device).eval().requires_grad_(False)
-    fold_for_inference(model)
-    sampler = ReferenceSampler(model, clips)
-    # The sampler may take fewer at once than asked for; then the others come after them.
-    groups = [range(i, min(i + sampler.most, clips)) for i in range(0, clips, sampler.most)]
-
-    def draw(count: int) -> None:
-        for group in groups:
-            sampler.draw(sampler.start(len(group)), uniforms(0, group, 0, count))
-
-    draw(WARM_UP_SAMPLES)
-    contestants = {"reference": lambda: draw(samples)}
-    seconds = interleave(contestants, runs, device, after_run)["reference"]
-    rate = median_rate(clips * samples, seconds)
-    return {
-        "clips": clips,
-        "samples_per_s": rate,
-        "at_once": len(groups[0]),
-        "real_time": rate / clips / SAMPLE_RATE,
-        "threads": torch.get_num_threads(),
-        "runs": [clips * samples / value for value in seconds],
-    }
 
 
 def _synchronize(device: str) -> None:

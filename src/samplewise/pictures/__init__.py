@@ -4,6 +4,7 @@ A page with a dark scheme inverts them, so the colours are chosen to survive tha
 matplotlib is imported when the first picture is drawn.
 """
 
+from samplewise.pictures.bars import bars_png
 from samplewise.pictures.canvas import SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT, SPECTROGRAM_WIDTH
 from samplewise.pictures.curves import Curve, curves_png, scores_png
 from samplewise.pictures.sound import spectrogram_png, waveform_png
@@ -16,6 +17,7 @@ __all__ = [
     "SPECTROGRAM_WIDTH",
     "TOP_DB",
     "Curve",
+    "bars_png",
     "curves_png",
     "scores_png",
     "spectrogram_db",

@@ -1,0 +1,132 @@
+"""Speed of generation: the native engine in every format beside the reference, and the limit."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from samplewise.engine.native import default_threads, has_native, native_module
+from samplewise.engine.sampler import NativeSampler, WeightFormat
+from samplewise.evaluate.speed import interleave, median_rate
+from samplewise.generate.reference import ReferenceSampler
+from samplewise.generate.uniforms import uniforms
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.samplernn import SampleRNN, fold_for_inference
+
+SAMPLE_RATE = 16000
+"""Hz, of the papers."""
+WARM_UP_SAMPLES = 16
+"""Drawn before the clock starts."""
+NATIVE_STEPS = 8
+"""The engine draws so many times more samples in a run than the reference."""
+
+
+def generation_speed(
+    config: SampleRNNConfig,
+    clips: int,
+    samples: int,
+    runs: int,
+    *,
+    weights: Sequence[WeightFormat] = ("int8", "f16"),
+    threads: Sequence[int] | None = None,
+    device: str = "cpu",
+    after_run: Callable[[], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Time the reference and, on a CPU that has it, the native engine, turn by turn.
+
+    Args:
+        config: Sizes of the model; its weights are the initial ones.
+        clips: Drawn together.
+        samples: Of each clip, per run of the reference.
+        runs: Measured runs.
+        weights: Formats of the native engine.
+        threads: Of the native engine; None: one, and every core that this process may use.
+        device: Where the reference computes.
+        after_run: Called after every run.
+
+    Returns:
+        One row for each contestant: backend, weights, threads, clips; samples_per_s of all clips;
+        real_time, the speed of one clip at 16 kHz; ratio to the reference; limit_samples_per_s,
+        what the machine's bandwidth and multiply-adds allow (measured now), and share_of_limit.
+    """
+    model = SampleRNN(config, seed=0).to(device).eval().requires_grad_(False)
+    fold_for_inference(model)
+    facts, draws = [_reference(model, clips, samples)], []
+    for count in contestant_threads(threads) if device == "cpu" and has_native() else ():
+        facts += [_native(model, clips, samples, name, count) for name in weights]
+    draws = [fact.pop("draw") for fact in facts]
+    seconds = interleave(
+        {str(index): draw for index, draw in enumerate(draws)}, runs, device, after_run
+    )
+    reference = [value / (clips * samples) for value in seconds["0"]]
+    for index, fact in enumerate(facts):
+        own = [value / (clips * fact["samples"]) for value in seconds[str(index)]]
+        rate = median_rate(1, own)
+        fact |= {"samples_per_s": rate, "real_time": rate / clips / SAMPLE_RATE}
+        pairs = zip(reference, own, strict=True)
+        fact["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
+        fact["runs"] = [1 / value for value in own]
+        if "limit_samples_per_s" in fact:
+            fact["share_of_limit"] = rate / fact["limit_samples_per_s"]
+    return facts
+
+
+def contestant_threads(threads: Sequence[int] | None) -> list[int]:
+    """Return the numbers of threads that the engine is timed with."""
+    return sorted(set(threads or (1, default_threads())))
+
+
+def _reference(model: SampleRNN, clips: int, samples: int) -> dict[str, Any]:
+    sampler = ReferenceSampler(model, clips)
+    # The sampler may take fewer at once than asked for; then the others come after them.
+    groups = [range(i, min(i + sampler.most, clips)) for i in range(0, clips, sampler.most)]
+
+    def draw(count: int = samples) -> None:
+        for group in groups:
+            sampler.draw(sampler.start(len(group)), uniforms(0, group, 0, count))
+
+    draw(WARM_UP_SAMPLES)
+    return {
+        "clips": clips,
+        "backend": "reference",
+        "weights": "f32",
+        "threads": torch.get_num_threads(),
+        "at_once": len(groups[0]),
+        "samples": samples,
+        "draw": draw,
+    }
+
+
+def _native(
+    model: SampleRNN, clips: int, samples: int, weights: WeightFormat, threads: int
+) -> dict[str, Any]:
+    sampler = NativeSampler(model, clips, weights, threads)
+    numbers = uniforms(0, range(clips), 0, samples * NATIVE_STEPS)
+
+    def draw(uniforms: np.ndarray = numbers) -> None:
+        sampler.draw(sampler.start(clips), uniforms)
+
+    draw(numbers[:, :WARM_UP_SAMPLES])
+    return {
+        "clips": clips,
+        "backend": "native",
+        "weights": weights,
+        "threads": threads,
+        "isa": sampler.packed.isa,
+        "samples": numbers.shape[1],
+        "limit_samples_per_s": _limit(sampler, clips, threads),
+        "draw": draw,
+    }
+
+
+def _limit(sampler: NativeSampler, clips: int, threads: int) -> float:
+    """Return the samples per second that reading the weights once and multiplying would allow."""
+    packed = sampler.packed
+    share = max(1 << 16, packed.bytes // threads)
+    read_gb_s, f32_gmac_s, int8_gmac_s, _ = native_module().roofline(threads, share)
+    gmac_s = int8_gmac_s if sampler.weights.startswith("int8") else f32_gmac_s
+    reading = packed.bytes_per_sample / (read_gb_s * 1e9)
+    multiplying = packed.macs_per_sample * clips / (gmac_s * 1e9)
+    return clips / max(reading, multiplying)
