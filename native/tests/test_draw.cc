@@ -93,6 +93,25 @@ void TestImpossible(const Kernels& k) {
   }
 }
 
+// At an edge the next code is drawn, and the last draw of all never steps into codes without
+// probability.
+void TestEdges(const Kernels& k) {
+  double log_prob;
+  for (const int q : {2, 4, 64, 256, 1024}) {
+    const std::vector<float> logits(static_cast<size_t>(q), 1.5f);
+    for (int code = 0; code < q; ++code) {
+      CHECK(k.draw(logits.data(), q, 1.0, static_cast<double>(code) / q, &log_prob) == code,
+            "%s: edge %d of %d", k.name, code, q);
+    }
+  }
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    std::vector<float> logits = Normal(200, seed, 3.0f);
+    std::fill(logits.begin() + 150, logits.end(), -kInf);
+    const int code = k.draw(logits.data(), 200, 0.9, std::nextafter(1.0, 0.0), &log_prob);
+    CHECK(code < 150, "%s: code %d has no probability", k.name, code);
+  }
+}
+
 void TestTemperatureZero(const Kernels& k) {
   const std::vector<float> logits = Normal(256, 6);
   const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
@@ -149,6 +168,7 @@ int main() {
     const samplewise::Kernels& k = samplewise::KernelsFor(isa);
     samplewise::TestRandom(k);
     samplewise::TestImpossible(k);
+    samplewise::TestEdges(k);
     samplewise::TestTemperatureZero(k);
     samplewise::TestNan(k);
     samplewise::TestFrequencies(k);

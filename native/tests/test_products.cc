@@ -209,6 +209,69 @@ void TestExtremes() {
   CheckCase({"zero", 40, 8, std::vector<float>(320), {std::vector<float>(8, 1.0f)}}, 1);
 }
 
+// What is quantised is the nearest integer of steps, within the limit; the same on every
+// instruction set.
+void TestQuantization() {
+  for (const Format format : {Format::kInt8, Format::kInt8x16}) {
+    for (const int cols : {1, 7, 16, 33, 100, 1024, 3072}) {
+      const int limit = ActivationLimit(format, cols);
+      for (const float size : {1.0f, 1e-29f, 1e-35f, 1e-39f, 1e30f}) {
+        const std::vector<float> values = Normal(Size(cols), 12, size);
+        std::vector<int> of_first;
+        for (const Isa isa : AvailableIsas()) {
+          Operand x(cols, 2, format);
+          x.Set(KernelsFor(isa), 1, values.data());
+          const std::vector<int> integers = x.Quantized(1);
+          const double scale = x.scale(1);
+          CHECK((scale == 0.0) == (size < 1e-30f), "%s: scale %g of %g", Name(isa), scale,
+                static_cast<double>(size));
+          for (size_t c = 0; c < integers.size(); ++c) {
+            const double steps = scale == 0.0 ? 0.0 : values[c] / scale;
+            CHECK(std::abs(integers[c] - steps) <= 0.5 + limit * 2e-7, "%s %s: %d, not %g",
+                  Name(isa), Name(format), integers[c], steps);
+            CHECK(std::abs(integers[c]) <= limit, "%s %s: %d", Name(isa), Name(format),
+                  integers[c]);
+          }
+          if (of_first.empty()) of_first = integers;
+          CHECK(integers == of_first, "%s %s: not the baseline's integers", Name(isa),
+                Name(format));
+        }
+      }
+    }
+  }
+}
+
+// A single weight anywhere keeps its block.
+void TestSingleWeights() {
+  constexpr int kRows = 50, kCols = 23;
+  for (const Format format : kFormats) {
+    for (int at = 0; at < kRows * kCols; ++at) {
+      std::vector<float> weights(Size(kRows * kCols), 0.0f);
+      weights[Size(at)] = -0.75f;
+      const PackedMatrix w(weights, kRows, kCols, format);
+      CHECK(w.sparse() && w.Dequantized() == weights, "%s: weight %d", Name(format), at);
+    }
+  }
+}
+
+// Only the rows of the panels asked for are written.
+void TestPanels() {
+  const std::vector<float> weights = Normal(Size(100 * 12), 13);
+  for (const Isa isa : AvailableIsas()) {
+    for (const Format format : kFormats) {
+      const PackedMatrix w(weights, 100, 12, format);
+      Operand x(12, 3, format);
+      for (int b = 0; b < 3; ++b) x.Set(KernelsFor(isa), b, weights.data() + 12 * b);
+      std::vector<float> y(3 * 140, -7.0f);
+      Multiply(KernelsFor(isa), w, x, 3, y.data(), 140, 1, 3);
+      for (int i = 0; i < 3 * 140; ++i) {
+        const bool written = i % 140 >= 32 && i % 140 < 96;
+        CHECK((y[Size(i)] != -7.0f) == written, "%s %s: row %d", Name(isa), Name(format), i % 140);
+      }
+    }
+  }
+}
+
 void TestNonFinite() {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   for (const float bad : {kInf, -kInf, std::numeric_limits<float>::quiet_NaN()}) {
@@ -225,6 +288,10 @@ void TestNonFinite() {
         values[9] = bad;
         x.Set(KernelsFor(isa), 0, values.data());
         Multiply(KernelsFor(isa), w, x, 1, y.data(), 32, 0, 1);
+        if (IsInteger(f)) {
+          CHECK(std::isnan(y[0]), "%s %s: %g", Name(isa), Name(f), static_cast<double>(y[0]));
+          for (const int integer : x.Quantized(0)) CHECK(integer == 0, "%d", integer);
+        }
         CHECK(!std::isfinite(y[0]), "%s %s: %g", Name(isa), Name(f), static_cast<double>(y[0]));
         values[9] = 1.0f;  // and no longer than it lasts
         x.Set(KernelsFor(isa), 0, values.data());
@@ -290,6 +357,9 @@ int main() {
   samplewise::TestSizes();
   samplewise::TestSparse();
   samplewise::TestExtremes();
+  samplewise::TestQuantization();
+  samplewise::TestSingleWeights();
+  samplewise::TestPanels();
   samplewise::TestNonFinite();
   samplewise::TestRefusals();
   samplewise::TestLimits();

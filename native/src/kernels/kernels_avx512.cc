@@ -3,9 +3,10 @@
 #error "kernels_avx512.cc needs -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni"
 #endif
 
-// GCC 12 warns about the deliberately undefined vectors inside its own AVX-512 header.
+#if !defined(__clang__)  // GCC 12 warns about the undefined vectors inside its own header
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #define SAMPLEWISE_ISA Isa::kAvx512
