@@ -67,6 +67,22 @@ def test_a_run_in_two_parts_equals_the_run_in_one(any_config, corpus, tmp_path, 
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_wide_layers_on_two_threads_resume_in_the_same_bits_too(config, corpus, tmp_path, alone):
+    wide = replace(config, model=replace(config.model, dim=256))
+    train(replace(wide, steps=6), corpus, tmp_path / "whole", alone)
+    for cut in (1, 4, 6):
+        train(replace(wide, steps=cut), corpus, tmp_path / "parts", alone)
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_resuming_without_the_recurrent_state_or_the_moments_differs(
     config, corpus, tmp_path, alone, monkeypatch
 ):
