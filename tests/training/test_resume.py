@@ -77,8 +77,8 @@ def two_threads():
 @pytest.mark.usefixtures("two_threads")
 def test_wide_layers_on_two_threads_resume_in_the_same_bits_too(config, corpus, tmp_path, alone):
     wide = replace(config, model=replace(config.model, dim=256))
-    train(replace(wide, steps=6), corpus, tmp_path / "whole", alone)
-    for cut in (1, 4, 6):
+    train(replace(wide, steps=4), corpus, tmp_path / "whole", alone)
+    for cut in (1, 4):
         train(replace(wide, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
