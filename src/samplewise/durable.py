@@ -47,6 +47,8 @@ def fsync_folder(folder: Path) -> None:
 
 def explain_failed_write(error: OSError, path: Path, needed: int | None = None) -> OSError:
     """Return ``error`` again with the path, the bytes needed and the bytes free in its message."""
+    if (error.strerror or "").startswith("cannot write"):
+        return error  # a file in this folder, already explained
     facts = [f"cannot write {path}: {error.strerror or error}"]
     if needed:
         facts.append(f"needs {needed / 1e6:.1f} MB")

@@ -151,6 +151,7 @@ def test_a_failing_write_anywhere_leaves_the_old_checkpoint_and_is_reported(
         assert caught.value.errno == code
         assert str(folder) in str(caught.value)
         assert "MB free" in str(caught.value)
+        assert str(caught.value).count("cannot write") == 1
         # Only when the last fsync fails is the new checkpoint already there, and whole.
         assert latest_step(folder) in ((1, 2) if number == count else (1,))
         assert save(folder, 3).exists()

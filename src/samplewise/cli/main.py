@@ -83,6 +83,8 @@ def _run(command: str, arguments: list[str]) -> int:
 def _explain(error: Exception) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         return f"{error.filename}: a file is where a folder should be; name another folder"
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror
     return str(error)
 
 
