@@ -31,15 +31,12 @@ def test_noise_is_a_function_of_seed_step_and_lane_alone():
     assert not torch.equal(other, whole)
 
 
-def test_a_run_with_noise_resumes_in_the_same_bits_and_targets_stay_clean(
-    config, corpus, tmp_path, alone
-):
+def test_a_run_with_noise_resumes_in_the_same_bits(config, corpus, tmp_path, alone):
     noisy = replace(config, input_noise=1.0)
     train(replace(noisy, steps=8), corpus, tmp_path / "whole", alone)
     for steps in (3, 8):
         train(replace(noisy, steps=steps), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
-    run, _ = train(replace(config, steps=8), corpus, tmp_path / "clean", alone)
+    train(replace(config, steps=8), corpus, tmp_path / "clean", alone)
     with pytest.raises(AssertionError):
         assert_same_bits(tmp_path / "whole", tmp_path / "clean")
-    assert run.progress.samples_seen > 0
