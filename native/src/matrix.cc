@@ -92,10 +92,10 @@ PackedMatrix::PackedMatrix(std::span<const float> weights, int rows, int cols, F
   }
   const size_t steps = Size(panels()) * Size(DivideUp(cols, ColsOfStep(format)));
   if (blocks == Blocks::kAuto) {
-    FindBlocks(stored);
-    const size_t all = Size(DivideUp(rows, kBlockRows)) * Size(DivideUp(cols, ColsOfBlock(format)));
-    sparse_ = static_cast<double>(blocks_.size()) < kSparseBelow * static_cast<double>(all);
-    density_ = sparse_ ? static_cast<double>(blocks_.size()) / static_cast<double>(all) : 1.0;
+    const int all = DivideUp(rows, kBlockRows) * DivideUp(cols, ColsOfBlock(format));
+    const double kept = static_cast<double>(FindBlocks(stored)) / all;
+    sparse_ = kept < kSparseBelow;
+    density_ = sparse_ ? kept : 1.0;
     if (!sparse_) {
       blocks_.clear();
       starts_.clear();
@@ -111,9 +111,10 @@ PackedMatrix::PackedMatrix(std::span<const float> weights, int rows, int cols, F
   });
 }
 
-// Notes in blocks_ and starts_ which blocks are not all zero.
-void PackedMatrix::FindBlocks(std::span<const StoredRow> stored) {
+// Notes in blocks_ and starts_ which blocks are not all zero, and returns how many.
+size_t PackedMatrix::FindBlocks(std::span<const StoredRow> stored) {
   const int width = ColsOfBlock(format_);
+  size_t kept = 0;
   starts_.assign(1, 0);
   for (int half = 0; half < panels() * kHalves; ++half) {
     const size_t first = std::min(Size(half * kBlockRows), stored.size());
@@ -121,9 +122,13 @@ void PackedMatrix::FindBlocks(std::span<const StoredRow> stored) {
     for (int col = 0; col < cols_; col += width) {
       if (IsZeroBlock(rows, col, cols_, format_)) continue;
       blocks_.push_back(static_cast<std::uint16_t>(col / width));
+      ++kept;
     }
+    while ((blocks_.size() - starts_.back()) % kBlocksTogether != 0)
+      blocks_.push_back(blocks_.back());
     starts_.push_back(static_cast<std::uint32_t>(blocks_.size()));
   }
+  return kept;
 }
 
 // visit(row, col, offset of the weight in weights_) for all weights that are stored; padding is
@@ -140,8 +145,9 @@ void PackedMatrix::ForEachWeight(const Visit& visit) const {
     const size_t first = sparse_ ? starts_[Size(unit)] : 0;
     const size_t last = sparse_ ? starts_[Size(unit) + 1] : 1;
     for (size_t block = first; block < last; ++block) {
+      const bool padding = sparse_ && block > first && blocks_[block] == blocks_[block - 1];
       const int begin = sparse_ ? blocks_[block] * block_cols : 0;
-      const int end = std::min(begin + block_cols, cols_);
+      const int end = padding ? begin : std::min(begin + block_cols, cols_);
       for (int step = begin; step < begin + block_cols; step += step_cols, offset += step_bytes) {
         for (int r = 0; r < rows_of_unit && unit * rows_of_unit + r < rows_; ++r) {
           for (int c = step; c < std::min(step + step_cols, end); ++c) {

@@ -71,7 +71,7 @@ class PackedMatrix {  // immutable after construction; shared by threads
   void Describe(Product* product) const;
 
  private:
-  void FindBlocks(std::span<const StoredRow> stored);
+  std::size_t FindBlocks(std::span<const StoredRow> stored);
   template <typename Visit>
   void ForEachWeight(const Visit& visit) const;
 

@@ -10,14 +10,16 @@ namespace samplewise {
 
 inline constexpr int kPanelRows = 32;  // rows of a panel: what a thread owns is whole panels
 inline constexpr int kBlockRows = 16;  // rows of a block of a sparse matrix: half a panel
+// The blocks of a half panel are a multiple of this, by blocks of zeros at the end that
+// repeat the last index: cheaper than the mispredicted branches of a remainder.
+inline constexpr int kBlocksTogether = 4;
 
 // Layout of the weights. A step is what is multiplied at a time: 1 column (float formats), 4
 // (int8), 2 (int8x16).
-//   dense:  (panel, step, row of the panel, column of the step)
-//   sparse: (half panel, kept block, step, row of the half panel, column of the step), where a
-//   block spans 1 column (float
-//           formats) or 4 (int8, int8x16), and `blocks` holds which of the columns' groups each
-//           block is.
+//
+// - Dense: (panel, step, row of the panel, column of the step).
+// - Sparse: (half panel, kept block, step, row of the half panel, column of the step). A block
+//   spans 1 column (float formats) or 4 (int8, int8x16); `blocks` holds the number of each.
 struct Product {
   const std::uint8_t* weights;
   const std::uint16_t* blocks;  // sparse only
