@@ -24,6 +24,13 @@ def real(name="piano_0.flac"):
     return soundfile.read(SMOKE / "train" / name, dtype="float32")[0][: 4 * RATE]
 
 
+def drone():
+    """Two partials of wandering phase over noise: what a model falls into."""
+    wander = np.cumsum(generator().normal(0, 0.01, 4 * RATE))
+    tones = [np.sin(2 * np.pi * f * SECONDS + f / 250 * wander) / f * 50 for f in (250, 500)]
+    return np.sum(tones, axis=0) + generator().normal(0, 0.005, 4 * RATE)
+
+
 BAD = {
     "digital silence": (np.zeros(4 * RATE), "silence"),
     "one code of dither": (generator().choice([0.0, 2e-4], 4 * RATE), "silence"),
@@ -41,6 +48,7 @@ BAD = {
     "piano, then a loop": (
         np.concatenate([real()[: 2 * RATE], np.resize(real()[30000:32000], 2 * RATE)]), "stuck",
     ),
+    "a drone": (drone(), "stuck"),
     "piano, then a constant": (np.concatenate([real()[: 2 * RATE], np.ones(2 * RATE)]), "stuck"),
 }  # fmt: skip
 
