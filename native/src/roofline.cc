@@ -13,7 +13,7 @@
 namespace samplewise {
 namespace {
 
-constexpr int kRuns = 6;
+constexpr int kRuns = 5;
 constexpr double kRunSeconds = 0.02;
 
 double Seconds() {
@@ -83,6 +83,7 @@ Roofline MeasureRoofline(const Kernels& kernels, int threads, std::size_t bytes_
   roofline.f32_gmac_s = BestRate(threads, repeat(kernels.peak_f32)) / kGiga;
   roofline.int8_gmac_s = BestRate(threads, repeat(kernels.peak_int8)) / kGiga;
   roofline.f16_gmac_s = BestRate(threads, repeat(kernels.peak_f16)) / kGiga;
+  roofline.int8x16_gmac_s = BestRate(threads, repeat(kernels.peak_int8x16)) / kGiga;
   return roofline;
 }
 

@@ -1,7 +1,6 @@
 // Products beside the roofline, on one thread: bench_products [isa] [rows cols] [density].
-// Times are of one product, best and median of many; "of roof" compares the best with reading as
-// many bytes, or with the multiply-adds from registers, whichever bounds it more (float formats of
-// several vectors: f32).
+// Times are of one product, best and median of many. "of roof" compares the best with reading as
+// many bytes or with doing as many multiply-adds from registers, whichever takes longer.
 
 #include <algorithm>
 #include <chrono>
@@ -63,10 +62,11 @@ void BenchSize(const Kernels& k, int rows, int cols, double density) {
     const PackedMatrix w(weights, rows, cols, format);
     const Roofline roof = MeasureRoofline(k, 1, w.bytes());
     const bool integer = format == Format::kInt8 || format == Format::kInt8x16;
-    const double peak = format == Format::kInt8      ? roof.int8_gmac_s
-                        : format == Format::kInt8x16 ? roof.int8_gmac_s / 2
+    const double many = format == Format::kInt8      ? roof.int8_gmac_s
+                        : format == Format::kInt8x16 ? roof.int8x16_gmac_s
                                                      : roof.f32_gmac_s;
     for (const int batch : {1, 2, 4, 6, 8, 12, 16, 64}) {
+      const double peak = format == Format::kF16 && batch == 1 ? roof.f16_gmac_s : many;
       Operand x(cols, batch, format);
       for (int b = 0; b < batch; ++b) x.Set(k, b, weights.data() + b * cols);
       const size_t stride = static_cast<size_t>(w.padded_rows());

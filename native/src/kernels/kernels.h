@@ -45,13 +45,14 @@ struct Kernels {
   double (*peak_f32)(int rounds);
   double (*peak_f16)(int rounds);
   double (*peak_int8)(int rounds);
+  double (*peak_int8x16)(int rounds);
 
   // ---- Element-wise
   // ---------------------------------------------------------------------------------------------------------
   //
   // Any n >= 0, any alignment, in the calling thread. The result of an element depends neither on n
-  // nor on its position. s is the logistic function; the absolute error of s and tanh is at most
-  // 2e-7 [tested]. +-inf saturates, NaN stays NaN, a finite input never gives NaN.
+  // nor on its position. s is the logistic function; its absolute error is at most 2e-7, that of
+  // tanh 4e-7 (tested). +-inf saturates, NaN stays NaN, a finite input never gives NaN.
 
   // Gated recurrent unit whose reset gate applies after the recurrent product (torch, cuDNN), from
   // the input's share of the gates (bias included), the recurrent products and the bias of the
