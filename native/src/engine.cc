@@ -39,25 +39,21 @@ class Governor {
     in_mode_ += seconds;
     if (threads_ == 1) return;
     if (alone_) {
-      // Long enough to know one thread's speed at first; later, until it is time to try again.
-      if (in_mode_ >= (all_ <= 0.0 ? kBlock : patience_)) Switch(false);
-    } else if (in_mode_ >= kTrial) {
-      if (all_ > kMargin * one_) {
-        patience_ = std::min(2.0 * patience_, kMaxPatience);
-        Switch(true);
-      } else {
-        patience_ = kMinPatience;
-        // One thread's speed drifts too; look again now and then.
-        if (in_mode_ >= kRecheck) one_ = std::max(one_, 1.2 * all_);
-      }
+      if (in_mode_ >= stay_) Switch(false);
+    } else if (in_mode_ >= kTrial && all_ > kMargin * one_) {
+      patience_ = std::min(2.0 * patience_, kMaxPatience);
+      stay_ = patience_;
+      Switch(true);
+    } else if (in_mode_ >= kRecheck) {
+      // The team has proved itself for a while. One thread's speed drifts: measure it again.
+      patience_ = kMinPatience;
+      stay_ = kBlock;
+      Switch(true);
     }
   }
 
-  // At the start of a call: what was measured may be old, but is a better guess than none.
-  void Begin() {
-    last_ = 8;
-    if (one_ <= 0.0) alone_ = true;
-  }
+  // At the start of a call: blocks grow from a few samples again.
+  void Begin() { last_ = 8; }
 
  private:
   static constexpr double kBlock = 0.005;
@@ -79,11 +75,10 @@ class Governor {
   double one_ = 0.0;  // seconds per sample of one thread, of all; 0: unknown
   double all_ = 0.0;
   double in_mode_ = 0.0;
+  double stay_ = kBlock;  // how long one thread goes on alone before the team is tried
   double patience_ = kMinPatience;
   int last_ = 8;
 };
-
-size_t VectorsSize(const std::vector<float>& values) { return values.size(); }
 
 }  // namespace
 
@@ -158,7 +153,7 @@ void Engine::Implementation::Check(const State& state, const Chunk& chunk) const
   bool fits = state.tiers.size() == model.tiers.size() &&
               state.history.size() == static_cast<size_t>(state.batch * model.lookback);
   for (size_t index = 0; fits && index < model.tiers.size(); ++index) {
-    fits = VectorsSize(state.tiers[index]) ==
+    fits = state.tiers[index].size() ==
                static_cast<size_t>(model.n_rnn * state.batch * model.state_width()) &&
            state.condition_widths[index] == static_cast<size_t>(model.condition_width(index));
   }
