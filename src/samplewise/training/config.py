@@ -34,9 +34,6 @@ class TrainConfig:
     """Sequences trained side by side over all ranks: the mini-batch size."""
     seq_len: int = 512
     """Samples of a subsequence of truncated backpropagation; a multiple of the top frame."""
-    input_noise: float = 0.0
-    """Standard deviation, in codes, of noise on what the model hears while it trains; makes what it
-    generates steadier. 0: none (paper)."""
     accumulate: int = 1
     """Groups that the lanes are worked through in, to save memory; the result is the same."""
     learning_rate: float = 0.001

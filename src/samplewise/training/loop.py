@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits, score
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
-from samplewise.training.noise import add_noise
 from samplewise.training.previews import make_preview
 from samplewise.training.run import RunState, validation_clips
 from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
@@ -53,7 +52,7 @@ def fit(run: RunState, journal: Journal | None, interrupts: Interrupts) -> str:
     interval = _Interval()
     while (reason := _finished(run, interrupts)) is None:
         began = clock.now
-        batch = to_device(_next_batch(run), run)
+        batch = to_device(run.stream.next_batch(), run)
         _step(run, subsequence, batch, interval)
         progress.seconds = clock.now
         interval.seconds += progress.seconds - began
@@ -130,22 +129,6 @@ def validate(run: RunState, journal: Journal | None, clips: Sequence[Clip]) -> f
         best = "the best" if progress.best_step == progress.step else f"best {values['best']:.3f}"
         journal.say(f"step {progress.step}  valid {bits:.3f} bits/sample ({best})")
     return bits
-
-
-def _next_batch(run: RunState) -> Batch:
-    batch, config = run.stream.next_batch(), run.config
-    if not config.input_noise:
-        return batch
-    heard = add_noise(
-        batch.previous,
-        config.input_noise,
-        config.model.q_levels,
-        seed=config.seed,
-        step=run.progress.step,
-        lanes=config.lanes,
-        rows=run.ranks.rows(config.lanes),
-    )
-    return replace(batch, previous=heard)
 
 
 def to_device(batch: Batch, run: RunState) -> Batch:
