@@ -119,13 +119,7 @@ class TrainConfig:
         for name in ("learning_rate", "clip_limit", "epsilon"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)} must be positive")
-        for name in (
-            "clip_seconds",
-            "input_noise",
-            "valid_seconds",
-            "preview_minutes",
-            "save_minutes",
-        ):
+        for name in ("clip_seconds", "valid_seconds", "preview_minutes", "save_minutes"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
 
