@@ -47,8 +47,7 @@ struct Kernels {
   double (*peak_int8)(int rounds);
   double (*peak_int8x16)(int rounds);
 
-  // ---- Element-wise
-  // ---------------------------------------------------------------------------------------------------------
+  // Element-wise.
   //
   // Any n >= 0, any alignment, in the calling thread. The result of an element depends neither on n
   // nor on its position. s is the logistic function; its absolute error is at most 2e-7, that of
@@ -68,14 +67,13 @@ struct Kernels {
   // Gates i, f, g, o: c = s(f) c + s(i) tanh(g), h = s(o) tanh(c).
   void (*lstm)(int n, const float* const x[4], const float* const u[4], float* c, float* h);
   void (*add)(int n, const float* a, const float* b, float* out);  // out = a + b; out may be a or b
-  void (*relu)(int n, const float* a, const float* b,
-               float* out);  // out = max(0, a + b); out may be a or b
+  // out = max(0, a + b); out may be a or b
+  void (*relu)(int n, const float* a, const float* b, float* out);
   // out[i] += sum over j of table[j * n + i] * v[j], for the k small real-valued inputs of a frame.
   // table: (k, n), v: (k,)
   void (*accumulate)(int n, int k, const float* table, const float* v, float* out);
 
-  // ---- Drawing
-  // --------------------------------------------------------------------------------------------------------------
+  // Drawing.
   //
   // logits: (q,), finite or -inf, at least one finite; q from 2 to 65536. The relative error of an
   // exponential is at most 2e-7, sums are kept in double precision.
