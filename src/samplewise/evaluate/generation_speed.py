@@ -125,8 +125,7 @@ def _limit(sampler: NativeSampler, clips: int, threads: int) -> float:
     """Return the samples per second that reading the weights once and multiplying would allow."""
     packed = sampler.packed
     share = max(1 << 16, packed.bytes // threads)
-    read_gb_s, f32_gmac_s, int8_gmac_s, _ = native_module().roofline(threads, share)
-    gmac_s = int8_gmac_s if sampler.weights.startswith("int8") else f32_gmac_s
-    reading = packed.bytes_per_sample / (read_gb_s * 1e9)
-    multiplying = packed.macs_per_sample * clips / (gmac_s * 1e9)
+    roofline = native_module().roofline(threads, share)
+    reading = packed.bytes_per_sample / (roofline["read_gb_s"] * 1e9)
+    multiplying = packed.macs_per_sample * clips / (roofline[sampler.weights] * 1e9)
     return clips / max(reading, multiplying)
