@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <stdexcept>
@@ -20,7 +21,8 @@ double SecondsSince(Clock::time_point begin) {
 // a team far slower than one thread, and a small model is faster on one.
 class Governor {
  public:
-  explicit Governor(int threads) : threads_(threads) {}
+  Governor(int threads, Pace pace)
+      : threads_(threads), pace_(pace), alone_(pace == Pace::kAdaptive) {}
 
   int active() const { return alone_ ? 1 : threads_; }
 
@@ -33,6 +35,10 @@ class Governor {
 
   void Note(int samples, double seconds) {
     last_ = samples;
+    if (pace_ != Pace::kAdaptive) {
+      alone_ = pace_ == Pace::kAlternate && !alone_;
+      return;
+    }
     const double cost = seconds / samples;
     double& known = alone_ ? one_ : all_;
     known = known <= 0.0 ? cost : 0.7 * known + 0.3 * cost;
@@ -71,7 +77,8 @@ class Governor {
   }
 
   int threads_;
-  bool alone_ = true;
+  Pace pace_;
+  bool alone_;
   double one_ = 0.0;  // seconds per sample of one thread, of all; 0: unknown
   double all_ = 0.0;
   double in_mode_ = 0.0;
@@ -83,12 +90,12 @@ class Governor {
 }  // namespace
 
 struct Engine::Implementation {
-  Implementation(const Model& model, int max_batch, int threads)
+  Implementation(const Model& model, int max_batch, int threads, Pace pace)
       : model(model.packed()),
         max_batch(max_batch),
         team(threads),
         shared(model.packed(), max_batch, threads),
-        governor(threads) {
+        governor(threads, pace) {
     for (int thread = 0; thread < threads; ++thread) {
       programs.push_back(std::make_unique<Program>(shared, team, max_batch, thread));
     }
@@ -105,19 +112,23 @@ struct Engine::Implementation {
   Governor governor;
   std::vector<std::unique_ptr<Program>> programs;
   std::mutex mutex;
-  double used = 1.0;
+  std::atomic<double> used = 1.0;
 };
 
-Engine::Engine(const Model& model, int max_batch, int threads) {
+Engine::Engine(const Model& model, int max_batch, int threads, Pace pace) {
   if (max_batch < 1) {
     throw std::invalid_argument("max_batch = " + std::to_string(max_batch) + " must be >= 1");
   }
-  implementation_ = std::make_unique<Implementation>(model, max_batch, threads);
+  const int useful = std::max(model.packed().blocks, model.packed().output.panels());
+  implementation_ =
+      std::make_unique<Implementation>(model, max_batch, std::min(threads, useful), pace);
 }
 
 Engine::~Engine() = default;
 
 int Engine::threads() const { return implementation_->team.threads(); }
+
+int Engine::q_levels() const { return implementation_->model.q_levels; }
 
 double Engine::threads_used() const { return implementation_->used; }
 
@@ -130,7 +141,7 @@ int Engine::Run(State& state, const Chunk& chunk, const std::function<bool()>& c
   int done = 0;
   double weighted = 0.0;
   while (done < chunk.samples && !(cancelled && cancelled())) {
-    const int end = std::min(chunk.samples, done + all.governor.samples());
+    const int end = done + std::min(chunk.samples - done, all.governor.samples());
     const int active = all.governor.active();
     const Clock::time_point begin = Clock::now();
     all.team.Run(active, [&](int thread) {
@@ -150,14 +161,9 @@ void Engine::Implementation::Check(const State& state, const Chunk& chunk) const
     throw std::invalid_argument("batch = " + std::to_string(state.batch) + " exceeds max_batch = " +
                                 std::to_string(max_batch));
   }
-  bool fits = state.tiers.size() == model.tiers.size() &&
-              state.history.size() == static_cast<size_t>(state.batch * model.lookback);
-  for (size_t index = 0; fits && index < model.tiers.size(); ++index) {
-    fits = state.tiers[index].size() ==
-               static_cast<size_t>(model.n_rnn * state.batch * model.state_width()) &&
-           state.condition_widths[index] == static_cast<size_t>(model.condition_width(index));
+  if (state.identity != model.identity) {
+    throw std::invalid_argument("the state belongs to another model");
   }
-  if (!fits) throw std::invalid_argument("the state belongs to another model");
   if (chunk.samples < 0) throw std::invalid_argument("samples must not be negative");
   if (chunk.forced == nullptr && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
     throw std::invalid_argument("drawing needs uniforms and a place for codes");

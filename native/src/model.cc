@@ -73,7 +73,7 @@ const char* Model::isa() const { return packed_->kernels.name; }
 
 int Model::q_levels() const { return packed_->q_levels; }
 
-State::State(const Model& model, int batch) : batch(batch) {
+State::State(const Model& model, int batch) : identity(model.packed().identity), batch(batch) {
   if (batch < 1) throw std::invalid_argument("batch = " + std::to_string(batch) + " must be >= 1");
   const PackedSampleRnn& packed = model.packed();
   const auto voices = static_cast<size_t>(batch);
@@ -93,7 +93,8 @@ State::State(const Model& model, int batch) : batch(batch) {
   history.assign(voices * static_cast<size_t>(packed.lookback), packed.silence);
 }
 
-State::State(const State& other, int voice, int batch) : batch(batch), clock(other.clock) {
+State::State(const State& other, int voice, int batch)
+    : identity(other.identity), batch(batch), clock(other.clock) {
   if (batch < 1 || voice < 0 || voice >= other.batch) {
     throw std::invalid_argument("voice, batch = " + std::to_string(voice) + ", " +
                                 std::to_string(batch) + " must lie in [0, " +

@@ -26,7 +26,7 @@ class Arrays {
  public:
   explicit Arrays(const SampleRnnSpec& spec) : arrays_(spec.arrays) {}
 
-  std::span<const float> Take(const std::string& name, int rows, int cols) const {
+  std::span<const float> Take(const std::string& name, int64_t rows, int64_t cols) const {
     const auto found = arrays_.find(name);
     if (found == arrays_.end()) throw std::invalid_argument("array " + name + " is missing");
     const Array& array = found->second;
@@ -39,7 +39,7 @@ class Arrays {
   }
 
  private:
-  static std::string Shape(int rows, int cols) {
+  static std::string Shape(int64_t rows, int64_t cols) {
     return std::to_string(rows) + " x " + std::to_string(cols);
   }
 
@@ -177,18 +177,18 @@ PackedSampleRnn::PackedSampleRnn(const SampleRnnSpec& spec, Format format, const
     tier.h0 = Padded(arrays.Take(name + "h0", n_rnn, parts * dim), n_rnn * parts, dim, padded());
     tier.skip_bias.resize(static_cast<size_t>(padded()));
     if (skip) tier.skip_bias = Padded(arrays.Take(name + "skip_bias", 1, dim), 1, dim, padded());
-    const std::span<const float> up = arrays.Take(name + "upsample", tier.ratio * dim, dim);
+    const std::span<const float> up = arrays.Take(name + "upsample", int64_t{tier.ratio} * dim, dim);
     const auto square = static_cast<size_t>(dim) * static_cast<size_t>(dim);
     for (int j = 0; j < tier.ratio; ++j) {
       tier.upsample.emplace_back(up.subspan(static_cast<size_t>(j) * square, square), dim, dim,
                                  format);
     }
-    tier.upsample_bias = Padded(arrays.Take(name + "upsample_bias", 1, tier.ratio * dim),
+    tier.upsample_bias = Padded(arrays.Take(name + "upsample_bias", 1, int64_t{tier.ratio} * dim),
                                 tier.ratio, dim, padded());
     tiers.push_back(std::move(tier));
   }
 
-  table = Padded(arrays.Take("sample.table", sample_frame * q_levels, dim), sample_frame * q_levels,
+  table = Padded(arrays.Take("sample.table", int64_t{sample_frame} * q_levels, dim), sample_frame * q_levels,
                  dim, padded());
   hidden = PackedMatrix(arrays.Take("sample.hidden", dim, dim), dim, dim, format);
   hidden_bias = Padded(arrays.Take("sample.hidden_bias", 1, dim), 1, dim, padded());

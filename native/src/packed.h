@@ -4,6 +4,7 @@
 // gates' non-linearities need nothing from other threads.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "matrix.h"
@@ -52,6 +53,8 @@ class PackedSampleRnn {
   }
   std::vector<const PackedMatrix*> matrices(const PackedTier& tier) const;
 
+  // A State carries it: it belongs to this model and to no other.
+  const std::shared_ptr<const char> identity = std::make_shared<const char>();
   const Kernels& kernels;
   Format format;
   Cell cell;

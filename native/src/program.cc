@@ -193,8 +193,8 @@ void Program::SampleLevel(const Chunk& chunk, int sample) {
   const int first = units_.first * kPanelRows;
   const int count = (units_.last - units_.first) * kPanelRows;
   for (int voice = 0; voice < batch_; ++voice) {
-    float* h = &shared_.hidden[Size(voice) * Size(padded) + Size(first)];
-    kernels_.relu(count, h, &model_.hidden_bias[Size(first)], h);
+    float* h = shared_.hidden.data() + Size(voice) * Size(padded) + Size(first);
+    kernels_.relu(count, h, model_.hidden_bias.data() + first, h);
   }
   team_.Barrier();
   SetAll(shared_.hidden.data());
@@ -204,8 +204,8 @@ void Program::SampleLevel(const Chunk& chunk, int sample) {
   const int level = levels_.first * kPanelRows;
   const int levels = (levels_.last - levels_.first) * kPanelRows;
   for (int voice = 0; voice < batch_; ++voice) {
-    float* logits = &shared_.logits[Size(voice) * stride + Size(level)];
-    kernels_.add(levels, logits, &model_.output_bias[Size(level)], logits);
+    float* logits = shared_.logits.data() + Size(voice) * stride + Size(level);
+    kernels_.add(levels, logits, model_.output_bias.data() + level, logits);
   }
   team_.Barrier();
   // One voice: everybody draws it, which saves a barrier. Many: each thread draws some.

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -41,12 +42,21 @@ Team::Team(int threads) {
     throw std::invalid_argument("threads = " + std::to_string(threads) + " must lie in [1, " +
                                 std::to_string(kMaxThreads) + "]");
   }
-  for (int thread = 1; thread < threads; ++thread) {
-    workers_.emplace_back([this, thread] { Work(thread); });
+  try {
+    for (int thread = 1; thread < threads; ++thread) {
+      workers_.emplace_back([this, thread] { Work(thread); });
+    }
+  } catch (const std::system_error& error) {
+    const std::string started = std::to_string(workers_.size() + 1);
+    Stop();
+    throw std::invalid_argument("threads = " + std::to_string(threads) + ", but no more than " +
+                                started + " can be started here (" + error.what() + ")");
   }
 }
 
-Team::~Team() {
+Team::~Team() { Stop(); }
+
+void Team::Stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;

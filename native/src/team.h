@@ -30,6 +30,7 @@ class Team {
   }
 
  private:
+  void Stop();
   void Meet();
   void Work(int thread);
 

@@ -161,9 +161,9 @@ void Program::TierOutputs(size_t index) {
              Size(padded), units_.first, units_.last);
     for (int voice = 0; voice < batch_; ++voice) {
       const size_t unit = Size(voice) * Size(padded) + Size(first);
-      float* sum = &tier.output[unit];
-      const float* before = layer == 0 ? &model_.tiers[index].skip_bias[Size(first)] : sum;
-      kernels_.add(count, before, &products_[unit], sum);
+      float* sum = tier.output.data() + unit;
+      const float* before = layer == 0 ? model_.tiers[index].skip_bias.data() + first : sum;
+      kernels_.add(count, before, products_.data() + unit, sum);
     }
   }
   team_.Barrier();
@@ -180,10 +180,10 @@ void Program::Conditions(size_t index, const float* output) {
   const int count = (units_.last - units_.first) * kPanelRows;
   SetAll(output);
   for (int j = 0; j < weights.ratio; ++j) {
-    float* to = &tier.conditions[Size(j) * vectors];
+    float* to = tier.conditions.data() + Size(j) * vectors;
     Multiply(kernels_, weights.upsample[Size(j)], operand_, batch_, to, Size(padded), units_.first,
              units_.last);
-    const float* bias = &weights.upsample_bias[Size(j) * Size(padded) + Size(first)];
+    const float* bias = weights.upsample_bias.data() + Size(j) * Size(padded) + Size(first);
     for (int voice = 0; voice < batch_; ++voice) {
       float* condition = to + Size(voice) * Size(padded) + Size(first);
       kernels_.add(count, condition, bias, condition);

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <map>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "check.h"
@@ -18,6 +17,7 @@ using samplewise::Cell;
 using samplewise::Chunk;
 using samplewise::Engine;
 using samplewise::Model;
+using samplewise::Pace;
 using samplewise::SampleRnnSpec;
 using samplewise::State;
 
@@ -109,9 +109,11 @@ void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
   Engine alone(model, batch, 1);
   const Result expected = Draw(alone, State(model, batch), 0, kSamples);
   for (const int threads : {2, 3}) {
-    Engine engine(model, batch, threads);
-    for (int repeat = 0; repeat < 3; ++repeat) {
+    for (const Pace pace : {Pace::kAdaptive, Pace::kAll, Pace::kAlternate}) {
+      Engine engine(model, batch, threads, pace);
       const Result found = Draw(engine, State(model, batch), 0, kSamples);
+      CHECK(pace != Pace::kAll || engine.threads_used() == engine.threads(), "too few threads");
+      CHECK(pace != Pace::kAlternate || engine.threads_used() > 1.0, "one thread");
       CHECK(found.codes == expected.codes, "%s, %d threads, batch %d", format, threads, batch);
       CHECK(found.scores == expected.scores, "%s, %d threads, batch %d", format, threads, batch);
     }
@@ -133,7 +135,7 @@ void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
 
 void TestCancellation(const MadeUp& made) {
   const Model model(made.spec, "f32");
-  Engine engine(model, 1, 2);
+  Engine engine(model, 1, 2, Pace::kAll);
   State state(model, 1);
   std::vector<float> uniforms(100000, 0.5F);
   std::vector<int32_t> codes(uniforms.size());

@@ -64,8 +64,20 @@ def test_threads_are_the_cores_that_may_be_used(monkeypatch, limit, threads):
     assert native.default_threads() == threads
 
 
+@pytest.mark.parametrize(
+    ("text", "threads"),
+    [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("", 8), ("900000 100000", 8)],
+)
+def test_a_containers_share_of_the_machine_is_kept(monkeypatch, tmp_path, text, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(native, "CPU_LIMIT", tmp_path / "cpu.max")
+    (tmp_path / "cpu.max").write_text(text)
+    assert native.default_threads() == threads
+
+
 def built(arguments, **changes):
-    return native.native_module().Model(**(arguments | {"format": "f32"} | changes))
+    return native.native_module().Model(**({"format": "f32"} | arguments | changes))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +107,7 @@ def test_random_damage_to_a_description_never_crashes(model):
     refused = 0
     for _ in range(300):
         changed = arguments | {"arrays": dict(arguments["arrays"])}
+        changed["format"] = chance.choice(["f32", "f16", "int8", "int8x16"])
         kind = chance.choice(["number", "drop", "shape", "value"])
         name = chance.choice(sorted(changed["arrays"]))
         array = changed["arrays"][name]
@@ -119,13 +132,9 @@ def test_random_damage_to_a_description_never_crashes(model):
         module = native.native_module()
         state, codes = module.State(made, 1), np.zeros((1, 40), np.int32)
         numbers = np.full((1, 40), 0.5, np.float32)
-        module.Engine(made, 1, 1).run(made, state, 40, uniforms=numbers, codes=codes)
-        assert 0 <= codes.min() <= codes.max() < made_levels(changed)
+        module.Engine(made, 1, 1).run(state, 40, uniforms=numbers, codes=codes)
+        assert 0 <= codes.min() <= codes.max() < changed["q_levels"]
     assert refused > 150
-
-
-def made_levels(arguments):
-    return arguments["q_levels"]
 
 
 def test_arrays_of_the_wrong_shape_and_codes_out_of_range_are_refused(model):
@@ -133,17 +142,21 @@ def test_arrays_of_the_wrong_shape_and_codes_out_of_range_are_refused(model):
     state = sampler.start(2).state
     numbers, codes = np.zeros((2, 5), np.float32), np.zeros((2, 5), np.int32)
     run = sampler.engine.run
+    with pytest.raises(TypeError):  # results must not go into a copy
+        run(state, 5, uniforms=numbers, codes=codes.astype(np.int64))
+    with pytest.raises(ValueError, match="pace = slow must be adaptive, all or alternate"):
+        NativeSampler(model, pace="slow")
     with pytest.raises(ValueError, match="uniforms has 5 entries along axis 1, not 6"):
-        run(sampler.packed, state, 6, uniforms=numbers, codes=codes)
+        run(state, 6, uniforms=numbers, codes=codes)
     with pytest.raises(ValueError, match="drawing needs uniforms and a place for codes"):
-        run(sampler.packed, state, 5, uniforms=numbers)
+        run(state, 5, uniforms=numbers)
     with pytest.raises(ValueError, match=r"code 100 is not within \[0, 100\)"):
-        run(sampler.packed, state, 5, forced=codes + 100)
+        run(state, 5, forced=codes + 100)
     with pytest.raises(ValueError, match="batch = 3 exceeds max_batch = 2"):
         sampler.draw(sampler.start(3), np.zeros((3, 5), np.float32))
     with pytest.raises(ValueError, match="the state belongs to another model"):
-        run(sampler.packed, NativeSampler(other_model()).start(1).state, 5, forced=codes[:1])
-    with pytest.raises(ValueError, match="prompt codes range from 0 to 100"):
+        run(NativeSampler(model).start(1).state, 5, forced=codes[:1])
+    with pytest.raises(ValueError, match="codes range from 0 to 100"):
         sampler.hear(np.array([0, 100]))
 
 
@@ -155,7 +168,8 @@ def other_model():
 
 
 def test_two_generations_at_once_do_not_disturb_each_other(model):
-    sampler, numbers = NativeSampler(model, 1, threads=2), uniforms(1, [0], 0, 2000)
+    sampler = NativeSampler(model, 1, threads=2, pace="all")
+    numbers = uniforms(1, [0], 0, 2000)
     expected, _, _ = sampler.draw(sampler.start(1), numbers)
     results = []
 
@@ -184,11 +198,19 @@ sampler.draw(sampler.start(1), np.zeros((1, 200_000_000), np.float32))
 
 def test_ctrl_c_ends_a_long_chunk_at_once():
     process = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", ENDLESS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts us in the background has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
+    try:
+        _, error = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert "KeyboardInterrupt" in error

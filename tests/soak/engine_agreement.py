@@ -49,7 +49,7 @@ def compare(path: Path, samples: int, clips: int, seed: int) -> None:
         # Everybody goes on from what the reference drew.
         state = ours.state.copy()
         forced = np.ascontiguousarray(codes, dtype=np.int32)
-        native.engine.run(native.packed, state, CHUNK, forced=forced)
+        native.engine.run(state, CHUNK, forced=forced)
         ours = after if equal[:, -1].all() else NativeVoices(state, clips)
     print(f"{agreed} samples agree; {len(ties)} ties, largest margin {max(ties, default=0):.1e}")
     divergence(model, native, clips, seed)

@@ -16,7 +16,6 @@
 namespace samplewise {
 
 class PackedSampleRnn;
-struct Kernels;
 
 // A matrix by name, (rows, cols), row-major. The memory must live until the model is built.
 struct Array {
@@ -79,6 +78,7 @@ struct State {
   // Copies of voice `voice` of `other`, `batch` times.
   State(const State& other, int voice, int batch);
 
+  std::shared_ptr<const char> identity;  // of the model
   int batch = 0;
   int64_t clock = 0;
   std::vector<std::vector<float>> tiers;       // per tier: h and c of every layer and voice
@@ -99,18 +99,23 @@ struct Chunk {
   float* logits = nullptr;              // out, (batch, samples, q); null: not wanted
 };
 
+// How many threads work: kAdaptive is for users; the others fix it, so that tests know.
+enum class Pace { kAdaptive, kAll, kAlternate };
+
 class Engine {
  public:
-  // `threads` >= 1 including the caller's. The model must outlive the engine.
-  Engine(const Model& model, int max_batch, int threads);
+  // `threads` >= 1 including the caller's; no more are started than have something to do. The
+  // model must outlive the engine.
+  Engine(const Model& model, int max_batch, int threads, Pace pace = Pace::kAdaptive);
   ~Engine();
 
   // Runs a chunk and moves `state` on; returns how many samples were made: fewer than asked if
   // `cancelled`, asked every few milliseconds in the calling thread, says so. One call at a time
-  // (others wait).
+  // (others wait). If `cancelled` throws, the state is of no use any more.
   int Run(State& state, const Chunk& chunk, const std::function<bool()>& cancelled = {});
 
   int threads() const;
+  int q_levels() const;
   double threads_used() const;  // in the last call, on average
 
  private:

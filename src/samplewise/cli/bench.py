@@ -18,7 +18,8 @@ class BenchArgs:
     """Measure training and generation speed, medians of several runs.
 
     Training is compared, turn by turn, with a hand-written loop over torch's own GRU of the same
-    sizes; generation is the reference back end's. Codes and weights are made up.
+    sizes; generation by the native engine with the reference back end and with what the machine's
+    bandwidth and multiply-adds allow. Codes and weights are made up.
     """
 
     what: tyro.conf.Positional[Literal["all", "train", "generate"]] = "all"
@@ -65,11 +66,11 @@ def main(argv: list[str]) -> int:
     total = (args.runs + 1) * (2 * trainings + generations * _contestants(args))
     with progress_bar("benchmark, runs", total) as update:
         result = measure(args, _Counter(update, total))
+    print(json.dumps(result, indent=2) if args.json else describe(result))
     if args.output is not None:
         write_json(args.output, result)
         if result["generation"]:
             write_bytes(args.output.with_suffix(".png"), _picture(result["generation"]))
-    print(json.dumps(result, indent=2) if args.json else describe(result))
     return 0
 
 

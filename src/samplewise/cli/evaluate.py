@@ -37,11 +37,11 @@ class EvaluateArgs:
     backend: Literal["reference", "native"] = "reference"
     """native: a quick check with the engine that generates; not written to evaluation.json."""
     weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
-    """How the native engine stores weights."""
+    """How the native engine, if it scores, stores weights."""
     baselines: bool = True
     """Also count uniform, unigram, bigram and linear-prediction baselines on the training split."""
     json: bool = False
-    """Print exactly the JSON that is written."""
+    """Print the JSON that evaluation.json holds."""
 
 
 def main(argv: list[str]) -> int:
@@ -55,7 +55,8 @@ def main(argv: list[str]) -> int:
     from samplewise.models.files import load_model
     from samplewise.nn.device import choose_device
 
-    loaded = load_model(args.model, device=choose_device(args.device))
+    device = "cpu" if args.backend == "native" else args.device
+    loaded = load_model(args.model, device=choose_device(device))
     trained_on = _trained_on(loaded)
     corpus = Corpus.open(args.corpus or _default_corpus(args.model, trained_on))
     if trained_on.get("digest", corpus.digest) != corpus.digest:

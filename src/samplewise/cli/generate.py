@@ -30,7 +30,7 @@ class GenerateArgs:
     model: tyro.conf.Positional[Path]
     """Run folder, or an exported model file."""
     count: int | None = None
-    """How many clips; 16, or with --index 1."""
+    """How many clips; default 16, but 1 with --index."""
     seconds: float | None = None
     """Length of what is drawn; 10 for clips, without end for a stream."""
     temperature: str = "1"
@@ -55,9 +55,9 @@ class GenerateArgs:
     chunk: float = 0.1
     """Seconds of sound per write of a stream."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto (cpu for the native engine), cpu, cuda or cuda:N."""
     backend: Literal["auto", "native", "reference"] = "auto"
-    """What computes: the native engine (CPU), or PyTorch step by step; auto: the fastest."""
+    """What computes: the native engine (CPU), or PyTorch step by step; auto: native if it can."""
     weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
     """How the native engine stores weights: int8 is fastest, f16 nearly exact."""
     threads: int | None = None
@@ -85,6 +85,7 @@ def prepare_model(args: GenerateArgs, clips: int) -> "tuple[LoadedModel, Backend
     """Load the model, choose what computes, and set the threads."""
     import torch
 
+    from samplewise.engine.native import has_native
     from samplewise.generate.backend import Backend
     from samplewise.generate.rows import pick_threads
     from samplewise.models.files import load_model
@@ -92,7 +93,10 @@ def prepare_model(args: GenerateArgs, clips: int) -> "tuple[LoadedModel, Backend
 
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"threads = {args.threads} must be at least 1")
-    loaded = load_model(args.model, device=choose_device(args.device))
+    device = args.device
+    if device == "auto" and args.backend != "reference" and has_native():
+        device = "cpu"  # where one clip is faster than step by step on a GPU
+    loaded = load_model(args.model, device=choose_device(device))
     backend = Backend(args.backend, args.weights, args.threads).resolve(loaded.model)
     if backend.name == "reference":
         if args.threads is not None:

@@ -73,6 +73,9 @@ def _run(command: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except MemoryError:
+        print("error: out of memory; ask for less at once, or a smaller model", file=sys.stderr)
+        return 1
     except (SamplewiseError, ValueError, OSError) as error:
         if os.environ.get("SAMPLEWISE_DEBUG"):
             raise

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from samplewise.generate.backend import Backend
     from samplewise.models.files import LoadedModel
 
+MAX_CHUNK_S = 60.0
 TRIAL_S = 1.0
 """Seconds of sound after which the speed is told."""
 
@@ -44,11 +45,14 @@ def run_stream(args: GenerateArgs) -> int:
     is_wav = args.stream_format == "wav" or (
         args.stream_format == "auto" and str(args.stream).lower().endswith(".wav")
     )
+    if not 0 < args.chunk <= MAX_CHUNK_S:
+        raise ValueError(f"chunk = {args.chunk:g} must lie in (0, {MAX_CHUNK_S:g}] seconds")
     try:
+        # The file is not touched before everything is known to be in order.
+        loaded, backend = prepare_model(args, 1)
+        prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
+        samples = None if args.seconds is None else samples_of(args.seconds, rate)
         with _sink(str(args.stream)) as sink, late_bar(HEARING) as on_prompt:
-            loaded, backend = prepare_model(args, 1)
-            prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
-            samples = None if args.seconds is None else samples_of(args.seconds, rate)
             _announce(loaded, backend, seed, is_wav)
             chunks = stream_chunks(
                 loaded,

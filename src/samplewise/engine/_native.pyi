@@ -34,10 +34,11 @@ class State:
 class Engine:
     threads: int
     threads_used: float
-    def __init__(self, model: Model, max_batch: int, threads: int) -> None: ...
+    def __init__(
+        self, model: Model, max_batch: int, threads: int, pace: str = "adaptive"
+    ) -> None: ...
     def run(
         self,
-        model: Model,
         state: State,
         samples: int,
         *,

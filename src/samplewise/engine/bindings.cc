@@ -55,6 +55,18 @@ void NewModel(samplewise::Model* self, const std::vector<int>& frame_sizes, int 
   new (self) samplewise::Model(spec, format, isa);
 }
 
+void NewEngine(samplewise::Engine* self, const samplewise::Model& model, int max_batch, int threads,
+               const std::string& pace) {
+  const std::map<std::string, samplewise::Pace> paces{{"adaptive", samplewise::Pace::kAdaptive},
+                                                      {"all", samplewise::Pace::kAll},
+                                                      {"alternate", samplewise::Pace::kAlternate}};
+  const auto found = paces.find(pace);
+  if (found == paces.end()) {
+    throw std::invalid_argument("pace = " + pace + " must be adaptive, all or alternate");
+  }
+  new (self) samplewise::Engine(model, max_batch, threads, found->second);
+}
+
 template <class Array>
 void CheckShape(const char* name, const Array& array, std::vector<size_t> shape) {
   for (size_t axis = 0; axis < shape.size(); ++axis) {
@@ -84,8 +96,8 @@ class Signals {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-int Run(samplewise::Engine& self, const samplewise::Model& model, samplewise::State& state,
-        int samples, const std::optional<Matrix>& uniforms, const std::optional<Heat>& temperature,
+int Run(samplewise::Engine& self, samplewise::State& state, int samples,
+        const std::optional<Matrix>& uniforms, const std::optional<Heat>& temperature,
         const std::optional<Forced>& forced, const std::optional<Codes>& codes,
         const std::optional<Scores>& log_probs, const std::optional<Logits>& logits) {
   const auto batch = static_cast<size_t>(state.batch);
@@ -113,7 +125,7 @@ int Run(samplewise::Engine& self, const samplewise::Model& model, samplewise::St
     chunk.log_probs = log_probs->data();
   }
   if (logits) {
-    CheckShape("logits", *logits, {batch, time, static_cast<size_t>(model.q_levels())});
+    CheckShape("logits", *logits, {batch, time, static_cast<size_t>(self.q_levels())});
     chunk.logits = logits->data();
   }
   Signals signals;
@@ -150,11 +162,12 @@ NB_MODULE(_native, m) {
       .def_ro("clock", &State::clock);
 
   nb::class_<Engine>(m, "Engine")
-      .def(nb::init<const Model&, int, int>(), nb::keep_alive<1, 2>(), "model"_a, "max_batch"_a,
-           "threads"_a)
-      .def("run", &Run, "model"_a, "state"_a, "samples"_a, nb::kw_only(),
-           "uniforms"_a = nb::none(), "temperature"_a = nb::none(), "forced"_a = nb::none(),
-           "codes"_a = nb::none(), "log_probs"_a = nb::none(), "logits"_a = nb::none())
+      .def("__init__", &NewEngine, nb::keep_alive<1, 2>(), "model"_a, "max_batch"_a, "threads"_a,
+           "pace"_a = "adaptive")
+      .def("run", &Run, "state"_a, "samples"_a, nb::kw_only(), "uniforms"_a = nb::none(),
+           "temperature"_a = nb::none(), "forced"_a = nb::none(),
+           "codes"_a.noconvert() = nb::none(), "log_probs"_a.noconvert() = nb::none(),
+           "logits"_a.noconvert() = nb::none())
       .def_prop_ro("threads", &Engine::threads)
       .def_prop_ro("threads_used", &Engine::threads_used);
 

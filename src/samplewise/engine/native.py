@@ -3,6 +3,7 @@
 import logging
 import os
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from samplewise.errors import EngineError
@@ -29,6 +30,12 @@ def native_module() -> ModuleType:
     return _native
 
 
+MAX_THREADS = 256
+"""More never help one model."""
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container's share of the machine stands: microseconds of every so many, or max."""
+
+
 @cache
 def has_native() -> bool:
     """Return whether the module can be used; say it once if not.
@@ -52,5 +59,14 @@ def default_threads() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
+    cores = min(cores, MAX_THREADS, _container_limit())
     limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return max(1, min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores)
+
+
+def _container_limit() -> int:
+    try:
+        quota, period = CPU_LIMIT.read_text().split()
+        return max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or no limit
+        return MAX_THREADS

@@ -38,6 +38,7 @@ class NativeSampler:
         weights: How weights are stored.
         threads: CPU threads; None takes every core that this process may use.
         isa: ``baseline``, ``avx2``, ``avx512``; empty takes the best of this machine.
+        pace: ``adaptive``: as many threads work as are faster; tests fix ``all`` or ``alternate``.
 
     Raises:
         EngineError: If there is no compiled module.
@@ -52,12 +53,13 @@ class NativeSampler:
         weights: WeightFormat = "int8",
         threads: int | None = None,
         isa: str = "",
+        pace: str = "adaptive",
     ):
         self._module = native_module()
         self.q_levels = model.q_levels
         self.weights: WeightFormat = weights
         self.packed = self._module.Model(**pack(model), format=weights, isa=isa)
-        self.engine = self._module.Engine(self.packed, clips, threads or default_threads())
+        self.engine = self._module.Engine(self.packed, clips, threads or default_threads(), pace)
         self.most = clips
 
     def hear(
@@ -75,7 +77,7 @@ class NativeSampler:
         codes = self._checked(prompt)[None]
         for start in range(0, len(prompt), PROMPT_CHUNK):
             part = np.ascontiguousarray(codes[:, start : start + PROMPT_CHUNK])
-            self.engine.run(self.packed, state, part.shape[1], forced=part)
+            self.engine.run(state, part.shape[1], forced=part)
             if progress:
                 progress(start + part.shape[1], len(prompt))
         return NativeVoices(state, 1)
@@ -108,7 +110,6 @@ class NativeSampler:
         log_probs = np.zeros(uniforms.shape)
         state = voices.state.copy()
         self.engine.run(
-            self.packed,
             state,
             uniforms.shape[1],
             uniforms=np.ascontiguousarray(uniforms),
@@ -124,9 +125,7 @@ class NativeSampler:
         """Return the logits of every sample, teacher-forced; for comparison with the reference."""
         state = (voices or self.start(len(codes))).state.copy()
         logits = np.zeros((*codes.shape, self.q_levels), np.float32)
-        self.engine.run(
-            self.packed, state, codes.shape[1], forced=self._checked(codes), logits=logits
-        )
+        self.engine.run(state, codes.shape[1], forced=self._checked(codes), logits=logits)
         return logits
 
     def log_probs(
@@ -135,15 +134,12 @@ class NativeSampler:
         """Return ln p of every sample, teacher-forced, in nats; and what goes on."""
         state = (voices or self.start(len(codes))).state.copy()
         log_probs = np.zeros(codes.shape)
-        self.engine.run(
-            self.packed, state, codes.shape[1], forced=self._checked(codes), log_probs=log_probs
-        )
+        self.engine.run(state, codes.shape[1], forced=self._checked(codes), log_probs=log_probs)
         return log_probs, NativeVoices(state, len(codes))
 
     def _checked(self, codes: Int[np.ndarray, "*shape"]) -> Int32[np.ndarray, "*shape"]:
         if codes.size and not 0 <= codes.min() <= codes.max() < self.q_levels:
             raise ValueError(
-                f"prompt codes range from {codes.min()} to {codes.max()}, "
-                f"not within [0, {self.q_levels})"
+                f"codes range from {codes.min()} to {codes.max()}, not within [0, {self.q_levels})"
             )
         return np.ascontiguousarray(codes, dtype=np.int32)

@@ -128,6 +128,7 @@ def evaluate_split(
         with _open(bar, "counting baselines, samples", [*train, *clips]) as progress:
             to_beat = baselines(corpus, train, clips, level, loaded.model.quantizer, progress)
     device = loaded.model.real_values.device
+    is_gpu = device.type == "cuda" and weights is None
     return Evaluation(
         split=split,
         bits_per_sample=scores.bits_per_sample,
@@ -135,7 +136,7 @@ def evaluate_split(
         samples=scores.samples,
         baselines=to_beat,
         recordings=_by_recording(scores),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        device=torch.cuda.get_device_name(device) if is_gpu else "cpu",
         backend="reference" if weights is None else f"native {weights}",
         seconds=seconds,
     )

@@ -7,7 +7,7 @@ import numpy as np
 from samplewise.data.clips import Clip, Level, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.engine.sampler import NativeSampler, WeightFormat
-from samplewise.evaluate.nll import Progress, Scores
+from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
 from samplewise.models.samplernn import SampleRNN
 
 CLIPS = 16
@@ -36,10 +36,11 @@ def score_natively(
     sampler = NativeSampler(model, min(CLIPS, len(clips)), weights, threads)
     order = sorted(range(len(clips)), key=lambda index: -clips[index].samples)
     nats, done, total = [0.0] * len(clips), 0, sum(clip.samples for clip in clips)
-    for first in range(0, len(order), CLIPS):
-        group = order[first : first + CLIPS]
+    size = max(1, min(CLIPS, CODE_BYTES // (4 * clips[order[0]].samples)))
+    for first in range(0, len(order), size):
+        group = order[first : first + size]
         lengths = np.array([clips[index].samples for index in group])
-        codes = np.full((len(group), lengths.max()), model.quantizer.silence)
+        codes = np.full((len(group), lengths.max()), model.quantizer.silence, np.int32)
         for row, index in enumerate(group):
             codes[row, : lengths[row]] = read_codes(corpus, clips[index], level, model.quantizer)
         voices, sums = sampler.start(len(group)), np.zeros(len(group))

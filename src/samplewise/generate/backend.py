@@ -1,4 +1,8 @@
-"""Back ends: what computes the draws. All give the same codes for a seed, up to rounding ties."""
+"""Back ends: what computes the draws.
+
+With float32 weights all give the same codes for a seed, up to rounding ties; narrower weights are
+another model, a little.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -6,6 +6,7 @@ from typing import Literal
 Cell = Literal["gru", "gru-reset-after", "lstm"]
 SampleInput = Literal["embedding", "one-hot", "real"]
 MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
+MAX_TABLE = 2**28
 """Beyond these a configuration is a mistake, or a file that wants our memory."""
 
 
@@ -51,6 +52,12 @@ class SampleRNNConfig:
         _check("q_levels", self.q_levels, 2, MAX_Q)
         if self.q_levels % 2:
             raise ValueError(f"q_levels = {self.q_levels} must be even")
+        table = self.frame_sizes[0] * self.q_levels * self.dim if self.frame_sizes else 0
+        if table > MAX_TABLE:
+            raise ValueError(
+                f"frame_sizes[0] x q_levels x dim = {table} must be at most {MAX_TABLE}: the table "
+                "of embeddings would not fit; make the sample level's window shorter"
+            )
         if not 2 <= len(self.frame_sizes) <= MAX_TIERS:
             raise ValueError(
                 f"frame_sizes = {self.frame_sizes} must have 2 to {MAX_TIERS} tiers: "

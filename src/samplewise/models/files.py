@@ -7,6 +7,7 @@ file's own size does not pay for.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ class AudioFormat:
     """Gain that the corpus was given before it was quantised (level policy ``keep``)."""
     level: Level
     """Level policy of the training clips."""
+
+    def __post_init__(self) -> None:
+        """Check what a stranger's file may claim."""
+        if not 1000 <= self.sample_rate <= 768_000:
+            raise ValueError(f"sample_rate = {self.sample_rate} must lie in 1000 to 768000 Hz")
+        if not 0 < self.gain < math.inf:
+            raise ValueError(f"gain = {self.gain} must be positive and finite")
 
 
 @dataclass(frozen=True)
@@ -181,5 +189,8 @@ def _assemble(config: SampleRNNConfig, weights: dict[str, Tensor]) -> SampleRNN:
     wrong_types = [name for name, tensor in weights.items() if tensor.dtype != torch.float32]
     if wrong_types:
         raise ValueError(f"{wrong_types[0]} is {weights[wrong_types[0]].dtype}, not float32")
+    broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"{broken[0]} holds NaN or infinity: training went wrong")
     model.load_state_dict(weights, assign=True)
     return model
