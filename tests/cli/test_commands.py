@@ -104,3 +104,14 @@ def load_tiny(dim):
     from dataclasses import replace
 
     return replace(PRESETS["tiny"].model, dim=dim, emb_size=4)
+
+
+@pytest.mark.parametrize(
+    "words", [["nowhere"], ["RUN", "--prompt", "no.wav"], ["RUN", "--seconds", "0"]]
+)
+def test_a_stream_that_cannot_start_leaves_the_file_alone(run_folder, tmp_path, words):
+    file = tmp_path / "keep.wav"
+    file.write_bytes(b"precious")
+    words = [str(run_folder) if word == "RUN" else word for word in words]
+    assert main(["generate", *words, "--stream", str(file)]) == 1
+    assert file.read_bytes() == b"precious"

@@ -100,3 +100,9 @@ def test_a_reader_that_leaves_is_no_error(buffering):
     error = process.stderr.read()
     process.stderr.close()
     assert (process.wait(timeout=60), error) == (0, b"")
+
+
+def test_too_little_memory_is_explained(command, capsys):
+    command(raising(MemoryError()))
+    assert main(["report"]) == 1
+    assert capsys.readouterr().err.startswith("error: out of memory; ask for less at once")

@@ -214,3 +214,20 @@ def test_ctrl_c_ends_a_long_chunk_at_once():
     finally:
         process.kill()
     assert "KeyboardInterrupt" in error
+
+
+def test_more_threads_than_rows_are_not_started():
+    model = other_model()  # one block of hidden units, eight panels of the output
+    sampler = NativeSampler(model, 1, threads=100, pace="all")
+    assert sampler.engine.threads == 8
+    numbers = uniforms(1, [0], 0, 50)
+    codes, _, _ = sampler.draw(sampler.start(1), numbers)
+    alone = NativeSampler(model, 1, threads=1)
+    np.testing.assert_array_equal(codes, alone.draw(alone.start(1), numbers)[0])
+
+
+def test_states_of_models_that_look_alike_are_told_apart(model):
+    samplers = [NativeSampler(model, 1) for _ in range(2)]
+    numbers = uniforms(1, [0], 0, 5)
+    with pytest.raises(ValueError, match="the state belongs to another model"):
+        samplers[0].draw(samplers[1].start(1), numbers)

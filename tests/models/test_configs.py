@@ -12,6 +12,10 @@ from samplewise.models.configs import SampleRNNConfig
         ({"frame_sizes": (0, 2)}, r"frame_sizes\[0\] = 0 must lie in \[1, "),
         ({"n_rnn": 6}, r"n_rnn = 6 must lie in \[1, 5\]"),
         ({"dim": 10**9}, r"dim = 1000000000 must lie in \[1, 65536\]"),
+        (
+            {"frame_sizes": (2**14, 2**14), "q_levels": 2**16},
+            "the table of embeddings would not fit",
+        ),
         ({"q_levels": 255}, "q_levels = 255 must be even"),
         ({"skip": True}, "skip = True needs n_rnn > 1"),
     ],

@@ -192,3 +192,26 @@ def test_a_link_in_place_of_the_target_is_replaced_not_followed(file, tmp_path):
     save_model(link, SampleRNN(TINY), AUDIO, {})
     assert outside.read_text() == "precious"
     assert load_model(link).audio == AUDIO
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_refused(tmp_path, value):
+    model = SampleRNN(TINY)
+    with torch.no_grad():
+        model.sample_level.mlp[2].bias[3] = value
+    save_model(tmp_path / "broken.safetensors", model, AUDIO, {})
+    with pytest.raises(CheckpointError, match=r"mlp.2.bias holds NaN or infinity"):
+        load_model(tmp_path / "broken.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((10, 1.0, "keep"), "sample_rate = 10 must lie in 1000 to 768000 Hz"),
+        ((16000, 0.0, "keep"), "gain = 0.0 must be positive and finite"),
+        ((16000, float("inf"), "keep"), "gain = inf must be positive and finite"),
+    ],
+)
+def test_impossible_sound_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        AudioFormat(*values)
