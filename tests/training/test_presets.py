@@ -46,7 +46,7 @@ def test_all_faults_of_a_configuration_are_named_at_once():
 def test_differences_are_named_by_their_path():
     tiny, music = PRESETS["tiny"], PRESETS["music"]
     found = differences(tiny, music)
-    assert found["model.dim"] == (128, 1024)
+    assert found["model.dim"] == (256, 1024)
     assert "seed" not in found
     assert differences(tiny, tiny) == {}
 
