@@ -40,8 +40,13 @@ def test_the_commands_run(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "mine" / "report.html").exists()
 
 
-@pytest.mark.parametrize("word", ["jpg", "png", "flac", "wav"])
-def test_what_the_readme_shows_is_there(word):
-    for name in re.findall(rf"[\w/.-]+\.{word}\b", (ROOT / "README.md").read_text()):
-        if name.startswith("docs/"):
-            assert (ROOT / name).exists(), name
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("file", PAGES, ids=[page.name for page in PAGES])
+def test_what_a_page_links_to_is_there(file):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text())
+    local = [link for link in links if "://" not in link]
+    assert local or file.name != "README.md"
+    for link in local:
+        assert (file.parent / link).exists(), link

@@ -1,14 +1,13 @@
 #include "roofline.h"
 
 #include <algorithm>
-#include <barrier>
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "kernels/buffer.h"
+#include "team.h"
 
 namespace samplewise {
 namespace {
@@ -36,20 +35,18 @@ double Rate(const std::function<double()>& work) {
 // The best of several runs, each the sum over threads that work at the same time. make(thread)
 // gives a thread its work.
 double BestRate(int threads, const std::function<std::function<double()>()>& make) {
-  std::barrier together(threads);
-  std::vector<std::vector<double>> rates(kRuns, std::vector<double>(static_cast<size_t>(threads)));
-  const auto run = [&](size_t thread) {
-    const std::function<double()> work = make();
-    work();
+  Team team(threads);
+  std::vector<std::function<double()>> works;
+  for (int i = 0; i < threads; ++i) works.push_back(make());
+  std::vector<std::vector<double>> rates(kRuns, std::vector<double>(works.size()));
+  team.Run(threads, [&](int thread) {
+    const auto own = static_cast<size_t>(thread);
+    works[own]();
     for (auto& of_run : rates) {
-      together.arrive_and_wait();
-      of_run[thread] = Rate(work);
+      team.Barrier();
+      of_run[own] = Rate(works[own]);
     }
-  };
-  std::vector<std::jthread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(run, static_cast<size_t>(i));
-  run(0);
-  others.clear();  // joins
+  });
   double best = 0.0;
   for (const auto& of_run : rates) {
     double sum = 0.0;

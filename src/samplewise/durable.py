@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: temporary name, fsync, rename, fsync of the folder."""
 
+import errno
 import json
 import os
 import shutil
@@ -14,11 +15,15 @@ from samplewise.errors import SamplewiseError
 TEMPORARY_PREFIX = ".tmp-"
 LOCK = ".lock"
 """Empty file in a folder that one process at a time may write; it stays."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system without locks answers."""
 
 
 @contextmanager
 def lock(folder: Path, work: str) -> Iterator[None]:
     """Let one process at a time do ``work`` on ``folder``; the lock ends with its process.
+
+    A file system that has no locks (some network mounts) is not guarded.
 
     Raises:
         SamplewiseError: If another process holds it.
@@ -33,6 +38,9 @@ def lock(folder: Path, work: str) -> Iterator[None]:
             raise SamplewiseError(
                 f"another {work} is writing {folder}; wait for it, or choose another -o"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.training.test_resume import assert_same_bits, command, tensors_of
 
-from samplewise.training.ranks import Ranks, is_launched, joined
+from samplewise.training.ranks import Ranks, first_host, is_launched, joined
 
 SPAWNED = {"steps": "20", "save_every": "5", "valid_every": "10"}
 
@@ -76,8 +76,18 @@ def test_srun_and_torchrun_are_recognised(monkeypatch):
         assert (ranks.rank, ranks.world) == (0, 1)
     for name, value in {"PROCID": "0", "NTASKS": "2", "JOB_ID": "7"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
+    assert not is_launched()  # sbatch's own script, or a shell of salloc
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     assert is_launched()
-    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     assert not is_launched()
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert is_launched()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [("a02", "a02"), ("a[02-04,7],b1", "a02"), ("a[7,9]-ib", "a7-ib"), ("x1,y[2-3]", "x1")],
+)
+def test_the_first_host_of_a_list(hosts, first):
+    assert first_host(hosts) == first

@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"runs = {args.runs} and batch = {args.batch} must be at least 1")
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"threads = {args.threads} must be at least 1")
+    if args.output is not None and args.output.suffix != ".json":
+        raise ValueError(f"output = {args.output} must end in .json; the picture goes beside it")
     trainings = len(args.preset) * (args.what != "generate")
     generations = len(args.preset) * len(args.batch) * (args.what != "train")
     total = (args.runs + 1) * (2 * trainings + generations * _contestants(args))

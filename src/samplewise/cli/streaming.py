@@ -98,17 +98,20 @@ def _announce(loaded: "LoadedModel", backend: "Backend", seed: int, is_wav: bool
 def _pour(chunks: Iterator, sink: BinaryIO, rate: int, is_wav: bool) -> None:
     from samplewise.audio.writing import pcm16, wav_header
 
-    frames, begin, is_told = 0, time.monotonic(), False
+    frames, first, begin, is_told = 0, 0, 0.0, False
     try:
         if is_wav:
             _write(sink, wav_header(None, rate))
         for chunk in chunks:
             _write(sink, pcm16(chunk).tobytes())
             frames += len(chunk)
-            if not is_told and frames >= TRIAL_S * rate:
+            if not first:  # a prompt was heard before it
+                first, begin = frames, time.monotonic()
+            elif not is_told and frames - first >= TRIAL_S * rate:
                 is_told = True
-                factor = frames / rate / (time.monotonic() - begin)
-                say(f"{frames / rate:.1f} s at {factor:.2g} times real time")
+                seconds = (frames - first) / rate
+                factor = seconds / (time.monotonic() - begin)
+                say(f"{seconds:.1f} s at {factor:.2g} times real time")
     finally:
         if is_wav and stat.S_ISREG(os.fstat(sink.fileno()).st_mode):
             header = wav_header(frames, rate)

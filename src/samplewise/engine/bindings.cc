@@ -188,6 +188,7 @@ NB_MODULE(_native, m) {
         return std::map<std::string, double>{{"read_gb_s", found.read_gb_s},
                                              {"f32", found.f32_gmac_s},
                                              {"f16", found.f32_gmac_s},
+                                             {"f16_one_clip", found.f16_gmac_s},
                                              {"int8", found.int8_gmac_s},
                                              {"int8x16", found.int8x16_gmac_s}};
       },

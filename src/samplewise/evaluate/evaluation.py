@@ -17,6 +17,8 @@ from samplewise.evaluate.native import score_natively
 from samplewise.evaluate.nll import Progress, Scores, score
 from samplewise.models.files import LoadedModel
 
+DEFAULT_CLIP_SECONDS = 8.0
+"""For a model that does not say how it was trained; the paper's."""
 STATE_POLICY = "state carried within a clip, reset at its start"
 Bar = Callable[[str, int | None], AbstractContextManager[Any]]
 """Opens a progress bar, given what is being done and the total."""
@@ -110,7 +112,8 @@ def evaluate_split(
             "prepare a corpus with more recordings"
         )
     if clip_seconds is None:
-        clip_seconds = float(loaded.provenance.get("clip_seconds", 8.0))
+        trained = loaded.provenance.get("clip_seconds", DEFAULT_CLIP_SECONDS)
+        clip_seconds = trained if isinstance(trained, float | int) else DEFAULT_CLIP_SECONDS
     clip_samples = clip_length(clip_seconds, corpus.sample_rate)
     clips, level = cut(recordings, clip_samples), loaded.audio.level
     started = time.perf_counter()

@@ -4,6 +4,7 @@ import copy
 
 from samplewise.audio.writing import write_wav
 from samplewise.durable import write_bytes
+from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips
 from samplewise.models.files import LoadedModel
 from samplewise.models.samplernn import fold_for_inference
@@ -19,7 +20,11 @@ def make_preview(run: RunState, journal: Journal) -> None:
     fold_for_inference(model)
     loaded = LoadedModel(model, run.audio, {}, run.folder)
     clips = generate_clips(
-        loaded, count=config.preview_count, seconds=config.preview_seconds, seed=config.seed
+        loaded,
+        count=config.preview_count,
+        seconds=config.preview_seconds,
+        seed=config.seed,
+        backend=Backend(threads=config.threads),
     )
     folder = run.folder / "previews" / f"step-{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Processes that train together: from torchrun, SLURM or our own spawn, or just one."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,14 +127,23 @@ def _enter(
 
 
 def _slurm_environment() -> dict[str, str]:
-    """Translate srun's variables; torchrun's own win over them."""
-    if "SLURM_PROCID" not in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) == 1:
+    """Translate srun's variables; torchrun's own win over them.
+
+    ``SLURM_STEP_*`` are set by srun alone: a batch script or a shell of salloc is no rank.
+    """
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
         return {}
     job = int(os.environ.get("SLURM_JOB_ID", "0"))
     return {
         "RANK": os.environ["SLURM_PROCID"],
-        "WORLD_SIZE": os.environ["SLURM_NTASKS"],
+        "WORLD_SIZE": os.environ["SLURM_STEP_NUM_TASKS"],
         "LOCAL_RANK": os.environ.get("SLURM_LOCALID", "0"),
-        "MASTER_ADDR": os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"),
+        "MASTER_ADDR": first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")),
         "MASTER_PORT": str(20_000 + job % 10_000),
     }
+
+
+def first_host(hosts: str) -> str:
+    """Return the first of SLURM's compressed list of hosts: ``a02`` of ``a[02-04,7],b1``."""
+    found = re.match(r"([^,\[]*)(?:\[([^],-]+)[^]]*\])?([^,\[]*)", hosts)
+    return "".join(part or "" for part in found.groups()) if found else hosts
