@@ -119,6 +119,20 @@ class NativeSampler:
         )
         return codes.astype(np.int64), log_probs, NativeVoices(state, voices.clips)
 
+    def force(self, voices: NativeVoices, codes: Int[np.ndarray, "clips samples"]) -> NativeVoices:
+        """Feed codes to every clip as if they had been drawn; return what goes on.
+
+        Args:
+            voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
+            codes: One row per clip, of any length.
+
+        Raises:
+            ValueError: If there is not one row per clip, or a code does not exist.
+        """
+        state = voices.state.copy()
+        self.engine.run(state, codes.shape[1], forced=self._checked(codes))
+        return NativeVoices(state, voices.clips)
+
     def logits(
         self, codes: Int[np.ndarray, "clips samples"], voices: NativeVoices | None = None
     ) -> Float32[np.ndarray, "clips samples q_levels"]:

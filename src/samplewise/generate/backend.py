@@ -50,6 +50,10 @@ class Sampler(Protocol):
         """Return codes, ln p of each at temperature 1 in nats, and what goes on."""
         ...
 
+    def force(self, voices: Any, codes: Int[np.ndarray, "clips samples"]) -> Any:
+        """Feed codes as if they had been drawn; return what goes on."""
+        ...
+
 
 @dataclass(frozen=True)
 class Backend:

@@ -64,11 +64,7 @@ class ReferenceSampler:
             prompt: Codes, of any length; what is drawn first follows its last.
             progress: Called with samples of the prompt done and in total.
         """
-        if prompt.size and not 0 <= prompt.min() <= prompt.max() < self.model.q_levels:
-            raise ValueError(
-                f"prompt codes range from {prompt.min()} to {prompt.max()}, "
-                f"not within [0, {self.model.q_levels})"
-            )
+        self._check(prompt)
         codes = np.concatenate([[self.model.quantizer.silence], prompt.astype(np.int64)])
         heard = torch.from_numpy(codes).to(self.model.real_values.device)
         state = self.model.initial_state(1)
@@ -115,6 +111,40 @@ class ReferenceSampler:
             empty = np.zeros((voices.clips, 0))
             return empty.astype(np.int64), empty, voices
         return torch.cat(codes, 1).cpu().numpy(), torch.cat(scores, 1).cpu().numpy(), voices
+
+    @torch.inference_mode()
+    def force(self, voices: Voices, codes: Int[np.ndarray, "clips samples"]) -> Voices:
+        """Feed codes to every clip as if they had been drawn.
+
+        One step after the other: what was drawn, forced, leaves the same state in the same bits.
+
+        Args:
+            voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
+            codes: One row per clip, of any length.
+
+        Returns:
+            What goes on.
+
+        Raises:
+            ValueError: If there is not one row per clip, or a code does not exist.
+        """
+        self._check(codes)
+        if len(codes) != voices.clips:
+            raise ValueError(f"codes have {len(codes)} rows, but there are {voices.clips} clips")
+        rows = np.pad(codes, ((0, len(voices.previous) - voices.clips), (0, 0)))
+        by_time = torch.from_numpy(rows.T.astype(np.int64)).to(voices.previous.device)
+        previous, state = voices.previous, voices.model
+        for column in by_time:
+            _, state = self.model.step(previous, state)
+            previous = column
+        return Voices(state, previous, voices.clips)
+
+    def _check(self, codes: Int[np.ndarray, "*shape"]) -> None:
+        if codes.size and not 0 <= codes.min() <= codes.max() < self.model.q_levels:
+            raise ValueError(
+                f"codes range from {codes.min()} to {codes.max()}, "
+                f"not within [0, {self.model.q_levels})"
+            )
 
     def _draw_part(
         self,
