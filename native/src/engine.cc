@@ -48,7 +48,8 @@ class Governor {
       if (in_mode_ >= stay_) Switch(false);
     } else if (in_mode_ >= kTrial && all_ > kMargin * one_) {
       patience_ = std::min(2.0 * patience_, kMaxPatience);
-      stay_ = patience_;
+      // One sample of a team whose core is overrun can take longer than all our patience.
+      stay_ = std::max(patience_, in_mode_ / kTrialShare);
       Switch(true);
     } else if (in_mode_ >= kRecheck) {
       // The team has proved itself for a while. One thread's speed drifts: measure it again.
@@ -64,6 +65,7 @@ class Governor {
  private:
   static constexpr double kBlock = 0.005;
   static constexpr double kTrial = 0.004;
+  static constexpr double kTrialShare = 0.05;  // of the time, at most, goes to trials that fail
   static constexpr double kMargin = 0.95;
   static constexpr double kMinPatience = 0.1;
   static constexpr double kMaxPatience = 1.6;

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -87,3 +89,13 @@ def test_a_decaying_note_is_not_stuck():
 def test_little_is_said_about_very_short_takes():
     assert screen(np.zeros(0), RATE) == ()
     assert screen(np.zeros(1000), RATE) == ()
+
+
+def test_a_long_take_is_judged_like_its_parts_and_needs_no_memory_of_its_own():
+    minute = np.tile(real(), 15).astype(np.float32)
+    with_gaps = np.concatenate([np.zeros(40 * RATE, np.float32), minute])
+    tracemalloc.start()
+    assert screen(minute, RATE) == screen(with_gaps, RATE) == screen(np.tile(minute, 4), RATE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * 4 * 4 * len(minute)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, UInt
+from jaxtyping import Float32, Float64, Int, Integer, UInt
 
 from samplewise.generate.backend import Backend, Progress, Sampler
 from samplewise.generate.screen import Flag, screen
@@ -29,7 +29,7 @@ class GeneratedClip:
     """i: with the seed, the envelope and the prompt it determines the clip."""
     wave: Float32[np.ndarray, " samples"]
     """Amplitude, full scale ±1; begins with the prompt if that was to be kept."""
-    codes: Int[np.ndarray, " drawn"]
+    codes: Integer[np.ndarray, " drawn"]
     """What was drawn, without the prompt."""
     nats: float
     """-ln p of ``codes`` under the model at temperature 1, whatever they were drawn at."""
@@ -127,7 +127,7 @@ def iterate_clips(
         done += total * len(group)
         for index, row, score in zip(group, drawn, nats, strict=True):
             kept = codes if keep_prompt else None
-            yield _finish(loaded, index, row.astype(np.int64), float(score), kept)
+            yield _finish(loaded, index, row, float(score), kept)
 
 
 def samples_of(seconds: float, sample_rate: int) -> int:
@@ -187,7 +187,7 @@ class _Take:
 def _finish(
     loaded: LoadedModel,
     index: int,
-    drawn: Int[np.ndarray, " drawn"],
+    drawn: UInt[np.ndarray, " drawn"],
     nats: float,
     prompt: Int[np.ndarray, " samples"] | None,
 ) -> GeneratedClip:

@@ -5,12 +5,15 @@ babies, none of which is flagged (docs/generate.md). No flag does not mean that 
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 Flag = Literal["silence", "noise", "stuck"]
+BLOCK = 512
+"""Frames that are looked at together: the memory does not grow with the take."""
 FRAME_S = 0.05
 """Length of the frames in which levels are measured, seconds."""
 SILENT_DB = -55.0
@@ -52,37 +55,50 @@ def screen(wave: Float[np.ndarray, " samples"], sample_rate: int) -> tuple[Flag,
     frame = round(FRAME_S * sample_rate)
     if len(wave) < 2 * frame:
         return ()
-    x = wave.astype(np.float64)
-    frames = x[: len(x) // frame * frame].reshape(-1, frame)
-    sounding = frames.std(axis=1) >= 10 ** (SILENT_DB / 20)
-    resting = ~sounding & (np.abs(frames.mean(axis=1)) >= 10 ** (SILENT_DB / 20))
+    frames = wave[: len(wave) // frame * frame].reshape(-1, frame)
+    sounding = _in_blocks(frames, is_sounding)
+    means = _in_blocks(frames, lambda part: part.mean(axis=1))
+    resting = ~sounding & (np.abs(means) >= 10 ** (SILENT_DB / 20))
     flags: list[Flag] = []
     if (sounding | resting).mean() <= 1 - SILENT_SHARE:
         return ("silence",)
-    clipped = (np.abs(x) >= CLIPPED_AT).mean()
-    if clipped >= CLIPPED_SHARE or spectral_flatness(frames[sounding]) > FLAT_SPECTRUM:
+    clipped = (np.abs(wave) >= CLIPPED_AT).mean()
+    if clipped >= CLIPPED_SHARE or spectral_flatness(frames, sounding) > FLAT_SPECTRUM:
         flags.append("noise")
-    loops = max(resting.mean(), looping_share(x, sample_rate)) >= STUCK_SHARE
-    if loops or spectral_change_db(x, sample_rate) < STEADY_DB:
+    loops = max(resting.mean(), looping_share(wave, sample_rate)) >= STUCK_SHARE
+    if loops or spectral_change_db(wave, sample_rate) < STEADY_DB:
         flags.append("stuck")
     return tuple(flags)
 
 
-def spectral_flatness(frames: Float64[np.ndarray, "frames samples"]) -> float:
-    """Return the geometric over the arithmetic mean of the mean power spectrum.
+def is_sounding(frames: Float64[np.ndarray, "frames samples"]) -> Bool[np.ndarray, " frames"]:
+    """Return which frames are not silent."""
+    return frames.std(axis=1) >= 10 ** (SILENT_DB / 20)
+
+
+def spectral_flatness(
+    frames: Float[np.ndarray, "frames samples"], sounding: Bool[np.ndarray, " frames"]
+) -> float:
+    """Return the geometric over the arithmetic mean of the mean power spectrum of some frames.
 
     Frames are brought to the same level first. White noise: 1; one tone: near 0; no frames: 0.
     """
-    if not len(frames):
+    if not sounding.any():
         return 0.0
-    centred = frames - frames.mean(axis=1, keepdims=True)
-    centred = centred / centred.std(axis=1, keepdims=True)
-    spectrum = np.abs(np.fft.rfft(centred * np.hanning(frames.shape[1]), axis=1)) ** 2
-    power = spectrum.mean(axis=0)[2:-1] + 1e-12  # without the mean, which the window spreads
-    return float(np.exp(np.log(power).mean()) / power.mean())
+
+    def power(part: Float64[np.ndarray, "frames samples"]) -> Float64[np.ndarray, "1 bands"]:
+        part = part[is_sounding(part)]
+        centred = part - part.mean(axis=1, keepdims=True)
+        centred /= centred.std(axis=1, keepdims=True)
+        spectrum = np.abs(np.fft.rfft(centred * np.hanning(part.shape[1]), axis=1)) ** 2
+        return spectrum.sum(axis=0, keepdims=True)
+
+    mean = _in_blocks(frames, power).sum(axis=0) / sounding.sum()
+    mean = mean[2:-1] + 1e-12  # without the mean of the samples, which the window spreads
+    return float(np.exp(np.log(mean).mean()) / mean.mean())
 
 
-def spectral_change_db(wave: Float64[np.ndarray, " samples"], sample_rate: int) -> float:
+def spectral_change_db(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:
     """Return how much the levels of 32 bands change within a quarter of a second, on average.
 
     A drone changes by 3 to 4.5 dB, piano by 5 and more, speech by 12. Silent frames do not count;
@@ -92,20 +108,24 @@ def spectral_change_db(wave: Float64[np.ndarray, " samples"], sample_rate: int) 
     if len(wave) < 20 * hop:
         return math.inf
     frames = np.lib.stride_tricks.sliding_window_view(wave, 2 * hop)[::hop]
-    sounding = frames.std(axis=1) >= 10 ** (SILENT_DB / 20)
+    sounding = _in_blocks(frames, is_sounding)
     pairs = sounding[8:] & sounding[:-8]
     if pairs.sum() * hop < STEADY_LEAST_S * sample_rate:
         return math.inf
-    spectrum = np.abs(np.fft.rfft(frames * np.hanning(2 * hop), axis=1)) ** 2
-    edges = np.unique(np.geomspace(2, spectrum.shape[1] - 1, 33).astype(int))
-    levels = 10 * np.log10(np.add.reduceat(spectrum, edges[:-1], axis=1) + 1e-6)
+    edges = np.unique(np.geomspace(2, hop, 33).astype(int))
+
+    def bands(part: Float64[np.ndarray, "frames samples"]) -> Float64[np.ndarray, "frames bands"]:
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(2 * hop), axis=1)) ** 2
+        return 10 * np.log10(np.add.reduceat(spectrum, edges[:-1], axis=1) + 1e-6)
+
+    levels = _in_blocks(frames, bands)
     first, second = np.array_split(levels[:-8][pairs].mean(axis=1), 2)
     if abs(first.mean() - second.mean()) > DECAY_DB:
         return math.inf
     return float(np.abs(levels[8:] - levels[:-8]).mean(axis=1)[pairs].mean())
 
 
-def looping_share(wave: Float64[np.ndarray, " samples"], sample_rate: int) -> float:
+def looping_share(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:
     """Return the share of windows that repeat what lies 0.5 s to 1.5 s before them.
 
     Short takes are searched with shorter windows and lags; silent windows never repeat.
@@ -117,7 +137,8 @@ def looping_share(wave: Float64[np.ndarray, " samples"], sample_rate: int) -> fl
     if not starts or low < 1:
         return 0.0
     loops = [
-        _similarity(wave[start - high : start + window], window, low) >= LOOP_CORRELATION
+        _similarity(wave[start - high : start + window].astype(np.float64), window, low)
+        >= LOOP_CORRELATION
         for start in starts
     ]
     return sum(loops) / len(loops)
@@ -139,3 +160,11 @@ def _similarity(x: Float64[np.ndarray, " samples"], window: int, low: int) -> fl
     squares = np.concatenate([[0.0], np.cumsum(x * x)])
     energies = squares[window : window + len(products)] - squares[: len(products)]
     return float((2 * products / (energy + energies)).max())
+
+
+def _in_blocks(
+    frames: Float[np.ndarray, "frames samples"], function: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Join what ``function`` says about some frames at a time, given in double precision."""
+    starts = range(0, len(frames), BLOCK)
+    return np.concatenate([function(frames[i : i + BLOCK].astype(np.float64)) for i in starts])

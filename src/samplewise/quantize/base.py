@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, Integer
 
 
 def check_amplitude(wave: Float[np.ndarray, "*shape"]) -> None:
@@ -54,7 +54,7 @@ class Quantizer:
         """
         raise NotImplementedError
 
-    def decode(self, codes: Int[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    def decode(self, codes: Integer[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
         """Return the amplitude of each code, in [-1, 1).
 
         Raises:
