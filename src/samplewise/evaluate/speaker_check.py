@@ -1,0 +1,107 @@
+"""The memory experiment's judgement on recordings, where the truth is known: its own error."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.data.clips import Clip, read_codes
+from samplewise.data.corpus import Corpus
+from samplewise.errors import CorpusError
+from samplewise.evaluate.speakers import Share, SpeakerClassifier, tile
+from samplewise.generate.clips import samples_of
+from samplewise.models.files import LoadedModel
+
+Hear = Callable[[Clip], Float32[np.ndarray, " samples"]]
+"""Gives the sound of a clip."""
+
+
+@dataclass(frozen=True)
+class ClassifierCheck:
+    """Errors of a classifier on pairs of ends of which it is known who speaks."""
+
+    unvoiced: Share
+    """Of all ends, those without a mean fundamental frequency."""
+    wrong: Share
+    """Of the voiced ends, those taken for the other speaker."""
+    same_missed: Share
+    """Of pairs from one recording, those judged to be two speakers."""
+    different_missed: Share
+    """Of pairs from recordings of two speakers, those judged to be one."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {name: share.to_json() for name, share in vars(self).items()}
+
+
+def heard_by(loaded: LoadedModel, corpus: Corpus) -> Hear:
+    """Return what gives a clip as a model hears it: at its level, through its codes."""
+    quantizer, level = loaded.model.quantizer, loaded.audio.level
+    return lambda clip: quantizer.decode(read_codes(corpus, clip, level, quantizer))
+
+
+def check_classifier(
+    corpus: Corpus,
+    speakers: Mapping[str, str],
+    classifier: SpeakerClassifier,
+    *,
+    before_s: float = 2.0,
+    silence_s: float = 1.0,
+    after_s: float = 2.0,
+    splits: Sequence[str] = ("valid", "test"),
+    hear: Hear | None = None,
+) -> ClassifierCheck:
+    """Run the memory experiment's judgement on recordings, where the truth is known.
+
+    Recordings are tiled with clips of ``before_s + silence_s + after_s``; the middle is left out.
+    The two ends of a clip are a pair of one speaker; the first end of one speaker's clip and the
+    last end of the other's, in order, are a pair of two.
+
+    Args:
+        corpus: Any with labels.
+        speakers: Speaker of each recording, by its source.
+        classifier: Whose error is wanted.
+        before_s: First end, seconds.
+        silence_s: Between the ends, seconds.
+        after_s: Last end, seconds.
+        splits: Not those that the classifier was measured on.
+        hear: :func:`heard_by`, to judge what a model would hear; None: the recording.
+
+    Raises:
+        CorpusError: If no recording is long enough.
+    """
+    rate = corpus.sample_rate
+    first, last = samples_of(before_s, rate), samples_of(after_s, rate)
+    length = first + round(silence_s * rate) + last
+    clips = tile([r for split in splits for r in corpus.split(split)], length)
+    if not clips:
+        raise CorpusError(
+            f"no recording in {' and '.join(splits)} of {corpus.folder} lasts {length / rate:g} s"
+        )
+    sound: Hear = hear or (lambda clip: corpus.amplitude(clip.recording, clip.start, clip.stop))
+    ends: dict[str, list[tuple[str | None, str | None]]] = {}
+    for clip in clips:
+        wave = sound(clip)
+        pair = (classifier.f0(wave[:first], rate), classifier.f0(wave[-last:], rate))
+        told = ends.setdefault(speakers[clip.recording.source], [])
+        told.append((classifier.name(pair[0]), classifier.name(pair[1])))
+    return _compare(ends)
+
+
+def _compare(ends: Mapping[str, Sequence[tuple[str | None, str | None]]]) -> ClassifierCheck:
+    given = [(name, end) for name, pairs in ends.items() for pair in pairs for end in pair]
+    voiced = [(name, end) for name, end in given if end is not None]
+    same = [pair for pairs in ends.values() for pair in pairs if None not in pair]
+    crossed = []
+    if len(ends) == 2:
+        for one, other in zip(*ends.values(), strict=False):
+            crossed += [(one[0], other[1]), (other[0], one[1])]
+    different = [pair for pair in crossed if None not in pair]
+    return ClassifierCheck(
+        unvoiced=Share(len(given) - len(voiced), len(given)),
+        wrong=Share(sum(name != end for name, end in voiced), len(voiced)),
+        same_missed=Share(sum(a != b for a, b in same), len(same)),
+        different_missed=Share(sum(a == b for a, b in different), len(different)),
+    )

@@ -1,0 +1,236 @@
+"""Who speaks: one of two speakers, told apart by mean fundamental frequency.
+
+The classifier of Mehri et al. 2017, section 3.3: a segment belongs to the speaker whose mean
+fundamental frequency is nearer to its own, so the threshold lies midway between the two means.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.data.clips import Clip
+from samplewise.data.corpus import Corpus, Recording
+from samplewise.data.splits import folder_split
+from samplewise.errors import CorpusError
+from samplewise.evaluate.pitch import (
+    FRAME_S,
+    VOICES,
+    PitchSettings,
+    Tracker,
+    mean_f0,
+    mean_of_voiced,
+    resolve_tracker,
+    track_f0,
+)
+from samplewise.generate.clips import samples_of
+
+Z95 = 1.959963984540054
+"""Two-sided 95% of the normal distribution."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """``count`` of ``total``, with the 95% interval of Wilson (1927) for a binomial share."""
+
+    count: int
+    total: int
+
+    @property
+    def value(self) -> float | None:
+        """In [0, 1]; None of nothing."""
+        return self.count / self.total if self.total else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lowest and highest share that the count does not speak against; (0, 1) of nothing."""
+        if not self.total:
+            return 0.0, 1.0
+        share, weight = self.count / self.total, Z95**2 / self.total
+        centre = share + weight / 2
+        half = Z95 * math.sqrt(share * (1 - share) / self.total + weight / (4 * self.total))
+        low, high = (centre - half) / (1 + weight), (centre + half) / (1 + weight)
+        return max(0.0, low), min(1.0, high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        low, high = self.interval
+        facts = {"count": self.count, "total": self.total, "share": self.value}
+        return facts | {"low": low, "high": high}
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One of the two."""
+
+    name: str
+    """As the labels say."""
+    mean_f0_hz: float
+    """Over all voiced frames that were looked at."""
+    seconds: float
+    """Of recordings that were looked at."""
+    voiced_seconds: float
+    """Of these, with a voice."""
+
+
+@dataclass(frozen=True)
+class SpeakerClassifier:
+    """Tells two speakers apart."""
+
+    low: Speaker
+    """The one with the lower voice."""
+    high: Speaker
+    """The other."""
+    tracker: Tracker
+    """praat or autocorrelation."""
+    settings: PitchSettings
+    """Of the tracker."""
+
+    @property
+    def threshold_hz(self) -> float:
+        """Midway between the two means; from here on it is the higher voice."""
+        return (self.low.mean_f0_hz + self.high.mean_f0_hz) / 2
+
+    def f0(self, wave: Float32[np.ndarray, " samples"], sample_rate: int) -> float | None:
+        """Return the mean fundamental frequency, Hz; None if there is too little voice."""
+        return mean_f0(wave, sample_rate, self.settings, self.tracker)
+
+    def name(self, f0_hz: float | None) -> str | None:
+        """Return the speaker of a segment with this mean; None if it has none."""
+        if f0_hz is None:
+            return None
+        return (self.high if f0_hz >= self.threshold_hz else self.low).name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self) | {"threshold_hz": self.threshold_hz}
+
+
+def speakers_by_folder(corpus: Corpus) -> dict[str, str]:
+    """Return the speaker of each recording of a corpus with one folder per speaker.
+
+    The folder is the first one of the path, after ``train``, ``valid`` and ``test``.
+
+    Raises:
+        CorpusError: If a recording lies in no such folder, or there are not two of them.
+    """
+    speakers = {}
+    for source in {recording.source for recording in corpus.recordings}:
+        *folders, _ = source.split("/")
+        rest = folders[1:] if folder_split(source) else folders
+        if rest:
+            speakers[source] = rest[0]
+    return _checked(corpus, speakers, "put each speaker's recordings into a folder of their own")
+
+
+def read_speakers(path: Path, corpus: Corpus) -> dict[str, str]:
+    """Return the speaker of each recording, as a CSV file with columns file and speaker says.
+
+    Args:
+        path: Other columns, and files that are not in the corpus, do not matter.
+        corpus: ``file`` is a path within the folder that it was prepared from.
+
+    Raises:
+        CorpusError: If a column or a recording is missing, or there are not two speakers.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        missing = {"file", "speaker"} - set(rows.fieldnames or ())
+        if missing:
+            raise CorpusError(
+                f"{path} has no column {' and '.join(sorted(missing))}; "
+                "its first line must name the columns file and speaker"
+            )
+        named = {row["file"]: row["speaker"] for row in rows if row["speaker"]}
+    speakers = {r.source: named[r.source] for r in corpus.recordings if r.source in named}
+    return _checked(corpus, speakers, f"add them to {path}")
+
+
+def _checked(corpus: Corpus, speakers: dict[str, str], remedy: str) -> dict[str, str]:
+    without = sorted({r.source for r in corpus.recordings} - speakers.keys())
+    if without:
+        raise CorpusError(
+            f"{len(without)} recordings of {corpus.folder} have no speaker, first {without[0]}; "
+            f"{remedy}"
+        )
+    names = sorted(set(speakers.values()))
+    if len(names) != 2:
+        raise CorpusError(
+            f"the recordings of {corpus.folder} have {len(names)} speakers "
+            f"({', '.join(names[:5])}), not two"
+        )
+    return speakers
+
+
+def measure_speakers(
+    corpus: Corpus,
+    speakers: Mapping[str, str],
+    *,
+    segment_s: float = 2.0,
+    most_s: float = 600.0,
+    tracker: Tracker = "auto",
+    settings: PitchSettings = VOICES,
+) -> SpeakerClassifier:
+    """Measure both speakers' mean fundamental frequency on the training split.
+
+    Args:
+        corpus: With recordings of both in its training split.
+        speakers: Speaker of each recording, by its source; two in all.
+        segment_s: Seconds that are looked at together; segments with too little voice are left out.
+        most_s: Seconds of each speaker that are looked at, evenly spread; 0: all.
+        tracker: Which tracker; the classifier goes on with it.
+        settings: Its range and thresholds.
+
+    Raises:
+        CorpusError: If a speaker has no voiced segment there.
+    """
+    tracker = resolve_tracker(tracker)
+    length = samples_of(segment_s, corpus.sample_rate)
+    measured = []
+    for name in sorted(set(speakers.values())):
+        recordings = [r for r in corpus.split("train") if speakers[r.source] == name]
+        clips = tile(recordings, length)
+        if most_s:
+            clips = _spread(clips, max(1, round(most_s / segment_s)))
+        tracks = [
+            track_f0(
+                corpus.amplitude(clip.recording, clip.start, clip.stop),
+                corpus.sample_rate,
+                settings,
+                tracker,
+            )
+            for clip in clips
+        ]
+        tracks = [track for track in tracks if mean_of_voiced(track, settings) is not None]
+        if not tracks:
+            raise CorpusError(
+                f"no {segment_s:g} s of the training recordings of {name} hold a voice between "
+                f"{settings.floor_hz:g} and {settings.ceiling_hz:g} Hz; are the labels right?"
+            )
+        f0 = np.concatenate(tracks)
+        voiced = f0[~np.isnan(f0)]
+        seconds = sum(clip.samples for clip in clips) / corpus.sample_rate
+        measured.append(Speaker(name, float(voiced.mean()), seconds, len(voiced) * FRAME_S))
+    low, high = sorted(measured, key=lambda speaker: speaker.mean_f0_hz)
+    return SpeakerClassifier(low, high, tracker, settings)
+
+
+def tile(recordings: Sequence[Recording], length: int) -> list[Clip]:
+    """Return all whole clips that fit, from the start of each recording."""
+    return [
+        Clip(recording, start, start + length)
+        for recording in recordings
+        for start in range(0, recording.samples - length + 1, length)
+    ]
+
+
+def _spread(clips: Sequence[Clip], most: int) -> list[Clip]:
+    """Return at most ``most`` of them, evenly spread."""
+    if len(clips) <= most:
+        return list(clips)
+    return [clips[index * len(clips) // most] for index in range(most)]
