@@ -10,6 +10,7 @@ COMMANDS = {
     "demo": "train a small model on the bundled recordings and show what it does",
     "prepare": "turn a folder of recordings into a corpus",
     "train": "train a model on a corpus; stops and resumes anywhere",
+    "search": "try many training configurations; show the best and what mattered",
     "generate": "make new clips with a trained model, or stream for ever",
     "evaluate": "bits per sample of a model on recordings it has not seen",
     "report": "write report.html of a run",

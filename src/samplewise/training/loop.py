@@ -1,8 +1,11 @@
-"""The loop: fit, validate, preview, save. Nothing is hidden in it and nothing calls back."""
+"""The loop: fit, validate, preview, save. Nothing is hidden in it.
+
+It asks one question, whether to give up after a validation, if it was told whom to ask.
+"""
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +25,8 @@ from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gr
 
 EXPLODED = 4.0
 """A cost of so many times that of guessing (log2 q bits) means that training has blown up."""
+GIVEN_UP = "given up"
+"""What :func:`fit` returns when it was told that going on is hopeless."""
 
 
 @dataclass
@@ -34,10 +39,22 @@ class _Interval:
     norm: float = 0.0
 
 
-def fit(run: RunState, journal: Journal | None, interrupts: Interrupts) -> str:
+def fit(
+    run: RunState,
+    journal: Journal | None,
+    interrupts: Interrupts,
+    gives_up: Callable[[float], bool] | None = None,
+) -> str:
     """Train until a budget is used up or somebody stops it; return why it stopped.
 
     Every rank runs this; only the first has a journal.
+
+    Args:
+        run: What is trained.
+        journal: Where it is written down.
+        interrupts: Requests to stop.
+        gives_up: Asked after each validation on the way, with its bits per sample; if it says yes,
+            the run is saved and ends as ``GIVEN_UP``.
 
     Raises:
         TrainingError: If the cost or its gradient is not finite, or has exploded.
@@ -60,8 +77,11 @@ def fit(run: RunState, journal: Journal | None, interrupts: Interrupts) -> str:
             _log(run, journal, interval)
             interval = _Interval()
         if progress.step % config.valid_every == 0:
-            validate(run, journal, clips)
+            bits = validate(run, journal, clips)
             progress.seconds = clock.now
+            if run.ranks.sum(gives_up is not None and gives_up(bits))[0]:
+                run.save()
+                return GIVEN_UP
         due = clock.now - saved >= 60 * config.save_minutes
         if run.ranks.sum(due)[0] or (config.save_every and progress.step % config.save_every == 0):
             run.save()

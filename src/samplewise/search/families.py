@@ -1,0 +1,54 @@
+"""What is varied for each family of models: data, and nothing but data.
+
+A new family needs one entry in `MODELS`. The first four words of a search, "which values are
+sensible", are answered here; `--fix`, `--range` and `--choices` change the answer for one search.
+"""
+
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.search.space import Choices, Entry, Range, Space, Times, resolve
+from samplewise.training.config import TrainConfig
+
+TRAINING: dict[str, Entry | Times] = {
+    "learning_rate": Range(2e-4, 1e-2, log=True),
+    "clip": Choices(("value", "norm")),
+    "clip_limit": Range(0.1, 10.0, log=True),
+    "lanes": Times((0.5, 1, 2)),
+    "seq_len": Choices((128, 256, 512, 1024)),
+    "ema": Choices((0.0, 0.99, 0.999)),
+}
+"""How a model of any family is trained. Subsequences are multiples of every top frame below."""
+
+SAMPLERNN: dict[str, Entry | Times] = {
+    "model.frame_sizes": Choices(
+        (
+            *((4, 4), (8, 8), (16, 16)),
+            *((2, 2, 8), (4, 4, 16), (8, 8, 32), (16, 8, 64)),
+            *((2, 2, 8, 32), (4, 4, 16, 64), (16, 4, 16, 64)),
+        )
+    ),
+    "model.dim": Times((0.5, 0.75, 1, 1.5, 2)),
+    "model.n_rnn": Choices((1, 2, 3)),
+    "model.skip": Choices((False, True), only_if=("model.n_rnn", (2, 3, 4, 5))),
+    "model.cell": Choices(("gru", "gru-reset-after", "lstm")),
+    "model.emb_size": Choices((32, 64, 128, 256)),
+    "model.weight_norm": Choices((True, False)),
+}
+"""SampleRNN: two to four tiers, and what the paper's section 3 lists about them."""
+
+MODELS: dict[type, dict[str, Entry | Times]] = {SampleRNNConfig: SAMPLERNN}
+"""Configuration of a model -> what is varied about it."""
+
+
+def space_of(config: TrainConfig) -> Space:
+    """Return what a search varies about ``config`` unless it is told otherwise.
+
+    Raises:
+        ValueError: If nothing is known about this family of models.
+    """
+    family = type(config.model)
+    if family not in MODELS:
+        raise ValueError(
+            f"preset = {config.preset!r} is a {family.__name__}, for which search/families.py has "
+            f"no entry; it knows {', '.join(known.__name__ for known in MODELS)}"
+        )
+    return resolve(config, {**TRAINING, **MODELS[family]})
