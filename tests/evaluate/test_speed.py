@@ -35,6 +35,7 @@ def test_the_hand_written_loop_computes_the_same_function(config):
             getattr(gru, f"bias_ih_l{number}").copy_(layer.input.bias)
             getattr(gru, f"bias_hh_l{number}").zero_()
     theirs.embedding.weight.copy_(ours.sample_level.embedding)
+    assert ours.sample_level.input is not None
     theirs.first.weight.copy_(ours.sample_level.input())
     theirs.first.bias.zero_()
     for number, layer in enumerate(ours.sample_level.mlp):
@@ -55,7 +56,7 @@ def copy_linear(theirs, ours):
 def test_our_step_trains_every_parameter(bfloat16):
     training = OurTraining(CONFIGS[0], 2, "cpu", bfloat16)
     before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
-    codes = torch.randint(16, (2, 8 + 16), generator=torch.Generator().manual_seed(1))
+    codes = torch.randint(16, (2, 1 + 16), generator=torch.Generator().manual_seed(1))
     training.step(codes)
     after = dict(training.model.named_parameters())
     still = [name for name, old in before.items() if torch.equal(old, after[name])]

@@ -4,9 +4,9 @@ import pytest
 import torch
 from tests.models.conftest import CONFIGS
 
+from samplewise.models.build import build_model
 from samplewise.models.configs import SampleRNNConfig
 from samplewise.models.files import AudioFormat, LoadedModel, save_model
-from samplewise.models.samplernn import SampleRNN, fold_for_inference
 
 RATE = 4000
 AUDIO = AudioFormat(sample_rate=RATE, gain=1.1, level="keep")
@@ -15,7 +15,7 @@ SMALL = SampleRNNConfig(frame_sizes=(2, 2, 8), dim=32, emb_size=8, quantizer="mu
 
 def make_model(config, seed=1):
     """Not trained, but with opinions: its distributions are far from uniform."""
-    model = SampleRNN(config, seed=seed).eval().requires_grad_(False)
+    model = build_model(config, seed=seed).eval().requires_grad_(False)
     torch.manual_seed(seed)
     for parameter in model.parameters():
         parameter.add_(0.1 * torch.randn_like(parameter))
@@ -32,7 +32,7 @@ def any_model(request):
 def loaded():
     """A small model as one would load it, in single precision."""
     model = make_model(SMALL)
-    fold_for_inference(model)
+    model.fold()
     return LoadedModel(model, AUDIO, {}, Path("small.safetensors"))
 
 

@@ -6,8 +6,7 @@ from samplewise.generate import reference
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.rows import plan_rows
 from samplewise.generate.uniforms import uniforms
-from samplewise.heads.categorical import categorical_nll
-from samplewise.models.samplernn import fold_for_inference
+from samplewise.heads.gaussian_mixture import mixture_log_density
 
 CLIPS, DRAWN = 3, 37
 
@@ -18,10 +17,8 @@ def teacher_forced(model, codes):
     target = torch.from_numpy(codes)
     previous = torch.cat([silence, target[:, :-1]], 1)
     logits, _ = model(previous, model.initial_state(len(codes)))
-    return categorical_nll_of(logits, target)
-
-
-def categorical_nll_of(logits, target):
+    if model.head.is_density:
+        return -mixture_log_density(logits, model.real_values[target]).numpy()
     flat = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), target.flatten(), reduction="none"
     )
@@ -112,7 +109,7 @@ def test_codes_outside_the_quantiser_are_refused_in_a_prompt(loaded):
 
 def test_folding_for_inference_changes_nothing(any_model):
     codes, log_probs = draw(any_model)
-    fold_for_inference(any_model)
+    any_model.fold()
     folded_codes, folded = draw(any_model)
     assert np.array_equal(codes, folded_codes)
     np.testing.assert_allclose(folded, log_probs, rtol=1e-9)
@@ -123,7 +120,7 @@ def test_scores_agree_with_the_training_loss(loaded):
     target = torch.from_numpy(codes)
     previous = torch.cat([torch.full((1, 1), 128), target[:, :-1]], 1)
     logits, _ = loaded.model(previous, loaded.model.initial_state(1))
-    nll = categorical_nll(logits, target).numpy()
+    nll = loaded.model.head.nll(logits, target).numpy()
     np.testing.assert_allclose(-log_probs, nll, rtol=1e-4, atol=1e-5)
 
 

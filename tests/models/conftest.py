@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.samplernn import SampleRNN
+from samplewise.models.build import build_model
+from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
 
 SMALL = {"dim": 6, "emb_size": 5, "q_levels": 16}
+CONVOLUTIONS = {"blocks": 2, "layers": 3, "channels": 5, "skip_channels": 7, "q_levels": 16}
 CONFIGS = {
     "2-tier": SampleRNNConfig(frame_sizes=(4, 4), n_rnn=3, **SMALL),
     "3-tier": SampleRNNConfig(frame_sizes=(2, 2, 8), **SMALL),
@@ -19,13 +20,24 @@ CONFIGS = {
     "plain-official": SampleRNNConfig(
         frame_sizes=(9, 3), weight_norm=False, init="official", frame_values="code", **SMALL
     ),
+    "gmm": SampleRNNConfig(
+        frame_sizes=(2, 4), sample_input="real", head="gmm", moments=(0.1, 0.3), **SMALL
+    ),
+    "multi-softmax": SampleRNNConfig(frame_sizes=(2, 4), sample_input="none", **SMALL),
+    "rnn": RNNConfig(n_rnn=2, skip=True, **SMALL),
+    "rnn-gmm": RNNConfig(cell="lstm", sample_input="real", head="gmm", components=2, **SMALL),
+    "wavenet": WaveNetConfig(blocks=2, layers=4, channels=5, skip_channels=7, q_levels=16),
+    "rnn-wavenet": HybridConfig(frame_size=6, n_rnn=2, dim=6, **CONVOLUTIONS),
+    "conv-wavenet": HybridConfig(
+        frame_size=4, frame_level="convolution", frame_blocks=2, frame_layers=3, **CONVOLUTIONS
+    ),
 }
 
 
 @pytest.fixture(params=CONFIGS)
 def model(request):
     torch.manual_seed(0)
-    model = SampleRNN(CONFIGS[request.param], seed=1).double()
+    model = build_model(CONFIGS[request.param], seed=1).double()
     with torch.no_grad():  # so that a forgotten bias or h0 shows
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -101,8 +101,8 @@ def rewrite(file, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "it is samplernn of format 99; this version reads 1"),
-        ({"family": "wavenet"}, "it is wavenet of format 1"),
+        ({"format": 99}, "it is samplernn of format 99; this version reads format 1"),
+        ({"family": "tacotron"}, "it is tacotron of format 1"),
         ({"model__dim": 65536}, "weights do not fit the description"),
         ({"model__dim": 10**12}, "dim = 1000000000000 must lie in"),
         ({"model__frame_sizes": [2] * 10**4}, "must have 2 to 16 tiers"),

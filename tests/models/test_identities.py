@@ -40,14 +40,20 @@ def test_state_carries_across_a_cut_at_any_sample(model, codes, cut):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("t", [0, 1, 7, 8, 15, TIME - 1])
+@pytest.mark.parametrize("t", [0, 1, 7, 8, 15, TIME - 5])
 def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(model, codes, t):
     before, _ = model(codes, model.initial_state(BATCH))
     changed = codes.clone()
     changed[:, t] = (changed[:, t] + 1) % model.q_levels
     after, _ = model(changed, model.initial_state(BATCH))
     torch.testing.assert_close(before[:, :t], after[:, :t], rtol=0, atol=0)
-    assert not torch.equal(before[:, t], after[:, t])
+    seen = t
+    if getattr(model.config, "sample_input", None) == "none":
+        # Multi-Softmax: the samples of a frame are independent given the frames before it.
+        frame = model.config.frame_sizes[1]
+        seen = -(-t // frame) * frame
+        assert torch.equal(before[:, t:seen], after[:, t:seen])
+    assert not torch.equal(before[:, seen], after[:, seen])
 
 
 @torch.no_grad()

@@ -43,6 +43,18 @@ def test_all_faults_of_a_configuration_are_named_at_once():
         assert name in str(caught.value)
 
 
+def test_a_fault_is_told_of_the_family_that_was_meant():
+    values = to_json(PRESETS["paper-wavenet"])
+    assert from_json(TrainConfig, values, "here").model == PRESETS["paper-wavenet"].model
+    values["model"]["dim"] = 3
+    with pytest.raises(ValueError, match="here does not fit") as caught:
+        from_json(TrainConfig, values, "here")
+    assert str(caught.value).endswith("version: model.dim: Unexpected keyword argument")
+    values["model"]["family"] = "tacotron"
+    with pytest.raises(ValueError, match="family names no kind of model"):
+        from_json(TrainConfig, values, "here")
+
+
 def test_differences_are_named_by_their_path():
     tiny, music = PRESETS["tiny"], PRESETS["music"]
     found = differences(tiny, music)

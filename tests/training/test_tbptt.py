@@ -7,18 +7,25 @@ import torch
 from samplewise.data.clips import cut, read_codes
 from samplewise.data.stream import LaneStream, finite_batches
 from samplewise.heads.categorical import categorical_nll
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.samplernn import SampleRNN
-from samplewise.nn.state import detach, map_tensors, select
+from samplewise.models.build import build_model
+from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
+from samplewise.nn.state import detach, map_tensors, select, to_tensors
 from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
 
-CONFIG = SampleRNNConfig(frame_sizes=(2, 2, 8), dim=8, emb_size=4, q_levels=32, n_rnn=2)
+CONFIGS = {
+    "samplernn": SampleRNNConfig(frame_sizes=(2, 2, 8), dim=8, emb_size=4, q_levels=32, n_rnn=2),
+    "rnn": RNNConfig(dim=8, emb_size=4, q_levels=32, cell="lstm"),
+    "wavenet": WaveNetConfig(blocks=2, layers=3, channels=4, skip_channels=6, q_levels=32),
+    "hybrid": HybridConfig(
+        frame_size=8, dim=8, blocks=2, layers=2, channels=4, skip_channels=6, q_levels=32
+    ),
+}
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(params=CONFIGS)
+def model(request):
     torch.manual_seed(3)
-    model = SampleRNN(CONFIG, seed=3).double()
+    model = build_model(CONFIGS[request.param], seed=3).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -114,7 +121,7 @@ def test_gradients_accumulated_over_groups_of_lanes_are_those_of_all_lanes(corpu
         total, state = accumulate_gradients(
             Subsequence(model), batch, model.initial_state(4), groups=count
         )
-        results.append((total, gradients(model), state.h, state.history))
+        results.append((total, gradients(model), to_tensors(state)))
     torch.testing.assert_close(results[0], results[1])
 
 
@@ -122,8 +129,9 @@ def test_gradients_stop_at_the_start_of_the_subsequence_but_the_history_does_not
     batch = one_batch(corpus, model)
     fresh = map_tensors(model.initial_state(4), torch.detach)
     _, state = accumulate_gradients(Subsequence(model), batch, fresh)
-    assert not any(h.requires_grad for h in state.h)
-    assert not torch.equal(state.h[0], fresh.h[0])
+    assert not any(part.requires_grad for part in to_tensors(state).values())
+    parts = zip(to_tensors(state).values(), to_tensors(fresh).values(), strict=True)
+    assert not any(torch.equal(after, before) for after, before in parts)
     carried, _ = model(batch.previous, state)
     forgotten, _ = model(batch.previous, fresh)
     assert not torch.allclose(carried, forgotten)
@@ -131,7 +139,8 @@ def test_gradients_stop_at_the_start_of_the_subsequence_but_the_history_does_not
 
 def test_a_state_can_be_taken_apart_by_lanes(model):
     state = detach(model.initial_state(4))
-    assert select(state, slice(1, 3)).h[0].shape[0] == 2
+    parts = to_tensors(select(state, slice(1, 3))).values()
+    assert {len(part) for part in parts} == {2}
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,11 @@ def describe(result: dict[str, Any]) -> str:
         lines += ["", f"{head}{'hand-written':>15}{'ratio':>8}"]
         lines += [
             f"{row['preset']:<14}{row['lanes']:>6}{row['seq_len']:>9}{row['samples_per_s']:>12,.0f}"
-            f"{row['hand_written_samples_per_s']:>15,.0f}{row['ratio']:>8.2f}"
+            + (
+                f"{row['hand_written_samples_per_s']:>15,.0f}{row['ratio']:>8.2f}"
+                if "ratio" in row
+                else f"{'-':>15}{'-':>8}"
+            )
             for row in result["training"]
         ]
     if result["generation"]:

@@ -24,8 +24,9 @@ class TrainArgs:
     """Train a model on a corpus.
 
     Ctrl-C saves a checkpoint; the same command goes on where it stopped. Presets: tiny, small
-    (two CPU cores), music, speech (a GPU), paper-2tier, paper-3tier; a preset fills in every
-    flag below.
+    (two CPU cores), music, speech (a GPU), and the paper's systems: paper-2tier, paper-3tier,
+    paper-rnn, paper-wavenet, paper-rnn-wavenet, paper-conv-wavenet, paper-rnn-gmm,
+    paper-2tier-gmm, paper-no-embedding, paper-multi-softmax. A preset fills in every flag below.
     """
 
     corpus: tyro.conf.Positional[Path]
@@ -59,7 +60,9 @@ def _parse(argv: list[str]) -> TrainArgs:
         __doc__ = TrainArgs.__doc__
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = PRESETS[_preset_name(argv)]
 
-    args = tyro.cli(Args, args=argv, prog="samplewise train")
+    # The family of the model is the preset's; its flags are those of that family alone.
+    config = (tyro.conf.AvoidSubcommands,)
+    args = tyro.cli(Args, args=argv, prog="samplewise train", config=config)
     # Ranks that are spawned can only be sent what they can import.
     return TrainArgs(args.corpus, args.output, args.fresh, args.config)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 Record = TypeVar("Record")
 
@@ -32,9 +32,11 @@ def from_json(kind: type[Record], values: dict[str, Any], where: str) -> Record:
         return _adapter(kind).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         faults = [
-            f"{'.'.join(map(str, fault['loc'])) or kind.__name__}: {fault['msg']}"
+            f"{'.'.join(place) or kind.__name__}: {fault['msg']}"
             for fault in error.errors()
+            if (place := _place(fault["loc"], values)) is not None
         ]
+        faults = faults or ["family names no kind of model that is known"]
         raise ValueError(f"{where} does not fit this version: {'; '.join(faults)}") from None
 
 
@@ -50,6 +52,24 @@ def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, An
     return found
 
 
+def _place(loc: tuple[int | str, ...], values: dict[str, Any]) -> list[str] | None:
+    """Return where a fault lies; None if it is that of a member of a union that was not meant.
+
+    Members of a union are dataclasses told apart by ``family``; pydantic tries each of them and
+    names it in the path of its faults.
+    """
+    place, here = [], values
+    for name in map(str, loc):
+        if name.endswith("Config"):
+            family = here.get("family", "samplernn") if isinstance(here, dict) else "samplernn"
+            if name.removesuffix("Config").lower() != family:
+                return None
+        else:
+            place.append(name)
+            here = here.get(name, {}) if isinstance(here, dict) else {}
+    return place
+
+
 @lru_cache
 def _adapter(kind: type) -> Any:
     from pydantic import TypeAdapter
@@ -61,5 +81,6 @@ def _adapter(kind: type) -> Any:
 def _forbid_unknown_keys(kind: type) -> None:
     kind.__pydantic_config__ = {"extra": "forbid"}  # pyright: ignore[reportAttributeAccessIssue]
     for field in dataclasses.fields(kind):
-        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            _forbid_unknown_keys(field.type)
+        for member in get_args(field.type) or (field.type,):
+            if isinstance(member, type) and dataclasses.is_dataclass(member):
+                _forbid_unknown_keys(member)

@@ -1,12 +1,13 @@
 """Clips: the sequences that recurrent state is carried through, and their codes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 
 from samplewise.audio.level import paper_min_max
 from samplewise.data.corpus import Corpus, Recording
@@ -14,6 +15,8 @@ from samplewise.quantize.base import Quantizer
 
 Level = Literal["keep", "paper"]
 """``keep``: true level, one gain for the corpus; ``paper``: every clip stretched to [-1, 1]."""
+MIN_DEVIATION = 2.0**-15
+"""One step of 16 bits: silence is not divided by nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,30 @@ def cut(
     return clips
 
 
+def read_wave(corpus: Corpus, clip: Clip, level: Level) -> Float32[np.ndarray, " samples"]:
+    """Return a clip's amplitude, full scale ±1, under a level policy."""
+    wave = corpus.amplitude(clip.recording, clip.start, clip.stop)
+    return paper_min_max(wave) if level == "paper" else wave
+
+
 def read_codes(
     corpus: Corpus, clip: Clip, level: Level, quantizer: Quantizer
 ) -> Int[np.ndarray, " samples"]:
     """Return a clip's codes under a level policy."""
-    wave = corpus.amplitude(clip.recording, clip.start, clip.stop)
-    return quantizer.encode(paper_min_max(wave) if level == "paper" else wave)
+    return quantizer.encode(read_wave(corpus, clip, level))
+
+
+def moments(corpus: Corpus, clips: Sequence[Clip], level: Level) -> tuple[float, float]:
+    """Return the mean and the standard deviation of the amplitude over all clips.
+
+    Mehri et al. 2017, section 3: what models of real values are normalised with, measured on the
+    training split.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for clip in clips:
+        wave = read_wave(corpus, clip, level).astype(np.float64)
+        count, total = count + len(wave), total + wave.sum()
+        squares += wave @ wave
+    mean = total / count
+    deviation = math.sqrt(max(squares / count - mean**2, 0.0))
+    return float(mean), max(deviation, MIN_DEVIATION)

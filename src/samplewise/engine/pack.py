@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
+from samplewise.errors import EngineError
+from samplewise.models.base import Model
 from samplewise.models.samplernn import FrameLevelModule, SampleRNN
 from samplewise.nn.linear import Linear
 from samplewise.nn.rnn import RecurrentLayer
@@ -19,9 +21,23 @@ from samplewise.nn.rnn import RecurrentLayer
 Array = Float64[np.ndarray, "rows columns"]
 
 
+def can_pack(model: Model) -> bool:
+    """Return whether the engine knows models of this kind."""
+    return isinstance(model, SampleRNN) and model.config.head == "categorical"
+
+
 @torch.no_grad()
-def pack(model: SampleRNN) -> dict[str, Any]:
-    """Return the arguments of ``_native.Model`` but for the format of the weights."""
+def pack(model: Model) -> dict[str, Any]:
+    """Return the arguments of ``_native.Model`` but for the format of the weights.
+
+    Raises:
+        EngineError: If the engine does not know models of this kind.
+    """
+    if not (isinstance(model, SampleRNN) and can_pack(model)):
+        raise EngineError(
+            f"the native engine does not run {model.config.family} models with this head; use "
+            "--backend reference"
+        )
     config = model.config
     arrays: dict[str, Array] = {}
     for index, tier in enumerate(model.tiers):
@@ -82,7 +98,9 @@ def _pack_tier(tier: FrameLevelModule) -> dict[str, Array]:
 
 def _pack_sample_level(model: SampleRNN) -> dict[str, Array]:
     level = model.sample_level
-    if level.is_real:
+    if level.input is None:  # Multi-Softmax: nothing of the window is seen
+        table = np.zeros((level.frame_size * model.q_levels, model.config.dim))
+    elif level.is_real:
         weight = _array(level.input())  # (dim, FS(1))
         table = np.einsum("q,dp->pqd", _array(model.real_values), weight).reshape(-1, len(weight))
     else:

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Float64, Int, Int32, Int64
 
 from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.pack import pack
-from samplewise.models.samplernn import SampleRNN
+from samplewise.models.base import Model
 
 WeightFormat = Literal["f32", "f16", "int8", "int8x16"]
 """f16: exact to 4e-4; int8: 8-bit weights and activations; int8x16: 16-bit activations."""
@@ -48,7 +48,7 @@ class NativeSampler:
 
     def __init__(
         self,
-        model: SampleRNN,
+        model: Model,
         clips: int = 1,
         weights: WeightFormat = "int8",
         threads: int | None = None,

@@ -1,5 +1,6 @@
 """The test likelihood of a model, with everything that makes the figure comparable."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -126,7 +127,7 @@ def evaluate_split(
             scores = score_natively(loaded.model, corpus, clips, level, weights, progress=progress)
     seconds = time.perf_counter() - started
     to_beat = {}
-    if with_baselines:
+    if with_baselines and not loaded.model.head.is_density:
         train = cut(corpus.split("train"), clip_samples)
         with _open(bar, "counting baselines, samples", [*train, *clips]) as progress:
             to_beat = baselines(corpus, train, clips, level, loaded.model.quantizer, progress)
@@ -135,7 +136,7 @@ def evaluate_split(
     return Evaluation(
         split=split,
         bits_per_sample=scores.bits_per_sample,
-        label=label(loaded, corpus, clip_seconds, scores.samples),
+        label=label(loaded, corpus, clip_seconds, scores),
         samples=scores.samples,
         baselines=to_beat,
         recordings=_by_recording(scores),
@@ -161,7 +162,7 @@ def clip_length(clip_seconds: float, sample_rate: int) -> int:
     return samples
 
 
-def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, samples: int) -> str:
+def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, scores: Scores) -> str:
     """Return what has to be equal before two figures are compared, in one line."""
     quantizer, level = loaded.model.quantizer, loaded.audio.level
     scaling = f"gain {corpus.gain:.4g}" if level == "keep" else "each clip to full scale"
@@ -173,8 +174,21 @@ def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, samples: int
             f"split {corpus.split_rule}",
             clips,
             STATE_POLICY,
-            f"{samples} samples",
+            f"{scores.samples} samples",
+            *([_density(loaded, scores)] if loaded.model.head.is_density else []),
         ]
+    )
+
+
+def _density(loaded: LoadedModel, scores: Scores) -> str:
+    """Say what a density is one of; p(code) is about p(x) times the step between codes."""
+    values = loaded.model.real_values
+    step = (values[1] - values[0]).item()
+    per_code = scores.bits_per_sample - math.log2(step)
+    return (
+        f"a density over amplitudes in units of {2 / len(values) / step:.4g}, not comparable with "
+        f"codes ({scores.bits_per_sample * math.log(2):.3f} nats; about {per_code:.3f} bits per "
+        "code)"
     )
 
 

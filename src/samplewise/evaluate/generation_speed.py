@@ -12,8 +12,9 @@ from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.evaluate.speed import interleave, median_rate
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.samplernn import SampleRNN, fold_for_inference
+from samplewise.models.base import Model
+from samplewise.models.build import build_model
+from samplewise.models.configs import ModelConfig
 
 SAMPLE_RATE = 16000
 """Hz, of the papers."""
@@ -24,7 +25,7 @@ NATIVE_STEPS = 8
 
 
 def generation_speed(
-    config: SampleRNNConfig,
+    config: ModelConfig,
     clips: int,
     samples: int,
     runs: int,
@@ -51,8 +52,8 @@ def generation_speed(
         real_time, the speed of one clip at 16 kHz; ratio to the reference; limit_samples_per_s,
         what the machine's bandwidth and multiply-adds allow (measured now), and share_of_limit.
     """
-    model = SampleRNN(config, seed=0).to(device).eval().requires_grad_(False)
-    fold_for_inference(model)
+    model = build_model(config, seed=0).to(device).eval().requires_grad_(False)
+    model.fold()
     facts, draws = [_reference(model, clips, samples)], []
     for count in contestant_threads(threads) if device == "cpu" and has_native() else ():
         facts += [_native(model, clips, samples, name, count) for name in weights]
@@ -78,7 +79,7 @@ def contestant_threads(threads: Sequence[int] | None) -> list[int]:
     return sorted(set(threads or (1, default_threads())))
 
 
-def _reference(model: SampleRNN, clips: int, samples: int) -> dict[str, Any]:
+def _reference(model: Model, clips: int, samples: int) -> dict[str, Any]:
     sampler = ReferenceSampler(model, clips)
     # The sampler may take fewer at once than asked for; then the others come after them.
     groups = [range(i, min(i + sampler.most, clips)) for i in range(0, clips, sampler.most)]
@@ -100,7 +101,7 @@ def _reference(model: SampleRNN, clips: int, samples: int) -> dict[str, Any]:
 
 
 def _native(
-    model: SampleRNN, clips: int, samples: int, weights: WeightFormat, threads: int
+    model: Model, clips: int, samples: int, weights: WeightFormat, threads: int
 ) -> dict[str, Any]:
     sampler = NativeSampler(model, clips, weights, threads)
     numbers = uniforms(0, range(clips), 0, samples * NATIVE_STEPS)

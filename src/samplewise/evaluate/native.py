@@ -8,7 +8,7 @@ from samplewise.data.clips import Clip, Level, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
-from samplewise.models.samplernn import SampleRNN
+from samplewise.models.base import Model
 
 CLIPS = 16
 """Scored side by side."""
@@ -17,7 +17,7 @@ CHUNK = 4096
 
 
 def score_natively(
-    model: SampleRNN,
+    model: Model,
     corpus: Corpus,
     clips: Sequence[Clip],
     level: Level,

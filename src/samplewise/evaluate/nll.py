@@ -12,9 +12,8 @@ from torch import Tensor
 from samplewise.data.clips import Clip, Level, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.data.stream import Batch, ReadCodes, finite_batches
-from samplewise.heads.categorical import categorical_nll
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.samplernn import SampleRNN, SampleRNNState
+from samplewise.models.base import Model, State
+from samplewise.models.configs import ModelConfig
 from samplewise.nn.state import map_tensors
 
 Progress = Callable[[int, int], None]
@@ -67,7 +66,7 @@ class Scores:
 
 
 def score(
-    model: SampleRNN,
+    model: Model,
     corpus: Corpus,
     clips: Sequence[Clip],
     level: Level,
@@ -82,7 +81,7 @@ def score(
     Neither ``lanes`` nor ``seq_len`` changes the result beyond rounding.
 
     Args:
-        model: Any SampleRNN; its gradients and its mode are left alone.
+        model: Any model; its gradients and its mode are left alone.
         corpus: Where the clips lie.
         clips: At least one; any length, one sample included.
         level: Level policy.
@@ -103,7 +102,7 @@ def score(
 
 
 def schedule(
-    config: SampleRNNConfig, clips: Sequence[Clip], device: str, lanes: int | None = None
+    config: ModelConfig, clips: Sequence[Clip], device: str, lanes: int | None = None
 ) -> tuple[int, int]:
     """Choose how many lanes to run and how many samples per pass.
 
@@ -115,16 +114,14 @@ def schedule(
         most = min(MAX_LANES.get(device, 32), len(clips), max(1, CODE_BYTES // (8 * longest)))
         rounds = -(-len(clips) // most)
         lanes = -(-len(clips) // rounds)
-    # Per sample: a few vectors as wide as a tier, logits and their softmax.
-    width = 6 * config.dim + 3 * config.q_levels
-    budget = ACTIVATION_BYTES.get(device, ACTIVATION_BYTES["cpu"]) // (4 * width * lanes)
+    budget = ACTIVATION_BYTES.get(device, ACTIVATION_BYTES["cpu"]) // (4 * config.width * lanes)
     top = config.top_frame
     return lanes, max(1, min(budget, MAX_SEQ_LEN, longest + top - 1) // top) * top
 
 
 @torch.inference_mode()
 def _nats_of_clips(
-    model: SampleRNN,
+    model: Model,
     clips: Sequence[Clip],
     read: ReadCodes,
     lanes: int | None,
@@ -167,8 +164,8 @@ def _nats_of_clips(
 
 
 def _score_batch(
-    model: SampleRNN, batch: Batch, rows: list[int], state: SampleRNNState
-) -> tuple[Float64[Tensor, " lanes"], SampleRNNState]:
+    model: Model, batch: Batch, rows: list[int], state: State
+) -> tuple[Float64[Tensor, " lanes"], State]:
     """Return the nats of each running lane and the state after the subsequence."""
     device, top = model.real_values.device, model.config.top_frame
     mask = batch.mask[rows]
@@ -180,7 +177,7 @@ def _score_batch(
     if batch.reset[rows].any():
         state = model.reset(state, batch.reset[rows].to(device))
     logits, state = model(previous, state)
-    return _masked_sum(categorical_nll(logits, target), mask), state
+    return _masked_sum(model.head.nll(logits, target), mask), state
 
 
 def _masked_sum(
@@ -189,5 +186,5 @@ def _masked_sum(
     return nats.double().masked_fill(~mask, 0).sum(1)
 
 
-def _keep(state: SampleRNNState, rows: list[int]) -> SampleRNNState:
+def _keep(state: State, rows: list[int]) -> State:
     return map_tensors(state, lambda tensor: tensor[rows])

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float32, Float64, Int, Int64
 
 from samplewise.engine.native import default_threads, has_native, native_module
+from samplewise.engine.pack import can_pack
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.errors import EngineError
 from samplewise.generate.reference import ReferenceSampler
-from samplewise.models.samplernn import SampleRNN
+from samplewise.models.base import Model
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``."""
@@ -66,7 +67,7 @@ class Backend:
     threads: int | None = None
     """Of the native engine; None: every core that this process may use."""
 
-    def resolve(self, model: SampleRNN) -> "Backend":
+    def resolve(self, model: Model) -> "Backend":
         """Return the same with a name other than ``auto``.
 
         Raises:
@@ -84,15 +85,17 @@ class Backend:
                 )
             native_module()
             return self
-        return replace(self, name="native" if fits and has_native() else "reference")
+        return replace(
+            self, name="native" if fits and can_pack(model) and has_native() else "reference"
+        )
 
-    def sampler(self, model: SampleRNN, clips: int) -> Sampler:
+    def sampler(self, model: Model, clips: int) -> Sampler:
         """Return what draws up to ``clips`` clips at once."""
         if self.resolve(model).name == "reference":
             return ReferenceSampler(model, clips)
         return NativeSampler(model, clips, self.weights, self.threads)
 
-    def describe(self, model: SampleRNN) -> str:
+    def describe(self, model: Model) -> str:
         """Return a few words for the person: ``native back end (int8), up to 2 threads``."""
         if self.resolve(model).name == "native":
             threads = self.threads or default_threads()

@@ -9,8 +9,7 @@ from jaxtyping import Float32, Float64, Int, Int64
 from torch import Tensor
 
 from samplewise.generate.rows import RowPlan, plan_rows
-from samplewise.heads.categorical import categorical_log_prob, categorical_sample
-from samplewise.models.samplernn import SampleRNN, SampleRNNState
+from samplewise.models.base import Model, State
 from samplewise.nn.state import map_tensors
 
 Progress = Callable[[int, int], None]
@@ -25,7 +24,7 @@ SCORE_CHUNK = 32
 class Voices:
     """Some clips in the making: what the sampler needs to go on with them."""
 
-    model: SampleRNNState
+    model: State
     """State of the model, one row per clip, then the rows that only fill up the batch."""
     previous: Int[Tensor, " rows"]
     """The code before the next one."""
@@ -41,7 +40,7 @@ class ReferenceSampler:
 
     name = "reference"
 
-    def __init__(self, model: SampleRNN, clips: int = 1):
+    def __init__(self, model: Model, clips: int = 1):
         """Take a model in evaluation mode.
 
         Args:
@@ -161,9 +160,9 @@ class ReferenceSampler:
         previous, state, codes, logits = voices.previous, voices.model, [], []
         for t, uniform in enumerate(by_time):
             step, state = self.model.step(previous, state)
-            previous = categorical_sample(step, uniform, None if heat is None else heat[t])
+            previous = self.model.head.sample(step, uniform, None if heat is None else heat[t])
             codes.append(previous)
             logits.append(step)
         drawn = torch.stack(codes, 1)
-        scores = categorical_log_prob(torch.stack(logits, 1).flatten(0, 1), drawn.flatten())
+        scores = self.model.head.log_prob(torch.stack(logits, 1).flatten(0, 1), drawn.flatten())
         return drawn, scores.view_as(drawn), Voices(state, previous, voices.clips)

@@ -19,8 +19,9 @@ from samplewise.config.codec import from_json, to_json
 from samplewise.data.clips import Level
 from samplewise.durable import write_bytes
 from samplewise.errors import CheckpointError
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.samplernn import SampleRNN, fold_for_inference
+from samplewise.models.base import Model
+from samplewise.models.build import FAMILIES, build_model
+from samplewise.models.configs import ModelConfig
 from samplewise.nn.linear import Weight
 
 FORMAT = 1
@@ -52,22 +53,20 @@ class AudioFormat:
 class LoadedModel:
     """A model ready for use, and where it comes from."""
 
-    model: SampleRNN
+    model: Model
     audio: AudioFormat
     provenance: dict[str, Any]
     path: Path
 
 
-def save_model(
-    path: Path, model: SampleRNN, audio: AudioFormat, provenance: dict[str, Any]
-) -> None:
+def save_model(path: Path, model: Model, audio: AudioFormat, provenance: dict[str, Any]) -> None:
     """Write ``model`` to ``path``, whole or not at all."""
     from safetensors.torch import save
 
     description = json.dumps(
         {
             "format": FORMAT,
-            "family": "samplernn",
+            "family": model.config.family,
             "model": to_json(model.config),
             "audio": to_json(audio),
             "provenance": provenance,
@@ -97,14 +96,14 @@ def load_model(path: Path, device: torch.device | str = "cpu", fold: bool = True
     try:
         description, weights = read_verified(file)
         audio = from_json(AudioFormat, description["audio"], "audio")
-        config = from_json(SampleRNNConfig, description["model"], "model")
+        config = from_json(FAMILIES[description["family"]][0], description["model"], "model")
         model = _assemble(config, weights)
         provenance = dict(description["provenance"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} cannot be used as a model: {error}") from error
     model = model.to(device).eval().requires_grad_(False)
     if fold:
-        fold_for_inference(model)
+        model.fold()
     return LoadedModel(model, audio, provenance, path)
 
 
@@ -130,8 +129,11 @@ def read_verified(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError("its SHA-256 does not match: the file is damaged")
     description = json.loads(metadata["samplewise"])
     kind = (description.get("format"), description.get("family"))
-    if kind != (FORMAT, "samplernn"):
-        raise ValueError(f"it is {kind[1]} of format {kind[0]}; this version reads {FORMAT}")
+    if kind[0] != FORMAT or kind[1] not in FAMILIES:
+        raise ValueError(
+            f"it is {kind[1]} of format {kind[0]}; this version reads format {FORMAT} of "
+            f"{', '.join(FAMILIES)}"
+        )
     return description, weights
 
 
@@ -166,12 +168,12 @@ def _digest(description: str, weights: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _weights(model: SampleRNN) -> dict[str, Tensor]:
+def _weights(model: Model) -> dict[str, Tensor]:
     return dict(model.named_parameters())
 
 
-def _assemble(config: SampleRNNConfig, weights: dict[str, Tensor]) -> SampleRNN:
-    model = SampleRNN(config, seed=None)  # takes no memory until the weights are known to fit
+def _assemble(config: ModelConfig, weights: dict[str, Tensor]) -> Model:
+    model = build_model(config, seed=None)  # takes no memory until the weights are known to fit
     if not any(name.endswith(".g") for name in weights):
         for part in model.modules():
             if isinstance(part, Weight):

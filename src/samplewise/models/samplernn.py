@@ -6,18 +6,16 @@ frame x_(t-FS(k)) ... x_(t-1) and conditions the next FS(k) samples; tier 1 pred
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samplewise.heads.categorical import categorical_log_prob, categorical_sample
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.base import Model
+from samplewise.models.configs import SampleRNNConfig, head_width
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear, Weight, fold_weight_norm
+from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentStack, relu_mlp
-from samplewise.quantize.build import make_quantizer
 
 
 @dataclass(frozen=True)
@@ -95,19 +93,21 @@ class SampleLevelModule(nn.Module):
         self.frame_size, self.q_levels = config.frame_sizes[0], config.q_levels
         norm, dim = config.weight_norm, config.dim
         self.embedding = None
-        width = {"embedding": config.emb_size, "one-hot": self.q_levels, "real": 1}
+        width = {"embedding": config.emb_size, "one-hot": self.q_levels, "real": 1, "none": 0}
         if config.sample_input == "embedding":
             self.embedding = nn.Parameter(init.normal(self.q_levels, config.emb_size))
         self.is_real = config.sample_input == "real"
         inputs = self.frame_size * width[config.sample_input]
-        self.input = Weight(init.he(dim, inputs), norm)  # W_x of Eq. 8, no bias
+        self.input = None  # Multi-Softmax: c alone decides (section 2.2.2)
+        if inputs:
+            self.input = Weight(init.he(dim, inputs), norm)  # W_x of Eq. 8, no bias
         self.folded: Tensor | None
         self.register_buffer("folded", None, persistent=False)
         self.mlp = nn.ModuleList(
             [
                 Linear(init.he(dim, dim), weight_norm=norm),
                 Linear(init.he(dim, dim), weight_norm=norm),
-                Linear(init.input_map(self.q_levels, dim), weight_norm=norm),
+                Linear(init.input_map(head_width(config), dim), weight_norm=norm),
             ]
         )
 
@@ -116,19 +116,20 @@ class SampleLevelModule(nn.Module):
         codes: Int[Tensor, "batch window"],
         values: Float[Tensor, "batch window"],
         condition: Float[Tensor, "batch time dim"],
-    ) -> Float[Tensor, "batch time {self.q_levels}"]:
-        """Return logits of each sample.
+    ) -> Float[Tensor, "batch time parameters"]:
+        """Return what the head takes for each sample.
 
         Args:
             codes: The ``time + FS(1) - 1`` codes that precede the samples.
             values: The same as real values in [-2, 2].
             condition: c of tier 2 at every sample.
         """
-        if self.is_real:
-            inp = F.linear(values.unfold(1, self.frame_size, 1), self.input())
+        if self.input is None:
+            inp = condition
+        elif self.is_real:
+            inp = F.linear(values.unfold(1, self.frame_size, 1), self.input()) + condition
         else:
-            inp = self._look_up(codes)
-        inp = inp.view_as(condition) + condition  # Eq. 8
+            inp = self._look_up(codes).view_as(condition) + condition  # Eq. 8
         return relu_mlp(inp, self.mlp)  # Eq. 9, without the softmax
 
     def table(self) -> Float[Tensor, "rows dim"]:
@@ -137,6 +138,7 @@ class SampleLevelModule(nn.Module):
         A sum of table rows equals the product of W_x with the flattened embeddings (Eq. 7-8) at a
         fraction of its cost, and has the same gradients.
         """
+        assert self.input is not None
         weight = self.input()
         if self.embedding is None:  # one-hot
             return weight.t()
@@ -145,7 +147,7 @@ class SampleLevelModule(nn.Module):
 
     def fold(self) -> None:
         """Compute the table once; the weights must not change from now on."""
-        if not self.is_real:
+        if self.input is not None and not self.is_real:
             self.folded = self.table().detach()
 
     def _look_up(self, codes: Tensor) -> Tensor:
@@ -155,7 +157,7 @@ class SampleLevelModule(nn.Module):
         return F.embedding_bag(rows.flatten(0, 1), table, mode="sum")
 
 
-class SampleRNN(nn.Module):
+class SampleRNN(Model[SampleRNNConfig]):
     """The whole hierarchy; every tier is trained jointly.
 
     Args:
@@ -164,19 +166,11 @@ class SampleRNN(nn.Module):
     """
 
     def __init__(self, config: SampleRNNConfig, seed: int | None = 0):
-        super().__init__()
-        self.config = config
-        self.q_levels = config.q_levels
-        self.quantizer = make_quantizer(config.quantizer, config.q_levels)
+        super().__init__(config)
         init = Initializer(seed, config.init)
         tiers = range(2, len(config.frame_sizes) + 1)
         self.frame_levels = nn.ModuleList(FrameLevelModule(config, k, init) for k in tiers)
         self.sample_level = SampleLevelModule(config, init)
-        silence = self.quantizer.silence
-        places = (np.arange(config.q_levels, dtype=np.float32) - silence) / silence
-        values = self.quantizer.amplitudes if config.frame_values == "amplitude" else places
-        self.real_values: Tensor
-        self.register_buffer("real_values", torch.from_numpy(2 * values), persistent=False)
 
     @property
     def tiers(self) -> list[FrameLevelModule]:
@@ -197,16 +191,8 @@ class SampleRNN(nn.Module):
         )
 
     def reset(self, state: SampleRNNState, mask: Bool[Tensor, " batch"]) -> SampleRNNState:
-        """Start new sequences in the rows of ``mask``; the others go on.
-
-        Raises:
-            ValueError: In the middle of a top-tier frame, where rows cannot start.
-        """
-        if state.clock % self.config.top_frame:
-            raise ValueError(
-                f"clock = {state.clock} must be a multiple of the top frame "
-                f"({self.config.top_frame}) to start a sequence"
-            )
+        """Start new sequences in the rows of ``mask``, at a top-tier frame; the others go on."""
+        self.check_boundary(state)
         h = tuple(tier.rnn.reset(h, mask) for tier, h in zip(self.tiers, state.h, strict=True))
         silence = torch.tensor(self.quantizer.silence, device=mask.device)
         history = torch.where(mask.unsqueeze(1), silence, state.history)
@@ -214,7 +200,7 @@ class SampleRNN(nn.Module):
 
     def forward(
         self, previous: Int[Tensor, "batch time"], state: SampleRNNState
-    ) -> tuple[Float[Tensor, "batch time {self.q_levels}"], SampleRNNState]:
+    ) -> tuple[Float[Tensor, "batch time parameters"], SampleRNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
         clock, time, lookback = state.clock, previous.shape[1], self.config.lookback
         codes = torch.cat([state.history, previous], 1)  # x_(t-1) of target t at lookback - 1 + t
@@ -244,33 +230,10 @@ class SampleRNN(nn.Module):
         history = codes[:, codes.shape[1] - lookback + 1 :]
         return logits, SampleRNNState(tuple(h), tuple(conditions), history, clock + time)
 
-    def step(
-        self, previous: Int[Tensor, " batch"], state: SampleRNNState
-    ) -> tuple[Float[Tensor, "batch {self.q_levels}"], SampleRNNState]:
-        """One sample; equal to :meth:`forward` on a subsequence of one."""
-        logits, state = self(previous.unsqueeze(1), state)
-        return logits.squeeze(1), state
-
-    def draw(
-        self,
-        previous: Int[Tensor, " batch"],
-        state: SampleRNNState,
-        uniforms: Float[Tensor, " batch"],
-        temperature: Float[Tensor, " batch"] | None = None,
-    ) -> tuple[Int[Tensor, " batch"], SampleRNNState, Float[Tensor, " batch"]]:
-        """Draw one sample; the log-probability is that of the model at temperature 1, in nats."""
-        logits, state = self.step(previous, state)
-        code = categorical_sample(logits, uniforms, temperature)
-        return code, state, categorical_log_prob(logits, code)
-
-
-def fold_for_inference(model: SampleRNN) -> None:
-    """Compute once what depends on the weights alone, in place; the function is unchanged.
-
-    Weight norm goes into the matrices, the embedding into W_x. The model can no longer be trained.
-    """
-    fold_weight_norm(model)
-    model.sample_level.fold()
+    def fold(self) -> None:
+        """Put weight norm into the matrices and the embedding into W_x."""
+        super().fold()
+        self.sample_level.fold()
 
 
 def _continue(current: Tensor, fresh: Tensor, remaining: int) -> Tensor:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.configs import ModelConfig, SampleRNNConfig
 
 RESUMABLE = frozenset(
     {
@@ -22,7 +22,7 @@ class TrainConfig:
 
     preset: str = "music"
     """Name of the preset that the defaults came from."""
-    model: SampleRNNConfig = field(default_factory=SampleRNNConfig)
+    model: ModelConfig = field(default_factory=SampleRNNConfig)
     """Sizes of the model."""
     level: Literal["keep", "paper"] = "keep"
     """keep: true level, one gain for the corpus; paper: every clip stretched to full scale."""

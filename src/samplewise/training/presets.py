@@ -2,7 +2,12 @@
 
 from dataclasses import replace
 
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.configs import (
+    HybridConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+)
 from samplewise.training.config import TrainConfig
 
 PAPER_3TIER = TrainConfig(
@@ -27,6 +32,65 @@ PAPER_2TIER = TrainConfig(
 )
 """The same, with three GRU layers in one tier. The paper does not state its frame size and
 subsequence; 16 and 64 frames are the official README's."""
+
+PAPER_RNN = replace(
+    PAPER_3TIER, preset="paper-rnn", model=RNNConfig(dim=1024, n_rnn=3, emb_size=256, q_levels=256)
+)
+"""The baseline of Eqs. 2-3. The paper does not state its depth: three layers, as in two tiers."""
+
+PAPER_WAVENET = replace(
+    PAPER_3TIER,
+    preset="paper-wavenet",
+    model=WaveNetConfig(),
+    lanes=8,
+    seq_len=1600,
+    learning_rate=0.0001,
+)
+"""Section 3.1: 4 blocks of 10 dilated layers, filters of 2, 64 channels, targets of 1600, batch 8,
+Adam at 0.0001 (Onomatopoeia and Music; on Blizzard 0.001 for three days, then 0.0001)."""
+
+PAPER_RNN_WAVENET = replace(
+    PAPER_WAVENET, preset="paper-rnn-wavenet", model=HybridConfig(), seq_len=1536
+)
+"""Appendix A: an RNN over frames of 128 above a WaveNet that sees 509 samples. What the paper does
+not state is WaveNet's, with subsequences of whole frames."""
+
+PAPER_CONV_WAVENET = replace(
+    PAPER_RNN_WAVENET,
+    preset="paper-conv-wavenet",
+    model=HybridConfig(frame_level="convolution"),
+)
+"""Appendix A, fully convolutional: dilated convolutions over frames of 128 and over samples."""
+
+PAPER_RNN_GMM = replace(
+    PAPER_RNN,
+    preset="paper-rnn-gmm",
+    level="keep",
+    model=replace(PAPER_RNN.model, head="gmm", sample_input="real", q_levels=65536),
+)
+"""Table 2: four Gaussians over amplitudes, normalised by the training split's moments."""
+
+PAPER_2TIER_GMM = replace(
+    PAPER_2TIER,
+    preset="paper-2tier-gmm",
+    level="keep",
+    model=replace(PAPER_2TIER.model, head="gmm", sample_input="real", q_levels=65536),
+)
+"""Table 2: the same head on two tiers."""
+
+PAPER_NO_EMBEDDING = replace(
+    PAPER_2TIER,
+    preset="paper-no-embedding",
+    model=replace(PAPER_2TIER.model, sample_input="real"),
+)
+"""Table 4: the sample level sees amplitudes."""
+
+PAPER_MULTI_SOFTMAX = replace(
+    PAPER_2TIER,
+    preset="paper-multi-softmax",
+    model=replace(PAPER_2TIER.model, sample_input="none"),
+)
+"""Table 4: the sample level sees no samples; those of a frame are independent of each other."""
 
 MUSIC = TrainConfig(
     preset="music",
@@ -110,5 +174,10 @@ TINY = replace(
 """The demo: `SMALL` for two minutes on two CPU cores, time enough for something audible."""
 
 PRESETS = {
-    config.preset: config for config in (TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER)
+    config.preset: config
+    for config in (
+        *(TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER, PAPER_RNN, PAPER_WAVENET),
+        *(PAPER_RNN_WAVENET, PAPER_CONV_WAVENET, PAPER_RNN_GMM, PAPER_2TIER_GMM),
+        *(PAPER_NO_EMBEDDING, PAPER_MULTI_SOFTMAX),
+    )
 }

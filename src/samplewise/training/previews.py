@@ -7,7 +7,6 @@ from samplewise.durable import write_bytes
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips
 from samplewise.models.files import LoadedModel
-from samplewise.models.samplernn import fold_for_inference
 from samplewise.pictures import spectrogram_png
 from samplewise.training.journal import Journal
 from samplewise.training.run import RunState
@@ -17,7 +16,7 @@ def make_preview(run: RunState, journal: Journal) -> None:
     """Write ``previews/step-N/``; the clips have the same seeds every time."""
     config, step = run.config, run.progress.step
     model = copy.deepcopy(run.usable).eval().requires_grad_(False)
-    fold_for_inference(model)
+    model.fold()
     loaded = LoadedModel(model, run.audio, {}, run.folder)
     clips = generate_clips(
         loaded,

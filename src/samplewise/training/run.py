@@ -4,6 +4,7 @@ import copy
 import json
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from torch import Tensor
 
 from samplewise import __version__
 from samplewise.config.codec import differences, from_json, to_json
-from samplewise.data.clips import cut, read_codes
-from samplewise.data.corpus import Corpus
+from samplewise.data.clips import cut, moments, read_codes
+from samplewise.data.corpus import Corpus, Recording
 from samplewise.data.stream import LaneStream, StreamCursor
 from samplewise.durable import LOCK, write_json
 from samplewise.errors import CheckpointError, CorpusError
+from samplewise.models.base import Model, State
+from samplewise.models.build import build_model
+from samplewise.models.configs import RNNConfig, SampleRNNConfig
 from samplewise.models.files import WEIGHTS, AudioFormat, save_model
-from samplewise.models.samplernn import SampleRNN, SampleRNNState
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
@@ -48,11 +51,11 @@ class RunState:
     corpus: Corpus
     folder: Path
     ranks: Ranks
-    model: SampleRNN
-    averaged: SampleRNN | None
+    model: Model
+    averaged: Model | None
     optimizer: torch.optim.Adam
     stream: LaneStream
-    state: SampleRNNState
+    state: State
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -61,7 +64,7 @@ class RunState:
         return AudioFormat(self.corpus.sample_rate, self.corpus.gain, self.config.level)
 
     @property
-    def usable(self) -> SampleRNN:
+    def usable(self) -> Model:
         """The weights that are validated and used: averaged ones if there are any."""
         return self.averaged or self.model
 
@@ -104,7 +107,7 @@ class RunState:
         save_model(self.folder / WEIGHTS, self.usable, self.audio, provenance)
 
 
-def count_parameters(model: SampleRNN) -> int:
+def count_parameters(model: Model) -> int:
     """Return the number of trained values."""
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -122,8 +125,9 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{corpus.folder} has {len(recordings)} recordings to train on and "
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
+    config = _with_moments(config, corpus, recordings)
     _agree(config, corpus, folder, ranks)
-    model = SampleRNN(config.model, config.seed).to(ranks.device)
+    model = build_model(config.model, config.seed).to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
     optimizer = torch.optim.Adam(
         model.parameters(),
@@ -213,6 +217,19 @@ def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> N
         write_json(path, _describe(replace(config), corpus))
 
 
+def _with_moments(
+    config: TrainConfig, corpus: Corpus, recordings: Sequence[Recording]
+) -> TrainConfig:
+    """Fill in what a model of real values is normalised with."""
+    model = config.model
+    if not isinstance(model, SampleRNNConfig | RNNConfig):
+        return config
+    if model.head != "gmm" or model.moments is not None:
+        return config
+    clips = cut(recordings, round(config.clip_seconds * corpus.sample_rate))
+    return replace(config, model=replace(model, moments=moments(corpus, clips, config.level)))
+
+
 def _children(folder: Path) -> list[Path]:
     return [child for child in folder.iterdir() if child.name != LOCK]
 
@@ -227,7 +244,7 @@ def _describe(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
             "digest": corpus.digest,
             "split_rule": corpus.split_rule,
         },
-        "parameters": count_parameters(SampleRNN(config.model, seed=None)),
+        "parameters": count_parameters(build_model(config.model, seed=None)),
         "versions": {
             "samplewise": __version__,
             "torch": torch.__version__,

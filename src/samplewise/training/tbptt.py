@@ -10,15 +10,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from samplewise.data.stream import Batch
 from samplewise.evaluate.nll import nats_to_bits
-from samplewise.heads.categorical import categorical_nll
-from samplewise.models.samplernn import SampleRNN, SampleRNNState
+from samplewise.models.base import Model, State
 from samplewise.nn.state import concatenate, detach, select
 
 
 class Subsequence(nn.Module):
     """What is differentiated: the summed cost of one subsequence, padding excluded."""
 
-    def __init__(self, model: SampleRNN):
+    def __init__(self, model: Model):
         super().__init__()
         self.model = model
 
@@ -28,22 +27,22 @@ class Subsequence(nn.Module):
         target: Int[Tensor, "lanes time"],
         mask: Bool[Tensor, "lanes time"],
         reset: Bool[Tensor, " lanes"],
-        state: SampleRNNState,
-    ) -> tuple[Float[Tensor, ""], SampleRNNState]:
+        state: State,
+    ) -> tuple[Float[Tensor, ""], State]:
         """Return the cost in nats, summed over what is not padding, and the state after it."""
         logits, state = self.model(previous, self.model.reset(state, reset))
-        return categorical_nll(logits, target).masked_fill(~mask, 0.0).sum(), state
+        return self.model.head.nll(logits, target).masked_fill(~mask, 0.0).sum(), state
 
 
 def accumulate_gradients(
     subsequence: Subsequence | DistributedDataParallel,
     batch: Batch,
-    state: SampleRNNState,
+    state: State,
     *,
     groups: int = 1,
     world: int = 1,
     autocast: Any = None,
-) -> tuple[Tensor, SampleRNNState]:
+) -> tuple[Tensor, State]:
     """Add the gradient of the batch's mean cost in bits per sample, over the lanes of all ranks.
 
     Args:

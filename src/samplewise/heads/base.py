@@ -1,0 +1,87 @@
+"""Heads: from a model's output to the distribution of one sample, its cost and its draws."""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from samplewise.heads.categorical import (
+    categorical_log_prob,
+    categorical_nll,
+    categorical_sample,
+)
+from samplewise.heads.gaussian_mixture import mixture_log_density, mixture_sample
+
+
+class Head(Protocol):
+    """What becomes of a model's output; random numbers are an argument, always."""
+
+    is_density: bool
+    """Whether the cost is that of a density, which cannot be compared with that of codes."""
+
+    def nll(
+        self, params: Float[Tensor, "batch time parameters"], target: Int[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time"]:
+        """Return -ln p(target), in nats per sample."""
+        ...
+
+    def log_prob(
+        self, params: Float[Tensor, "batch parameters"], code: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return ln p(code), in nats, in double precision."""
+        ...
+
+    def sample(
+        self,
+        params: Float[Tensor, "batch parameters"],
+        uniform: Float[Tensor, " batch"],
+        temperature: Float[Tensor, " batch"] | None = None,
+    ) -> Int[Tensor, " batch"]:
+        """Draw one code per row from one random number in [0, 1)."""
+        ...
+
+
+class CategoricalHead(nn.Module):
+    """A softmax over q codes (Eq. 9)."""
+
+    is_density = False
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        """Return -ln p(target), in nats per sample."""
+        return categorical_nll(params, target)
+
+    def log_prob(self, params: Tensor, code: Tensor) -> Tensor:
+        """Return ln p(code), in nats, in double precision."""
+        return categorical_log_prob(params, code)
+
+    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
+        """Draw one code per row by inverting the CDF."""
+        return categorical_sample(params, uniform, temperature)
+
+
+class GaussianMixtureHead(nn.Module):
+    """A density over normalised amplitudes; what is drawn is rounded to the nearest code."""
+
+    is_density = True
+
+    def __init__(self, values: Float[Tensor, " q_levels"]):
+        """Take the normalised amplitude of every code, ascending and evenly spaced."""
+        super().__init__()
+        self.values: Tensor
+        self.register_buffer("values", values, persistent=False)
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        """Return minus the log-density, in nats per sample; it can be negative."""
+        return -mixture_log_density(params, self.values[target])
+
+    def log_prob(self, params: Tensor, code: Tensor) -> Tensor:
+        """Return the log-density, in nats, in double precision."""
+        return mixture_log_density(params, self.values[code]).double()
+
+    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
+        """Draw one amplitude per row; what exceeds full scale is clipped."""
+        value = mixture_sample(params, uniform, temperature)
+        first, step = self.values[0].double(), (self.values[1] - self.values[0]).double()
+        code = ((value - first) / step).round()
+        return code.clamp(0, len(self.values) - 1).to(torch.int64)

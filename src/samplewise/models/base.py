@@ -1,0 +1,106 @@
+"""What every autoregressive model is: states as values, one step, one draw."""
+
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
+from samplewise.models.configs import ModelConfig, RNNConfig, SampleRNNConfig
+from samplewise.nn.linear import fold_weight_norm
+from samplewise.quantize.build import make_quantizer
+
+Config = TypeVar("Config", bound=ModelConfig, covariant=True)
+State = Any
+"""A frozen dataclass of tensors, batch first, and ``clock``, the samples predicted so far."""
+OFFICIAL_MOMENTS = (0.0, 0.5)
+"""Mean and deviation by which amplitudes become real values in [-2, 2], as in the official code."""
+
+
+class Model(nn.Module, Generic[Config]):
+    """Base of the models: codes in, the distribution of the next code out.
+
+    A family defines ``initial_state``, ``reset`` and ``forward``; nothing of a sequence lives on
+    the module.
+    """
+
+    config: Config
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.q_levels = config.q_levels
+        self.quantizer = make_quantizer(config.quantizer, config.q_levels)
+        self.real_values: Tensor
+        self.register_buffer("real_values", torch.from_numpy(self._values()), persistent=False)
+        self.head: Head = CategoricalHead()
+        if isinstance(config, SampleRNNConfig | RNNConfig) and config.head == "gmm":
+            self.head = GaussianMixtureHead(self.real_values)
+
+    def initial_state(self, batch: int) -> State:
+        """Return the state before the first sample: silence behind."""
+        raise NotImplementedError
+
+    def reset(self, state: State, mask: Bool[Tensor, " batch"]) -> State:
+        """Start new sequences in the rows of ``mask``; the others go on.
+
+        Raises:
+            ValueError: In the middle of a frame, where rows cannot start.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, previous: Int[Tensor, "batch time"], state: State
+    ) -> tuple[Float[Tensor, "batch time parameters"], State]:
+        """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t.
+
+        Returns:
+            What the head takes, for each sample, and the state after it.
+        """
+        raise NotImplementedError
+
+    def step(
+        self, previous: Int[Tensor, " batch"], state: State
+    ) -> tuple[Float[Tensor, "batch parameters"], State]:
+        """One sample; equal to :meth:`forward` on a subsequence of one."""
+        params, state = self(previous.unsqueeze(1), state)
+        return params.squeeze(1), state
+
+    def draw(
+        self,
+        previous: Int[Tensor, " batch"],
+        state: State,
+        uniforms: Float[Tensor, " batch"],
+        temperature: Float[Tensor, " batch"] | None = None,
+    ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, " batch"]]:
+        """Draw one sample; the log-probability is that of the model at temperature 1, in nats."""
+        params, state = self.step(previous, state)
+        code = self.head.sample(params, uniforms, temperature)
+        return code, state, self.head.log_prob(params, code)
+
+    def fold(self) -> None:
+        """Compute once what depends on the weights alone, in place; the function is unchanged.
+
+        The model can no longer be trained.
+        """
+        fold_weight_norm(self)
+
+    def check_boundary(self, state: State) -> None:
+        """Refuse to start a sequence in the middle of a frame."""
+        if state.clock % self.config.top_frame:
+            raise ValueError(
+                f"clock = {state.clock} must be a multiple of the top frame "
+                f"({self.config.top_frame}) to start a sequence"
+            )
+
+    def _values(self) -> np.ndarray:
+        """Return the real value of each code: what a model sees in place of an embedding."""
+        config = self.config
+        amplitudes = self.quantizer.amplitudes
+        if getattr(config, "frame_values", "amplitude") == "code":
+            silence = self.quantizer.silence
+            amplitudes = (np.arange(config.q_levels, dtype=np.float32) - silence) / silence
+        mean, deviation = getattr(config, "moments", None) or OFFICIAL_MOMENTS
+        return ((amplitudes - mean) / deviation).astype(np.float32)

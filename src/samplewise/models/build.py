@@ -1,0 +1,33 @@
+"""From a configuration to a model, and from a family's name to its configuration."""
+
+from samplewise.models.base import Model
+from samplewise.models.configs import (
+    HybridConfig,
+    ModelConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+)
+from samplewise.models.hybrid import Hybrid
+from samplewise.models.rnn import RNN
+from samplewise.models.samplernn import SampleRNN
+from samplewise.models.wavenet import WaveNet
+
+FAMILIES = {
+    "samplernn": (SampleRNNConfig, SampleRNN),
+    "rnn": (RNNConfig, RNN),
+    "wavenet": (WaveNetConfig, WaveNet),
+    "hybrid": (HybridConfig, Hybrid),
+}
+"""Configuration and model of each family, by the name that files carry."""
+
+
+def build_model(config: ModelConfig, seed: int | None = 0) -> Model:
+    """Return a model with initial weights.
+
+    Args:
+        config: Its class decides about the family.
+        seed: Of the initial weights; None leaves them without values or memory, to be loaded.
+    """
+    _, kind = FAMILIES[config.family]
+    return kind(config, seed)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,52 @@
+"""What a configuration may ask for; beyond it is a mistake, or a file that wants our memory."""
+
+MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
+MAX_TABLE = 2**28
+MAX_BLOCKS, MAX_LAYERS, MAX_COMPONENTS = 64, 16, 1024
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Refuse a value outside [low, high]."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} = {value} must lie in [{low}, {high}]")
+
+
+def check_codes(q_levels: int) -> None:
+    """Refuse an impossible number of codes."""
+    check_range("q_levels", q_levels, 2, MAX_Q)
+    if q_levels % 2:
+        raise ValueError(f"q_levels = {q_levels} must be even")
+
+
+def check_stack(n_rnn: int, dim: int, skip: bool) -> None:
+    """Refuse an impossible stack of recurrent layers."""
+    check_range("n_rnn", n_rnn, 1, 5)
+    check_range("dim", dim, 1, MAX_DIM)
+    if skip and n_rnn == 1:
+        raise ValueError("skip = True needs n_rnn > 1, but n_rnn = 1; add layers or drop skips")
+
+
+def check_head(
+    head: str,
+    components: int,
+    moments: tuple[float, float] | None,
+    quantizer: str,
+    sample_input: str,
+) -> None:
+    """Refuse a head that does not fit the rest of a model."""
+    check_range("components", components, 1, MAX_COMPONENTS)
+    if moments is not None and not (abs(moments[0]) <= 1 and 0 < moments[1] <= 1):
+        raise ValueError(f"moments = {moments} must be a mean in [-1, 1], a deviation in (0, 1]")
+    if head == "gmm" and (quantizer != "linear" or sample_input != "real"):
+        raise ValueError(
+            f"head = gmm models real values: it needs quantizer = linear (it is {quantizer}) and "
+            f"sample_input = real (it is {sample_input})"
+        )
+
+
+def check_convolutions(blocks: int, layers: int, channels: int, skip_channels: int) -> None:
+    """Refuse an impossible stack of dilated layers."""
+    check_range("blocks", blocks, 1, MAX_BLOCKS)
+    check_range("layers", layers, 1, MAX_LAYERS)
+    check_range("channels", channels, 1, MAX_DIM)
+    check_range("skip_channels", skip_channels, 1, MAX_DIM)
