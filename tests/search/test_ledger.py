@@ -90,6 +90,13 @@ def test_a_random_value_does_not_depend_on_the_other_parameters(search, corpus, 
     assert [{name: values[name] for name in fewer} for values in whole] == part
 
 
+def test_two_parameters_of_one_range_have_values_of_their_own(search, corpus):
+    entry = search.space["learning_rate"]
+    twins = replace(search, space={"learning_rate": entry, "epsilon": entry})
+    drawn = params(open_study(twins, corpus.digest), twins, 6)
+    assert all(values["learning_rate"] != values["epsilon"] for values in drawn)
+
+
 def test_the_draw_of_a_trial_counts_all_before_it_but_retries(study):
     one = study()
     for _ in range(2):

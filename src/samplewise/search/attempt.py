@@ -57,8 +57,6 @@ def run_trial(place: Workplace, trial: Trial) -> None:
             values = suggest(trial, place.search)
             config = place.search.config_of(values, place.corpus.sample_rate)
             bits, reason = _train(place, trial, config)
-        except optuna.exceptions.UpdateFinishedTrialError:
-            raise
         except (Exception, KeyboardInterrupt) as error:
             why = _impossible(error)
             _end_as(place, trial, FAILED if why else INTERRUPTED, why or str(error))
