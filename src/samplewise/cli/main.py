@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": "turn a folder of recordings into a corpus",
     "train": "train a model on a corpus; stops and resumes anywhere",
     "search": "try many training configurations; show the best and what mattered",
+    "experiment": "run a paper's table or figure on a corpus",
     "generate": "make new clips with a trained model, or stream for ever",
     "evaluate": "bits per sample of a model on recordings it has not seen",
     "report": "write report.html of a run",

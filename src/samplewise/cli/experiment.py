@@ -1,0 +1,113 @@
+"""`samplewise experiment`: a paper's table or figure, trained, scored and drawn."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from samplewise.data.corpus import Corpus
+    from samplewise.experiments.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class ExperimentArgs:
+    """Run an experiment of a paper on a corpus: train its rows, score them, make its table.
+
+    Ctrl-C saves; the same command goes on, row by row. Without a name, the experiments are listed;
+    without a corpus, the table is made again from the results that are there.
+    """
+
+    name: tyro.conf.Positional[str | None] = None
+    """As listed: samplernn.table1 and others."""
+    corpus: Path | None = None
+    """Folder made by samplewise prepare."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results")
+    """Folder of results: NAME/CORPUS.json, NAME/table.md, NAME/table.png, runs/."""
+    budget: str = "10min"
+    """Training of each row: a time (90s, 10min, 2h), 5000steps, or paper."""
+    size: Literal["auto", "small", "paper"] = "auto"
+    """paper: every size as published; small: a quarter of the width; auto: paper on a GPU."""
+    seed: int = 0
+    """Of weights, order and draws."""
+    speakers: str | None = None
+    """For samplernn.memory: a CSV with the columns file and speaker, or `folders` if each speaker
+    has a folder."""
+    count: int = 128
+    """Clips of samplernn.memory."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: int | None = None
+    """CPU threads; default: as many as torch chooses."""
+    json: bool = False
+    """Print the results as JSON."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `samplewise experiment` with ``argv`` and return the exit code."""
+    args = tyro.cli(ExperimentArgs, args=argv, prog="samplewise experiment")
+
+    from samplewise.experiments.render import read_results, to_markdown, write_rendered
+    from samplewise.experiments.samplernn import EXPERIMENTS
+
+    if args.name is None:
+        for experiment in EXPERIMENTS.values():
+            print(f"{experiment.name:<20}  {experiment.title} ({experiment.source})")
+        return 0
+    if args.name not in EXPERIMENTS:
+        raise ValueError(f"there is no experiment {args.name!r}; known: {', '.join(EXPERIMENTS)}")
+    experiment = EXPERIMENTS[args.name]
+    if args.corpus is not None:
+        _run(args, experiment)
+    written = write_rendered(args.output, experiment)
+    results = read_results(args.output, experiment)
+    if args.json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+    else:
+        print(to_markdown(experiment, results))
+        print("\n".join(f"wrote {path}" for path in written))
+    return 0
+
+
+def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
+    import sys
+
+    import torch
+
+    from samplewise.data.corpus import Corpus
+    from samplewise.experiments.experiment import parse_budget
+    from samplewise.experiments.run import Setting, run_experiment
+    from samplewise.nn.device import choose_device
+
+    assert args.corpus is not None
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ValueError(f"threads = {args.threads} must be at least 1")
+        torch.set_num_threads(args.threads)
+    budget, corpus = parse_budget(args.budget), Corpus.open(args.corpus)
+    has_gpu = choose_device(args.device).type == "cuda"
+    auto = "paper" if has_gpu else "small"
+    setting = Setting(
+        corpus,
+        args.corpus.resolve().name,
+        args.output,
+        budget,
+        size=auto if args.size == "auto" else args.size,
+        seed=args.seed,
+        device=args.device,
+        speakers=_speakers(args, corpus),
+        count=args.count,
+    )
+    run_experiment(experiment, setting, lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def _speakers(args: ExperimentArgs, corpus: "Corpus") -> dict[str, str] | None:
+    from samplewise.evaluate.speakers import read_speakers, speakers_by_folder
+
+    if args.speakers is None:
+        return None
+    if args.speakers == "folders":
+        return speakers_by_folder(corpus)
+    return read_speakers(Path(args.speakers), corpus)

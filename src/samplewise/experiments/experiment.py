@@ -1,0 +1,134 @@
+"""What an experiment is: rows to train, the paper's numbers, a budget, a size."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from samplewise.models.configs import (
+    HybridConfig,
+    ModelConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+)
+from samplewise.training.config import TrainConfig
+
+Kind = Literal["table", "memory", "figure"]
+Size = Literal["small", "paper"]
+SHRINK = 4
+"""Widths of the paper are divided by this in the small size."""
+SMALL_LANES = 16
+SMALL_NOTE = (
+    "small size: every width a quarter of the paper's (GRU and MLP 256, embedding 64, WaveNet 32 "
+    "and 64 channels), 16 lanes in place of 128, WaveNet at a learning rate of 0.001"
+)
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|steps)")
+MINUTES = {"s": 1 / 60, "min": 1.0, "h": 60.0}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system: what to train, and what the paper says of it."""
+
+    name: str
+    """As in the paper."""
+    config: TrainConfig
+    """With the paper's sizes."""
+    paper: dict[str, float]
+    """The paper's figure by column."""
+    paper_minutes: float = 3 * 24 * 60
+    """How long the paper trained it, as far as is known; the official code stops after 3 days."""
+
+    @property
+    def slug(self) -> str:
+        """Name of the row's folder."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or a figure of a paper."""
+
+    name: str
+    """``paper.table``, as on the command line."""
+    title: str
+    """What it shows."""
+    source: str
+    """Where it stands in the paper."""
+    unit: str
+    """Of the figures."""
+    rows: tuple[Row, ...]
+    kind: Kind = "table"
+    splits: tuple[Literal["valid", "test"], ...] = ("test",)
+    """What is scored; the table shows the first."""
+    note: str = ""
+    """What one has to know to read the figures."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The paper's columns, in order."""
+        return list(dict.fromkeys(column for row in self.rows for column in row.paper))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long each row is trained."""
+
+    minutes: float | None = None
+    steps: int | None = None
+
+    def apply(self, config: TrainConfig, row: Row) -> TrainConfig:
+        """Return ``config`` with this budget and no other."""
+        minutes = self.minutes
+        if self.minutes is None and self.steps is None:
+            minutes = row.paper_minutes
+        return replace(config, minutes=minutes, steps=self.steps, epochs=None, patience=0)
+
+    def __str__(self) -> str:
+        if self.steps is not None:
+            return f"{self.steps} steps"
+        return "the paper's" if self.minutes is None else f"{self.minutes:g} min"
+
+
+def parse_budget(words: str) -> Budget:
+    """Read ``10min``, ``2h``, ``90s``, ``5000steps`` or ``paper``.
+
+    Raises:
+        ValueError: If it is none of these, or nothing.
+    """
+    if words == "paper":
+        return Budget()
+    found = BUDGET.fullmatch(words.strip())
+    if not found or float(found[1]) <= 0:
+        raise ValueError(
+            f"budget = {words!r} must be a time or steps for each row, as in 10min, 2h, 5000steps, "
+            "or paper"
+        )
+    if found[2] == "steps":
+        return Budget(steps=max(1, round(float(found[1]))))
+    return Budget(minutes=float(found[1]) * MINUTES[found[2]])
+
+
+def shrink(config: TrainConfig) -> TrainConfig:
+    """Return the small size of a row: the same system at a quarter of its width."""
+    is_wavenet = isinstance(config.model, WaveNetConfig | HybridConfig)
+    return replace(
+        config,
+        model=_narrow(config.model),
+        lanes=min(config.lanes, SMALL_LANES),
+        learning_rate=0.001 if is_wavenet else config.learning_rate,
+    )
+
+
+def _narrow(model: ModelConfig) -> ModelConfig:
+    changes: dict[str, Any] = {}
+    if isinstance(model, SampleRNNConfig | RNNConfig):
+        changes = {"dim": model.dim // SHRINK, "emb_size": max(1, model.emb_size // SHRINK)}
+    else:
+        changes = {
+            "channels": model.channels // 2,
+            "skip_channels": model.skip_channels // SHRINK,
+        }
+        if isinstance(model, HybridConfig):
+            changes["dim"] = model.dim // SHRINK
+    return replace(model, **changes)

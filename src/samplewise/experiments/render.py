@@ -1,0 +1,166 @@
+"""Tables and pictures of an experiment, from its results files alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from samplewise.durable import write_bytes, write_text
+from samplewise.errors import SamplewiseError
+from samplewise.experiments.experiment import SMALL_NOTE, Experiment
+from samplewise.pictures.dots import dots_png
+
+ABSENT = "—"
+
+
+def read_results(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the results of an experiment on every corpus, by name.
+
+    Raises:
+        SamplewiseError: If there are none, or a file cannot be read.
+    """
+    paths = sorted((folder / experiment.name).glob("*.json"))
+    if not paths:
+        raise SamplewiseError(
+            f"{folder / experiment.name} holds no results; run the experiment on a --corpus first"
+        )
+    found = []
+    for path in paths:
+        try:
+            results = json.loads(path.read_text())
+            assert isinstance(results["rows"], dict)
+            assert results["experiment"] == experiment.name
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            raise SamplewiseError(f"{path} is not a file of results ({error})") from None
+        found.append(results)
+    return found
+
+
+def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
+    """Write table.md and, where there are figures to draw, table.png; return what was written."""
+    results = read_results(folder, experiment)
+    table = folder / experiment.name / "table.md"
+    write_text(table, to_markdown(experiment, results))
+    written = [table]
+    drawn = {column: values for column, values in _columns(experiment, results).items() if values}
+    if experiment.kind != "figure" and drawn:
+        names = [row.name for row in experiment.rows]
+        picture = table.with_suffix(".png")
+        write_bytes(picture, dots_png(names, drawn, experiment.unit))
+        written.append(picture)
+    return written
+
+
+def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
+    """Return the table, the paper's figures and ours side by side, and its caption."""
+    lines = [f"# {experiment.title}", "", f"{experiment.source}; {experiment.unit}.", ""]
+    if experiment.kind == "figure":
+        lines += [f"![{one['corpus']['name']}]({one['corpus']['name']}.png)" for one in results]
+    else:
+        lines += _table(experiment, results)
+    lines += ["", *(f"- {caption(one)}" for one in results)]
+    if experiment.note:
+        lines += [f"- {experiment.note}"]
+    if any(one["size"] == "small" for one in results):
+        lines += [f"- The {SMALL_NOTE}."]
+    lines += [
+        "- The paper's figures are of other data, of models trained for days: compare the order of "
+        "rows within a column, never figures across columns."
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def figures(one: dict[str, Any]) -> dict[str, float]:
+    """Return our figure of each row: bits, or the share of clips."""
+    found = {}
+    for name, row in one["rows"].items():
+        if "scores" in row:
+            found[name] = next(iter(row["scores"].values()))["bits_per_sample"]
+        elif "memory" in row and row["memory"]["same"]["share"] is not None:
+            found[name] = row["memory"]["same"]["share"]
+    return found
+
+
+def caption(one: dict[str, Any]) -> str:
+    """Say how the figures of one corpus came about."""
+    corpus, rows = one["corpus"], list(one["rows"].values())
+    words = [f"**{corpus['name']}**: {corpus['minutes']['train']:g} min to train on"]
+    words += [f"{one['size']} size", f"{one['budget']} for each row", f"seed {one['seed']}"]
+    if rows:
+        used = rows[-1]["machine"]
+        words += [f"{used.get('gpu', used['cpu'])}, {used['threads']} threads"]
+        words += [f"commit {rows[-1]['commit'] or 'unknown'}"]
+        scored = next((row["scores"] for row in rows if "scores" in row), None)
+        if scored:
+            words += [next(iter(scored.values()))["label"]]
+    return " · ".join(words)
+
+
+def _columns(experiment: Experiment, results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return every column of figures: the paper's, then ours; row name -> figure."""
+    columns = {
+        f"{column} (paper)": {
+            row.name: row.paper[column] for row in experiment.rows if column in row.paper
+        }
+        for column in experiment.columns
+    }
+    return columns | {f"{one['corpus']['name']} (ours)": figures(one) for one in results}
+
+
+def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
+    columns = _columns(experiment, results)
+    best = max if experiment.kind == "memory" else min
+    lines = _rows(["Model", *columns])
+    for row in experiment.rows:
+        cells = [row.name]
+        for values in columns.values():
+            value = values.get(row.name)
+            shown = ABSENT if value is None else f"{value:.3f}"
+            is_best = value is not None and len(values) > 1 and value == best(values.values())
+            cells.append(f"**{shown}**" if is_best else shown)
+        lines += _rows(cells, head=False)
+    lines += ["", "Training:", ""]
+    names = [one["corpus"]["name"] for one in results]
+    lines += _rows(["Model", "parameters, M", *(f"samples seen, M: {name}" for name in names)])
+    for row in experiment.rows:
+        found = [one["rows"].get(row.name) for one in results]
+        size = next((f"{one['parameters'] / 1e6:.2f}" for one in found if one), ABSENT)
+        seen = [f"{one['samples_seen'] / 1e6:.1f}" if one else ABSENT for one in found]
+        lines += _rows([row.name, size, *seen], head=False)
+    return [*lines, *_extra(results)]
+
+
+def _rows(cells: list[str], head: bool = True) -> list[str]:
+    line = "| " + " | ".join(cells) + " |"
+    return [line, "|---" * len(cells) + "|"] if head else [line]
+
+
+def _extra(results: list[dict[str, Any]]) -> list[str]:
+    """Return lines below the table: baselines, other splits, what a memory figure needs."""
+    lines = []
+    for one in results:
+        name = one["corpus"]["name"]
+        for row_name, row in one["rows"].items():
+            if "memory" in row:
+                lines.append(f"- {name}, {row_name}: {_memory(row)}")
+            for split in list(row.get("scores", {}))[1:]:
+                bits = row["scores"][split]["bits_per_sample"]
+                lines.append(f"- {name}, {row_name}: {bits:.3f} on the {split} split")
+        scored = next((row["scores"] for row in one["rows"].values() if "scores" in row), {})
+        counted = next(iter(scored.values()), {}).get("baselines", {})
+        if counted:
+            words = (f"{key.replace('_', ' ')} {value:.3f}" for key, value in counted.items())
+            lines.append(f"- {name}, counted on its training split: {', '.join(words)}")
+    return ["", *lines] if lines else []
+
+
+def _memory(row: dict[str, Any]) -> str:
+    memory = row["memory"]
+    same, chance = memory["same"], memory["by_chance"]
+    low, high = same["interval"]
+    expected = "unknown" if chance is None else f"{chance:.0%}"
+    unvoiced = memory["unvoiced_before"]["count"], memory["unvoiced_after"]["count"]
+    return (
+        f"same speaker in {same['count']} of {same['total']} judged clips [{low:.0%}, {high:.0%}], "
+        f"by chance {expected}; no voice before in {unvoiced[0]}, after in {unvoiced[1]} of "
+        f"{memory['plan']['count']}"
+    )

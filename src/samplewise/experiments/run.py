@@ -1,0 +1,213 @@
+"""Running an experiment: row by row, each resumable, everything noted in one JSON file."""
+
+import datetime
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from samplewise import __version__
+from samplewise.config.codec import to_json
+from samplewise.data.corpus import Corpus
+from samplewise.durable import lock, write_bytes, write_json
+from samplewise.errors import SamplewiseError
+from samplewise.evaluate.evaluation import evaluate_split
+from samplewise.evaluate.memory import MemoryPlan, memory_experiment
+from samplewise.evaluate.speaker_check import check_classifier, heard_by
+from samplewise.evaluate.speakers import measure_speakers
+from samplewise.evaluate.speed import machine
+from samplewise.experiments.experiment import Budget, Experiment, Row, Size, shrink
+from samplewise.generate.clips import generate_clips
+from samplewise.models.files import LoadedModel, load_model
+from samplewise.nn.device import choose_device
+from samplewise.pictures.sound import waveform_png
+from samplewise.training.config import TrainConfig
+from samplewise.training.interrupts import Interrupts
+from samplewise.training.journal import Journal
+from samplewise.training.loop import fit
+from samplewise.training.ranks import Ranks
+from samplewise.training.run import count_parameters, start
+
+FORMAT = 1
+FIGURE_SECONDS = 8.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where, on what and for how long an experiment is run."""
+
+    corpus: Corpus
+    """To train on and to score."""
+    name: str
+    """Name of the corpus in tables and folders."""
+    folder: Path
+    """Root of the results: ``EXPERIMENT/CORPUS.json`` and ``runs/CORPUS/ROW/``."""
+    budget: Budget
+    size: Size = "small"
+    seed: int = 0
+    device: str = "auto"
+    speakers: dict[str, str] | None = None
+    """Speaker of each recording, for the memory experiment."""
+    count: int = 128
+    """Clips of the memory experiment."""
+
+    def config_of(self, row: Row) -> TrainConfig:
+        """Return what to train for a row."""
+        config = row.config if self.size == "paper" else shrink(row.config)
+        config = replace(
+            config, seed=self.seed, device=self.device, preview_minutes=0.0, valid_seconds=30.0
+        )
+        return self.budget.apply(config, row)
+
+    def run_folder(self, row: Row) -> Path:
+        """Return where a row is trained: experiments that share a row share the run."""
+        return self.folder / "runs" / self.name / row.slug
+
+
+class StoppedError(SamplewiseError):
+    """Somebody stopped the experiment; the same command goes on."""
+
+
+def result_path(folder: Path, experiment: str, corpus: str) -> Path:
+    """Return the file that an experiment's results are in."""
+    return folder / experiment / f"{corpus}.json"
+
+
+def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[str, Any]:
+    """Train, score and note every row that is not there yet; return what the file holds.
+
+    Raises:
+        StoppedError: After Ctrl-C; the row that was in training is saved.
+        SamplewiseError: If the file is of other settings, or labels are missing.
+    """
+    path = result_path(setting.folder, experiment.name, setting.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if experiment.kind == "memory" and setting.speakers is None:
+        raise SamplewiseError(
+            f"{experiment.name} needs to know who speaks: name a CSV with the columns file and "
+            "speaker with --speakers, or keep each speaker in a folder and give --speakers folders"
+        )
+    with lock(path.parent, "experiment"):
+        results = _open(path, experiment, setting)
+        waves = []
+        for number, row in enumerate(experiment.rows, 1):
+            if row.name not in results["rows"] or experiment.kind == "figure":
+                say(f"{experiment.name} {number}/{len(experiment.rows)}: {row.name}")
+                found = _train(row, setting, say)
+                loaded = load_model(setting.run_folder(row), choose_device(setting.device))
+                found |= _measure(experiment, setting, loaded, waves)
+                results["rows"][row.name] = found
+                write_json(path, results)
+        if waves:
+            real = _real(setting)
+            png = waveform_png([("ground truth", real), *waves], setting.corpus.sample_rate)
+            write_bytes(path.with_suffix(".png"), png)
+    return results
+
+
+def _open(path: Path, experiment: Experiment, setting: Setting) -> dict[str, Any]:
+    """Return the results so far, or the head of new ones."""
+    import json
+
+    head = {
+        "format": FORMAT,
+        "experiment": experiment.name,
+        "corpus": {
+            "name": setting.name,
+            "digest": setting.corpus.digest,
+            "split_rule": setting.corpus.split_rule,
+            "sample_rate": setting.corpus.sample_rate,
+            "minutes": {
+                split: _minutes(setting.corpus, split) for split in ("train", "valid", "test")
+            },
+        },
+        "size": setting.size,
+        "budget": str(setting.budget),
+        "seed": setting.seed,
+    }
+    if not path.exists():
+        return head | {"rows": {}}
+    there = json.loads(path.read_text())
+    changed = [key for key, value in head.items() if there.get(key) != value]
+    if changed:
+        key = changed[0]
+        raise SamplewiseError(
+            f"{path} holds results with another {key} ({there.get(key)!r}, now {head[key]!r}); "
+            "choose another -o, or remove it"
+        )
+    return there
+
+
+def _minutes(corpus: Corpus, split: str) -> float:
+    samples = sum(recording.samples for recording in corpus.split(split))
+    return round(samples / corpus.sample_rate / 60, 2)
+
+
+def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
+    """Train a row, or go on with it; return the facts of its training."""
+    config, folder = setting.config_of(row), setting.run_folder(row)
+    ranks = Ranks(0, 1, choose_device(config.device))
+    with Interrupts() as interrupts, lock(folder, "training"):
+        run = start(config, setting.corpus, folder, ranks)
+        with closing(Journal(folder, run.progress.step, lambda line: say(f"  {line}"))) as journal:
+            reason = fit(run, journal, interrupts)
+    if reason.startswith("interrupted"):
+        raise StoppedError(f"{row.name}: {reason}")
+    progress = run.progress
+    return {
+        "run": str(folder.relative_to(setting.folder)),
+        "train": to_json(run.config),
+        "parameters": count_parameters(run.model),
+        "steps": progress.step,
+        "minutes": round(progress.seconds / 60, 2),
+        "samples_seen": progress.samples_seen,
+        "epochs": round(run.stream.epochs, 3),
+        "machine": machine(str(ranks.device)),
+        "version": __version__,
+        "commit": _commit(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _measure(
+    experiment: Experiment, setting: Setting, loaded: LoadedModel, waves: list[Any]
+) -> dict[str, Any]:
+    if experiment.kind == "memory":
+        assert setting.speakers is not None
+        classifier = measure_speakers(setting.corpus, setting.speakers)
+        hear = heard_by(loaded, setting.corpus)
+        check = check_classifier(setting.corpus, setting.speakers, classifier, hear=hear)
+        plan = MemoryPlan(count=setting.count, seed=setting.seed)
+        result = memory_experiment(loaded, classifier, plan)
+        return {"memory": result.to_json(), "check": check.to_json()}
+    if experiment.kind == "figure":
+        [clip] = generate_clips(loaded, 1, FIGURE_SECONDS, setting.seed)
+        waves.append((loaded.path.name, clip.wave))
+        return {}
+    scores = {
+        split: evaluate_split(loaded, setting.corpus, split).to_json()
+        for split in experiment.splits
+    }
+    for score in scores.values():
+        score.pop("recordings")
+    return {"scores": scores}
+
+
+def _real(setting: Setting) -> Any:
+    """Return the beginning of the longest recording of the test split."""
+    longest = max(setting.corpus.split("test"), key=lambda recording: recording.samples)
+    stop = min(longest.samples, round(FIGURE_SECONDS * setting.corpus.sample_rate))
+    return setting.corpus.amplitude(longest, 0, stop)
+
+
+def _commit() -> str | None:
+    """Return the commit of the working tree that this package is run from, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

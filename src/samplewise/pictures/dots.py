@@ -1,0 +1,45 @@
+"""Figures of several systems on several corpora: one line for each system, one dot for each."""
+
+from collections.abc import Mapping, Sequence
+
+from samplewise.pictures.canvas import ACCENT, BAR, INK, MUTED, add_axes, new_figure, to_png
+
+WIDTH, ROW, TOP, BOTTOM, LEFT, RIGHT = 1200, 52, 56, 64, 260, 20
+MANY = 5
+"""Panels from which their titles are set smaller."""
+
+
+def dots_png(rows: Sequence[str], columns: Mapping[str, Mapping[str, float]], label: str) -> bytes:
+    """Draw each column in its own panel, since figures of different data share no scale.
+
+    Args:
+        rows: Systems, from top to bottom.
+        columns: Title of a panel, and the figure of each system that has one.
+        label: What the figures are.
+    """
+    height = TOP + BOTTOM + ROW * len(rows)
+    figure = new_figure(WIDTH, height)
+    step = (WIDTH - LEFT - RIGHT) // len(columns)
+    for index, (title, values) in enumerate(columns.items()):
+        left = LEFT + index * step
+        axes = add_axes(figure, left, TOP, left + step - 28, height - BOTTOM)
+        places = [place for place, row in enumerate(rows) if row in values]
+        figures = [values[rows[place]] for place in places]
+        is_ours = title.endswith("(ours)")
+        axes.hlines(places, min(figures), figures, color=BAR, linewidth=1.5)
+        axes.plot(figures, places, "o", color=ACCENT if is_ours else INK, markersize=5)
+        span = max(figures) - min(figures) or 1.0
+        for place, value in zip(places, figures, strict=True):
+            axes.text(value, place - 0.22, f"{value:.3f}", ha="center", fontsize=6.5, color=INK)
+        axes.set_xlim(min(figures) - 0.22 * span, max(figures) + 0.22 * span)
+        axes.set_ylim(len(rows) - 0.5, -0.6)
+        axes.set_yticks(range(len(rows)), rows if index == 0 else [""] * len(rows), color=INK)
+        axes.set_title(
+            title,
+            fontsize=8 if len(columns) < MANY else 6.2,
+            color=ACCENT if is_ours else MUTED,
+            loc="left",
+        )
+        axes.tick_params(axis="x", labelsize=6.5)
+    figure.text(0.01, 0.02, label, fontsize=7.5, color=MUTED)
+    return to_png(figure)
