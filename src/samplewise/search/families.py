@@ -4,7 +4,7 @@ A new family needs one entry in `MODELS`. The first four words of a search, "whi
 sensible", are answered here; `--fix`, `--range` and `--choices` change the answer for one search.
 """
 
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
 from samplewise.search.space import Choices, Entry, Range, Space, Times, resolve
 from samplewise.training.config import TrainConfig
 
@@ -35,7 +35,36 @@ SAMPLERNN: dict[str, Entry | Times] = {
 }
 """SampleRNN: two to four tiers, and what the paper's section 3 lists about them."""
 
-MODELS: dict[type, dict[str, Entry | Times]] = {SampleRNNConfig: SAMPLERNN}
+RNN: dict[str, Entry | Times] = {
+    name: SAMPLERNN[name]
+    for name in ("model.dim", "model.n_rnn", "model.skip", "model.cell", "model.emb_size")
+}
+"""The baseline: what a recurrent stack of a SampleRNN varies."""
+
+WAVENET: dict[str, Entry | Times] = {
+    "model.blocks": Choices((1, 2, 3, 4)),
+    "model.layers": Choices((6, 7, 8, 9, 10)),
+    "model.channels": Times((0.5, 0.75, 1, 1.5, 2)),
+    "model.skip_channels": Times((0.5, 1, 2)),
+    "model.weight_norm": Choices((True, False)),
+}
+"""WaveNet: a receptive field from 64 to 4093 samples, and widths."""
+
+HYBRID: dict[str, Entry | Times] = {
+    **WAVENET,
+    "model.layers": Choices((4, 5, 6, 7, 8)),
+    "model.frame_size": Choices((16, 32, 64, 128)),
+    "model.frame_level": Choices(("rnn", "convolution")),
+    "model.dim": Times((0.5, 1, 2)),
+}
+"""Hybrids: a WaveNet of a shorter field below frames."""
+
+MODELS: dict[type, dict[str, Entry | Times]] = {
+    SampleRNNConfig: SAMPLERNN,
+    RNNConfig: RNN,
+    WaveNetConfig: WAVENET,
+    HybridConfig: HYBRID,
+}
 """Configuration of a model -> what is varied about it."""
 
 
