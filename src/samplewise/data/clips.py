@@ -54,8 +54,11 @@ def cut(
 
 def read_wave(corpus: Corpus, clip: Clip, level: Level) -> Float32[np.ndarray, " samples"]:
     """Return a clip's amplitude, full scale ±1, under a level policy."""
-    wave = corpus.amplitude(clip.recording, clip.start, clip.stop)
-    return paper_min_max(wave) if level == "paper" else wave
+    if level == "keep":
+        return corpus.amplitude(clip.recording, clip.start, clip.stop)
+    # No gain, whose rounding could move a code; half precision, as the official arrays are stored.
+    wave = corpus.amplitude(clip.recording, clip.start, clip.stop, gain=1.0)
+    return paper_min_max(wave.astype(np.float16))
 
 
 def read_codes(

@@ -94,7 +94,11 @@ class Corpus:
         return tuple(recording for recording in self.recordings if recording.split == name)
 
     def amplitude(
-        self, recording: Recording, start: int = 0, stop: int | None = None
+        self,
+        recording: Recording,
+        start: int = 0,
+        stop: int | None = None,
+        gain: float | None = None,
     ) -> Float32[np.ndarray, " samples"]:
         """Read part of a recording at the level policy `keep`: true level times the gain.
 
@@ -102,9 +106,10 @@ class Corpus:
             recording: One of this corpus.
             start: First sample, relative to the recording.
             stop: End, exclusive; None for the recording's end.
+            gain: In place of the corpus's; with 1 the samples are those of the file.
 
         Returns:
-            Amplitude, full scale ±1; its magnitude never exceeds 0.99.
+            Amplitude, full scale ±1; with the corpus's gain, its magnitude never exceeds 0.99.
 
         Raises:
             ValueError: If the range leaves the recording.
@@ -116,7 +121,8 @@ class Corpus:
                 f"{recording.samples} samples of {recording.source!r}"
             )
         part = self.stored[recording.start + start : recording.start + stop]
-        factor = np.float32(recording.scale * self.gain / FULL_SCALE)
+        own = self.gain if gain is None else gain
+        factor = np.float32(recording.scale * own / FULL_SCALE)
         return np.asarray(part).astype(np.float32) * factor
 
 
