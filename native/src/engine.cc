@@ -107,7 +107,7 @@ struct Engine::Implementation {
   void Load(const State& state);
   void Store(State& state) const;
 
-  const PackedSampleRnn& model;
+  const PackedModel& model;
   const int max_batch;
   Team team;
   Workspace shared;
@@ -121,7 +121,9 @@ Engine::Engine(const Model& model, int max_batch, int threads, Pace pace) {
   if (max_batch < 1) {
     throw std::invalid_argument("max_batch = " + std::to_string(max_batch) + " must be >= 1");
   }
-  const int useful = std::max(model.packed().blocks, model.packed().output.panels());
+  const PackedModel& packed = model.packed();
+  int useful = std::max(packed.blocks, packed.output.panels());
+  if (!packed.stack.layers.empty()) useful = std::max(useful, max_batch);
   implementation_ =
       std::make_unique<Implementation>(model, max_batch, std::min(threads, useful), pace);
 }

@@ -25,7 +25,7 @@ const Kernels& KernelsOf(const std::string& isa) {
 
 // Calls visit(matrix, how often its bytes are read per sample, how many vectors it then serves).
 template <class Visit>
-void ForEach(const PackedSampleRnn& model, const Visit& visit) {
+void ForEach(const PackedModel& model, const Visit& visit) {
   for (size_t index = 0; index < model.tiers.size(); ++index) {
     const PackedTier& tier = model.tiers[index];
     const double share = 1.0 / tier.frame_size;
@@ -36,14 +36,15 @@ void ForEach(const PackedSampleRnn& model, const Visit& visit) {
       visit(*matrix, share / ratio, ratio);
     }
   }
+  for (const PackedMatrix* matrix : model.stack.matrices()) visit(*matrix, 1.0, 1.0);
   visit(model.hidden, 1.0, 1.0);
   visit(model.output, 1.0, 1.0);
 }
 
 }  // namespace
 
-Model::Model(const SampleRnnSpec& spec, const std::string& format, const std::string& isa)
-    : packed_(std::make_unique<PackedSampleRnn>(spec, FormatOf(format), KernelsOf(isa))) {}
+Model::Model(const ModelSpec& spec, const std::string& format, const std::string& isa)
+    : packed_(std::make_unique<PackedModel>(spec, FormatOf(format), KernelsOf(isa))) {}
 
 Model::~Model() = default;
 
@@ -75,7 +76,7 @@ int Model::q_levels() const { return packed_->q_levels; }
 
 State::State(const Model& model, int batch) : identity(model.packed().identity), batch(batch) {
   if (batch < 1) throw std::invalid_argument("batch = " + std::to_string(batch) + " must be >= 1");
-  const PackedSampleRnn& packed = model.packed();
+  const PackedModel& packed = model.packed();
   const auto voices = static_cast<size_t>(batch);
   for (size_t index = 0; index < packed.tiers.size(); ++index) {
     const PackedTier& tier = packed.tiers[index];
@@ -89,6 +90,10 @@ State::State(const Model& model, int batch) : identity(model.packed().identity),
     state_widths.push_back(width);
     condition_widths.push_back(static_cast<size_t>(packed.condition_width(index)));
     conditions.emplace_back(static_cast<size_t>(tier.ratio) * voices * condition_widths.back());
+  }
+  channels = static_cast<size_t>(packed.stack.channels);
+  for (const PackedDilated& layer : packed.stack.layers) {
+    pasts.emplace_back(static_cast<size_t>(layer.dilation) * voices * channels);
   }
   history.assign(voices * static_cast<size_t>(packed.lookback), packed.silence);
 }
@@ -118,6 +123,8 @@ State::State(const State& other, int voice, int batch)
     tiers.push_back(take(other.tiers[index], other.state_widths[index]));
     conditions.push_back(take(other.conditions[index], other.condition_widths[index]));
   }
+  for (const std::vector<float>& past : other.pasts) pasts.push_back(take(past, other.channels));
+  channels = other.channels;
   history = take(other.history, other.history.size() / voices);
   state_widths = other.state_widths;
   condition_widths = other.condition_widths;

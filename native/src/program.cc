@@ -11,76 +11,7 @@ constexpr int kGroup = 16;
 
 size_t Size(int a) { return static_cast<size_t>(a); }
 
-// Bounds that give each thread about the same share of the costs.
-Shares Split(const std::vector<size_t>& costs, int threads) {
-  size_t total = 0;
-  for (const size_t cost : costs) total += cost;
-  Shares shares{{0}};
-  size_t sum = 0;
-  int next = 0;
-  const int count = static_cast<int>(costs.size());
-  for (int thread = 1; thread <= threads; ++thread) {
-    const size_t target = total * Size(thread) / Size(threads);
-    while (next < count && sum + costs[Size(next)] / 2 < target) sum += costs[Size(next++)];
-    shares.bounds.push_back(thread == threads ? count : next);
-  }
-  return shares;
-}
-
-// What the hidden units of each block cost in a stretch of time: bytes of their rows.
-std::vector<size_t> UnitCosts(const PackedSampleRnn& model) {
-  std::vector<size_t> costs(Size(model.blocks));
-  const auto add = [&](const PackedMatrix& matrix, int times) {
-    if (matrix.rows() == 0) return;
-    const int per_block = matrix.panels() / model.blocks;
-    for (int panel = 0; panel < matrix.panels(); ++panel) {
-      costs[Size(panel / per_block)] += matrix.panel_bytes(panel) * Size(times);
-    }
-  };
-  for (const PackedTier& tier : model.tiers) {
-    const int times = std::max(1, model.top_frame() / tier.frame_size);
-    for (const PackedMatrix* matrix : model.matrices(tier)) add(*matrix, times);
-  }
-  add(model.hidden, model.top_frame());
-  return costs;
-}
-
 }  // namespace
-
-Workspace::Workspace(const PackedSampleRnn& model, int max_batch, int threads)
-    : model(model), threads(threads) {
-  const size_t batch = Size(max_batch);
-  const size_t vector = batch * Size(model.padded());
-  const size_t gates = vector * Size(model.gates);
-  for (size_t index = 0; index < model.tiers.size(); ++index) {
-    Tier tier;
-    for (Floats& h : tier.h) h.resize(vector * Size(model.n_rnn));
-    if (model.cell == Cell::kLstm) tier.c.resize(vector * Size(model.n_rnn));
-    tier.reset.resize(vector);
-    tier.output.resize(vector);
-    tier.inputs.resize(gates * Size(model.x_layers));
-    tier.x.resize(gates);
-    tier.u.resize(gates);
-    const size_t ratio = Size(model.tiers[index].ratio);
-    tier.conditions.resize(ratio * vector);
-    if (index > 0) tier.left.resize(ratio * batch * Size(model.condition_width(index)));
-    tiers.push_back(std::move(tier));
-  }
-  std::vector<size_t> levels;
-  for (int panel = 0; panel < model.output.panels(); ++panel) {
-    levels.push_back(model.output.panel_bytes(panel));
-  }
-  this->units = Split(UnitCosts(model), threads);
-  this->levels = Split(levels, threads);
-  hidden.resize(vector);
-  logits.resize(batch * Size(model.output.padded_rows()));
-  drawn.resize(batch);
-}
-
-Workspace::Range Workspace::Own(const Shares& shares, int thread, int active) const {
-  if (active == 1) return {shares.bounds.front(), shares.bounds.back()};
-  return {shares.bounds[Size(thread)], shares.bounds[Size(thread) + 1]};
-}
 
 Program::Program(Workspace& shared, Team& team, int max_batch, int thread)
     : shared_(shared),
@@ -93,30 +24,60 @@ Program::Program(Workspace& shared, Team& team, int max_batch, int thread)
       many_(model_.dim, group_, model_.format),
       frame_(Size(model_.lookback)),
       sums_(Size(model_.padded())),
+      zeros_(Size(model_.padded())),
       products_(Size(max_batch) * Size(model_.padded())),
       now_(model_.tiers.size()),
       history_(Size(max_batch) * Size(2 * model_.lookback)),
-      codes_(Size(max_batch)) {}
+      codes_(Size(max_batch)) {
+  const PackedStack& stack = model_.stack;
+  if (stack.layers.empty()) return;
+  narrow_ = Operand(stack.channels, max_batch, model_.format);
+  for (const PackedSkips& some : stack.skips) {
+    wide_.emplace_back(some.map.cols(), max_batch, model_.format);
+  }
+  x_.resize(Size(max_batch) * Size(stack.channels));
+  gates_.resize(Size(max_batch) * 2 * Size(stack.padded()));
+  past_.resize(gates_.size());
+}
 
-void Program::Run(State& state, const Chunk& chunk, int begin, int end, int active) {
+// Dilated layers are many and small: threads meet as rarely as can be, not at all if there is a
+// voice for each.
+void Program::Share(const State& state, int active) {
+  const bool has_stack = !model_.stack.layers.empty();
+  apart_ = has_stack && state.batch >= active;
+  voices_ = {0, state.batch};
+  if (apart_) {
+    voices_ = {state.batch * thread_ / active, state.batch * (thread_ + 1) / active};
+    active = 1;
+  }
   units_ = shared_.Own(shared_.units, thread_, active);
   levels_ = shared_.Own(shared_.levels, thread_, active);
+  if (has_stack) skips_ = shared_.Own(shared_.through, thread_, active);
+}
+
+void Program::Run(State& state, const Chunk& chunk, int begin, int end, int active) {
+  Share(state, active);
   Load(state);
+  const bool has_stack = !model_.stack.layers.empty();
+  if (has_stack && !apart_) BeginStack(state);
+  const bool wanted =
+      chunk.forced == nullptr || chunk.log_probs != nullptr || chunk.logits != nullptr;
   const size_t window = Size(2 * model_.lookback);
   for (int sample = begin; sample < end; ++sample) {
     for (size_t index = model_.tiers.size(); index-- > 0;) {
       if (clock_ % model_.tiers[index].frame_size == 0) RunTier(index);
     }
+    if (has_stack) RunStack(state, wanted);
     SampleLevel(chunk, sample);
     const size_t place = Size(static_cast<int>(clock_ % model_.lookback));
-    for (size_t voice = 0; voice < Size(batch_); ++voice) {
+    for (size_t voice = Size(voices_.first); voice < Size(voices_.last); ++voice) {
       history_[voice * window + place] = codes_[voice];
       history_[voice * window + place + window / 2] = codes_[voice];
     }
     ++clock_;
   }
   team_.Barrier();  // nobody writes what others still read
-  if (thread_ == 0) Store(state);
+  if (thread_ == 0 || apart_) Store(state);
 }
 
 void Program::Load(const State& state) {
@@ -134,11 +95,12 @@ void Program::Load(const State& state) {
 }
 
 void Program::Store(State& state) const {
-  state.clock = clock_;
-  for (int voice = 0; voice < batch_; ++voice) {
+  for (int voice = voices_.first; voice < voices_.last; ++voice) {
     std::copy_n(Window(voice, model_.lookback), model_.lookback,
                 &state.history[Size(voice) * Size(model_.lookback)]);
   }
+  if (thread_ != 0) return;
+  state.clock = clock_;
   for (size_t index = 0; index < now_.size(); ++index) shared_.tiers[index].now = now_[index];
 }
 
@@ -165,49 +127,30 @@ void Program::SetAll(const float* vectors) {
   }
 }
 
+// What a voice's MLP is given beside its window (Eq. 6), or the sum of skip connections.
+const float* Program::Condition(int voice) const {
+  const size_t padded = Size(model_.padded());
+  if (model_.tiers.empty()) return &shared_.skips[Size(voice) * padded];
+  const auto slot = Size(static_cast<int>(clock_ % model_.tiers[0].ratio));
+  return &shared_.tiers[0].conditions[(slot * Size(batch_) + Size(voice)) * padded];
+}
+
 void Program::SampleLevel(const Chunk& chunk, int sample) {
   const bool forced = chunk.forced != nullptr;
   if (forced) {
-    for (int voice = 0; voice < batch_; ++voice) {
+    for (int voice = voices_.first; voice < voices_.last; ++voice) {
       codes_[Size(voice)] = chunk.forced[Size(voice) * Size(chunk.samples) + Size(sample)];
     }
     if (chunk.log_probs == nullptr && chunk.logits == nullptr) return;
   }
-  const int padded = model_.padded();
-  const Workspace::Tier& above = shared_.tiers[0];
-  const auto slot = Size(static_cast<int>(clock_ % model_.tiers[0].ratio));
-  for (int voice = 0; voice < batch_; ++voice) {
-    const int32_t* codes = Window(voice, model_.sample_frame);
-    const float* sum = &above.conditions[(slot * Size(batch_) + Size(voice)) * Size(padded)];
-    for (int place = 0; place < model_.sample_frame; ++place) {  // Eq. 8, one row for each code
-      const size_t row = Size(place) * Size(model_.q_levels) + Size(codes[place]);
-      const auto last = place == model_.sample_frame - 1;
-      (last ? kernels_.relu : kernels_.add)(padded, sum, &model_.table[row * Size(padded)],
-                                            sums_.data());
-      sum = sums_.data();
-    }
-    operand_.Set(kernels_, voice, sums_.data());
+  Hidden();
+  Meet();
+  Logits();
+  Meet();
+  if (apart_) {
+    for (int voice = voices_.first; voice < voices_.last; ++voice) Draw(chunk, sample, voice, true);
+    return;
   }
-  Multiply(kernels_, model_.hidden, operand_, batch_, shared_.hidden.data(), Size(padded),
-           units_.first, units_.last);
-  const int first = units_.first * kPanelRows;
-  const int count = (units_.last - units_.first) * kPanelRows;
-  for (int voice = 0; voice < batch_; ++voice) {
-    float* h = shared_.hidden.data() + Size(voice) * Size(padded) + Size(first);
-    kernels_.relu(count, h, model_.hidden_bias.data() + first, h);
-  }
-  team_.Barrier();
-  SetAll(shared_.hidden.data());
-  const size_t stride = Size(model_.output.padded_rows());
-  Multiply(kernels_, model_.output, operand_, batch_, shared_.logits.data(), stride, levels_.first,
-           levels_.last);
-  const int level = levels_.first * kPanelRows;
-  const int levels = (levels_.last - levels_.first) * kPanelRows;
-  for (int voice = 0; voice < batch_; ++voice) {
-    float* logits = shared_.logits.data() + Size(voice) * stride + Size(level);
-    kernels_.add(levels, logits, model_.output_bias.data() + level, logits);
-  }
-  team_.Barrier();
   // One voice: everybody draws it, which saves a barrier. Many: each thread draws some.
   const int step = batch_ == 1 ? 1 : team_.active();
   for (int voice = batch_ == 1 ? 0 : thread_; voice < batch_; voice += step) {
@@ -216,6 +159,48 @@ void Program::SampleLevel(const Chunk& chunk, int sample) {
   if (batch_ > 1 && !forced) {
     team_.Barrier();
     std::copy_n(shared_.drawn.begin(), batch_, codes_.begin());
+  }
+}
+
+// The MLP up to its last hidden layer.
+void Program::Hidden() {
+  const int padded = model_.padded();
+  for (int voice = voices_.first; voice < voices_.last; ++voice) {
+    const int32_t* codes = Window(voice, model_.sample_frame);
+    const float* sum = Condition(voice);
+    if (model_.sample_frame == 0) kernels_.relu(padded, sum, zeros_.data(), sums_.data());
+    for (int place = 0; place < model_.sample_frame; ++place) {  // Eq. 8, one row for each code
+      const size_t row = Size(place) * Size(model_.q_levels) + Size(codes[place]);
+      const auto last = place == model_.sample_frame - 1;
+      (last ? kernels_.relu : kernels_.add)(padded, sum, &model_.table[row * Size(padded)],
+                                            sums_.data());
+      sum = sums_.data();
+    }
+    operand_.Set(kernels_, voice - voices_.first, sums_.data());
+  }
+  float* to = &shared_.hidden[Size(voices_.first) * Size(padded)];
+  Multiply(kernels_, model_.hidden, operand_, voices_.size(), to, Size(padded), units_.first,
+           units_.last);
+  const int first = units_.first * kPanelRows;
+  for (int voice = 0; voice < voices_.size(); ++voice) {
+    float* h = to + Size(voice) * Size(padded) + Size(first);
+    kernels_.relu(units_.size() * kPanelRows, h, model_.hidden_bias.data() + first, h);
+  }
+}
+
+void Program::Logits() {
+  const size_t padded = Size(model_.padded());
+  const size_t stride = Size(model_.output.padded_rows());
+  for (int voice = 0; voice < voices_.size(); ++voice) {
+    operand_.Set(kernels_, voice, &shared_.hidden[Size(voices_.first + voice) * padded]);
+  }
+  float* to = &shared_.logits[Size(voices_.first) * stride];
+  Multiply(kernels_, model_.output, operand_, voices_.size(), to, stride, levels_.first,
+           levels_.last);
+  const int first = levels_.first * kPanelRows;
+  for (int voice = 0; voice < voices_.size(); ++voice) {
+    float* logits = to + Size(voice) * stride + Size(first);
+    kernels_.add(levels_.size() * kPanelRows, logits, model_.output_bias.data() + first, logits);
   }
 }
 

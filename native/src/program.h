@@ -1,5 +1,5 @@
 // What each thread does for one sample of every voice. Shared memory is written by the owner of the
-// rows alone and read by others after the next barrier.
+// rows, or of the voice, alone and read by others after the next barrier.
 #pragma once
 
 #include <vector>
@@ -14,13 +14,14 @@ namespace samplewise {
 // Memory that all threads see, one per engine.
 class Workspace {
  public:
-  Workspace(const PackedSampleRnn& model, int max_batch, int threads);
+  Workspace(const PackedModel& model, int max_batch, int threads);
 
-  // Panels [first, last) of a matrix that `thread` owns when `active` threads run.
   struct Range {
+    int size() const { return last - first; }
     int first;
     int last;
   };
+  // Panels [first, last) of a matrix that `thread` owns when `active` threads run.
   Range Own(const Shares& shares, int thread, int active) const;
 
   struct Tier {
@@ -36,11 +37,16 @@ class Workspace {
     int now = 0;        // which h is the latest, between two blocks
   };
 
-  const PackedSampleRnn& model;
+  const PackedModel& model;
   int threads;
   std::vector<Tier> tiers;
+  Floats skips;    // (batch, padded): sum of skip connections, what the sample level reads
+  Floats gated;    // (batch, layers, channels): what their gates let through
+  Floats ahead[2]; // (layers, batch, 2 * padded channels): of an even and of an odd time
+  Progress progress;  // of the chain of layers, in groups whose skip maps are one product
   Shares units;   // blocks of hidden units
   Shares levels;  // panels of the output
+  Shares through;  // panels of the skip maps
   Floats hidden;  // (batch, padded)
   Floats logits;  // (batch, padded q)
   std::vector<int32_t> drawn;  // (batch,)
@@ -55,6 +61,7 @@ class Program {
   void Run(State& state, const Chunk& chunk, int begin, int end, int active);
 
  private:
+  void Share(const State& state, int active);
   void Load(const State& state);
   void Store(State& state) const;
   void RunTier(size_t index);
@@ -65,7 +72,22 @@ class Program {
   void ResetBefore(size_t index, size_t layer);
   void TierOutputs(size_t index);
   void Conditions(size_t index, const float* output);
+  void RunStack(State& state, bool wanted);
+  void BeginStack(const State& state);
+  void LookAhead(const State& state, bool known);
+  void Embed();
+  void Past(const State& state, size_t index, int64_t time, float* to);
+  void RunDilated(State& state, size_t index, const float* past);
+  void Skips(size_t some);
+  float* Ahead(size_t index, int64_t time) const;
+  void Narrow(const float* vectors);
   void SampleLevel(const Chunk& chunk, int sample);
+  const float* Condition(int voice) const;
+  void Hidden();
+  void Logits();
+  void Meet() {
+    if (!apart_) team_.Barrier();
+  }
   void Draw(const Chunk& chunk, int sample, int voice, bool keep);
   const int32_t* Window(int voice, int size) const;
   void SetAll(const float* vectors);
@@ -73,20 +95,30 @@ class Program {
   float* Next(size_t index, size_t layer) const;      // h after it
 
   Workspace& shared_;
-  const PackedSampleRnn& model_;
+  const PackedModel& model_;
   const Kernels& kernels_;
   Team& team_;
   const int thread_;
   const int group_;              // vectors that go through a tier's `above` together
   int batch_ = 0;
   int64_t clock_ = 0;
+  bool apart_ = false;              // whether threads have voices for themselves
+  Workspace::Range voices_{0, 0};   // else each has rows of matrices for all voices
   Workspace::Range units_{0, 0};
   Workspace::Range levels_{0, 0};
+  Workspace::Range skips_{0, 0};
   Operand operand_;              // (dim,) for every voice
   Operand many_;                 // (dim,) for some conditions of every voice
   Floats frame_;                 // (FS,) real values
   Floats sums_;                  // (padded,)
+  Floats zeros_;                 // (padded,)
   Floats products_;              // (batch, padded)
+  Operand narrow_;               // (channels,) for every voice
+  std::vector<Operand> wide_;    // per product of skip maps, for every voice
+  Floats x_;                     // (batch, channels): what the next layer is given
+  Floats gates_;                 // (batch, 2 * padded channels)
+  Floats past_;                  // (batch, 2 * padded channels)
+  int64_t reached_ = 0;          // groups of layers since the block of samples began
   std::vector<int> now_;         // per tier: which h is the latest
   // (batch, 2 * lookback), everything twice: the last codes are whole wherever they begin.
   std::vector<int32_t> history_;

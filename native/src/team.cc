@@ -37,6 +37,10 @@ void SpinUntil(const Condition& done) {
 
 }  // namespace
 
+void Progress::Await(int64_t step) const {
+  SpinUntil([&] { return step_.load(std::memory_order_acquire) >= step; });
+}
+
 Team::Team(int threads) {
   if (threads < 1 || threads > kMaxThreads) {
     throw std::invalid_argument("threads = " + std::to_string(threads) + " must lie in [1, " +

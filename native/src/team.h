@@ -3,12 +3,24 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace samplewise {
+
+// How far one thread has come, for others that follow it within a job.
+class Progress {
+ public:
+  void Reset() { step_.store(0, std::memory_order_relaxed); }  // before a barrier
+  void Reach(int64_t step) { step_.store(step, std::memory_order_release); }
+  void Await(int64_t step) const;  // until the step is reached
+
+ private:
+  alignas(64) std::atomic<int64_t> step_{0};
+};
 
 class Team {
  public:

@@ -39,8 +39,12 @@ void Program::TierInputs(size_t index) {
         const Floats& left = shared_.tiers[index + 1].left;
         std::copy_n(&left[(Size(slot) * Size(batch_) + Size(voice)) * row + place], width, to);
       }
-      kernels_.accumulate(width, tier.frame_size, &tier.frame[place * Size(tier.frame_size)],
-                          frame_.data(), to);
+      if (tier.codes.empty()) {
+        kernels_.accumulate(width, tier.frame_size, &tier.frame[place * Size(tier.frame_size)],
+                            frame_.data(), to);
+      } else {
+        kernels_.add(width, to, &tier.codes[Size(codes[0]) * row + place], to);
+      }
     }
   }
 }

@@ -91,6 +91,11 @@ std::vector<float> RunLstm(const Kernels& k, const Inputs& v, int a, int n) {
   h.insert(h.end(), c.begin(), c.end());
   return h;
 }
+std::vector<float> RunGated(const Kernels& k, const Inputs& v, int a, int n) {
+  std::vector<float> z(static_cast<size_t>(n));
+  k.gated(n, v[0] + a, v[1] + a, v[2] + a, v[3] + a, z.data());
+  return z;
+}
 std::vector<float> RunAdd(const Kernels& k, const Inputs& v, int a, int n) {
   std::vector<float> out = From(v[0] + a, n);  // in place
   k.add(n, out.data(), v[1] + a, out.data());
@@ -118,6 +123,7 @@ std::vector<double> ExpectedOf(Run run, const Inputs& v, size_t i) {
     const double c = S(at(1) + at(5)) * at(8) + S(at(0) + at(4)) * std::tanh(at(2) + at(6));
     return {S(at(3) + at(7)) * std::tanh(c), c};
   }
+  if (run == RunGated) return {std::tanh(at(0) + at(2)) * S(at(1) + at(3))};
   if (run == RunAdd) return {at(0) + at(1)};
   return {std::max(0.0, at(0) + at(1))};
 }
@@ -125,7 +131,7 @@ std::vector<double> ExpectedOf(Run run, const Inputs& v, size_t i) {
 void TestGates(const Kernels& k) {
   constexpr int kAll = 1000;
   const Inputs v(kAll);
-  for (const Run run : {RunGruAfter, RunReset, RunUpdate, RunLstm, RunAdd, RunRelu}) {
+  for (const Run run : {RunGruAfter, RunReset, RunUpdate, RunLstm, RunGated, RunAdd, RunRelu}) {
     const std::vector<float> all = run(k, v, 0, kAll);
     for (int i = 0; i < kAll; ++i) {
       const std::vector<double> expected = ExpectedOf(run, v, static_cast<size_t>(i));

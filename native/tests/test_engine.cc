@@ -18,14 +18,14 @@ using samplewise::Chunk;
 using samplewise::Engine;
 using samplewise::Model;
 using samplewise::Pace;
-using samplewise::SampleRnnSpec;
+using samplewise::ModelSpec;
 using samplewise::State;
 
 constexpr int kSamples = 70;
 
 // A description and the memory that its arrays point into.
 struct MadeUp {
-  SampleRnnSpec spec;
+  ModelSpec spec;
   std::map<std::string, std::vector<float>> memory;
 
   void Add(const std::string& name, int rows, int cols) {
@@ -33,6 +33,10 @@ struct MadeUp {
     const float deviation = 1.5F / std::sqrt(static_cast<float>(std::max(cols, 4)));
     memory[name] = Normal(size, static_cast<unsigned>(memory.size()) + 1, deviation);
     spec.arrays[name] = {memory[name], rows, cols};
+  }
+  void Remove(const std::string& name) {
+    spec.arrays.erase(name);
+    memory.erase(name);
   }
 };
 
@@ -67,6 +71,44 @@ MadeUp Make(Cell cell, std::vector<int> frame_sizes, int dim, int n_rnn, bool sk
     made.Add(name + "upsample_bias", 1, ratio * dim);
   }
   made.Add("sample.table", frame_sizes[0] * q, dim);
+  made.Add("sample.hidden", dim, dim);
+  made.Add("sample.hidden_bias", 1, dim);
+  made.Add("sample.output", q, dim);
+  made.Add("sample.output_bias", 1, q);
+  return made;
+}
+
+// The RNN baseline: frames are codes.
+MadeUp MakeRnn(Cell cell, int dim, int n_rnn, bool skip, int q) {
+  MadeUp made = Make(cell, {1, 1}, dim, n_rnn, skip, q);
+  made.spec.frame_sizes = {0, 1};
+  made.Remove("sample.table");
+  made.Remove("tier2.frame");
+  made.Add("tier2.codes", q, (cell == Cell::kLstm ? 4 : 3) * (skip ? n_rnn : 1) * dim);
+  return made;
+}
+
+MadeUp MakeWaveNet(std::vector<int> dilations, int channels, int dim, int q) {
+  MadeUp made;
+  made.spec.frame_sizes = {0};
+  made.spec.dilations = dilations;
+  made.spec.channels = channels;
+  made.spec.dim = dim;
+  made.spec.n_rnn = 1;
+  made.spec.q_levels = q;
+  made.spec.silence = q / 2;
+  made.spec.real_values = Normal(static_cast<size_t>(q), 99);
+  made.Add("stack.embedding", q, channels);
+  for (size_t layer = 0; layer < dilations.size(); ++layer) {
+    const std::string number = "." + std::to_string(layer);
+    made.Add("stack.taps" + number, 2 * channels, 2 * channels);
+    made.Add("stack.bias" + number, 1, 2 * channels);
+    made.Add("stack.skip" + number, dim, channels);
+    if (layer + 1 == dilations.size()) continue;
+    made.Add("stack.residual" + number, channels, channels);
+    made.Add("stack.residual_bias" + number, 1, channels);
+  }
+  made.Add("stack.skip_bias", 1, dim);
   made.Add("sample.hidden", dim, dim);
   made.Add("sample.hidden_bias", 1, dim);
   made.Add("sample.output", q, dim);
@@ -153,7 +195,8 @@ void TestCancellation(const MadeUp& made) {
   chunk.samples = done;
   engine.Run(whole, chunk);
   CHECK(codes[static_cast<size_t>(done) - 1] == next, "other codes");
-  CHECK(whole.history == state.history && whole.tiers == state.tiers, "another state");
+  CHECK(whole.history == state.history && whole.tiers == state.tiers && whole.pasts == state.pasts,
+        "another state");
 }
 
 void TestTeam() {
@@ -182,6 +225,9 @@ int main() {
       Make(Cell::kGruResetAfter, {4, 4, 16}, 40, 1, false, 64),
       Make(Cell::kGru, {2, 2, 8}, 70, 2, true, 50),
       Make(Cell::kLstm, {3, 2, 4, 8}, 33, 3, true, 36),
+      MakeRnn(Cell::kGru, 70, 2, true, 50),
+      MakeWaveNet({1, 2, 4, 1, 2, 4}, 40, 70, 50),
+      MakeWaveNet({3, 1, 8}, 300, 40, 36),  // skip maps: one product for two layers, one for one
   };
   for (const MadeUp& made : models) {
     for (const char* format : {"f32", "f16", "int8", "int8x16"}) {
@@ -189,6 +235,7 @@ int main() {
     }
   }
   TestCancellation(models[0]);
+  TestCancellation(models[4]);
   TestTeam();
   return Report("test_engine");
 }

@@ -4,7 +4,9 @@ import pytest
 from tests.generate.conftest import make_model
 from tests.models.conftest import CONFIGS
 
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.engine.pack import can_pack
+from samplewise.models.build import build_model
+from samplewise.models.configs import RNNConfig, SampleRNNConfig, WaveNetConfig
 
 EXTRA = {
     "odd": SampleRNNConfig(
@@ -21,11 +23,17 @@ EXTRA = {
         quantizer="mulaw",
     ),
     "narrow": SampleRNNConfig(frame_sizes=(1, 5), dim=7, emb_size=3, q_levels=256),
+    "rnn-lstm": RNNConfig(dim=70, n_rnn=3, cell="lstm", skip=True, emb_size=5, q_levels=100),
+    "rnn-after": RNNConfig(dim=33, n_rnn=2, cell="gru-reset-after", emb_size=9, q_levels=36),
+    "rnn-real": RNNConfig(dim=40, sample_input="real", quantizer="mulaw", q_levels=64),
+    # More than one product of skip maps.
+    "wavenet-wide": WaveNetConfig(blocks=2, layers=6, channels=70, skip_channels=90, q_levels=100),
+    "wavenet-alone": WaveNetConfig(blocks=1, layers=1, channels=33, skip_channels=100, q_levels=64),
 }
 ALL = {
     name: config
     for name, config in (CONFIGS | EXTRA).items()
-    if isinstance(config, SampleRNNConfig) and config.head == "categorical"
+    if can_pack(build_model(config, seed=None))
 }
 
 

@@ -10,6 +10,8 @@ import time
 
 import numpy as np
 import pytest
+from tests.engine.conftest import EXTRA
+from tests.generate.conftest import make_model
 
 from samplewise import engine
 from samplewise.engine import native
@@ -102,17 +104,59 @@ def test_a_description_that_does_not_fit_itself_is_refused(model, changes, messa
         built(pack(model), **changes)
 
 
-def test_random_damage_to_a_description_never_crashes(model):
-    arguments, chance = pack(model), random.Random(0)  # noqa: S311
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frame_sizes": [1]}, r"frame size = 1 must lie in \[0, 0\]"),
+        ({"frame_sizes": [0, 1]}, r"tiers = 2 must lie in \[1, 1\]"),
+        ({"dilations": []}, r"tiers = 1 must lie in \[2, 16\]"),
+        ({"dilations": [1] * 1025}, r"dilations = 1025 must lie in \[1, 1024\]"),
+        ({"dilations": [1, 0]}, r"dilation = 0 must lie in \[1, 1048576\]"),
+        ({"dilations": [1] * 13}, r"stack.residual.11 is missing"),
+        (
+            {"dilations": [2**20] * 1000},
+            r"dilations x channels = \d+ must lie in \[1, 1073741824\]",
+        ),
+        ({"channels": 0}, r"channels = 0 must lie in \[1, 65536\]"),
+        ({"channels": 69}, r"stack.embedding is 100 x 70, not 100 x 69"),
+        ({"dim": 91}, r"stack.skip.0 is 90 x 70, not 91 x 70"),
+    ],
+)
+def test_a_stack_of_layers_that_does_not_fit_itself_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        built(pack(make_model(EXTRA["wavenet-wide"])), **changes)
+
+
+def test_a_baseline_whose_table_of_codes_does_not_fit_is_refused():
+    arguments = pack(make_model(EXTRA["rnn-after"]))
+    with pytest.raises(ValueError, match=r"tier2.codes is 36 x 99, not 38 x 99"):
+        built(arguments, q_levels=38, real_values=np.zeros(38, np.float32))
+    with pytest.raises(ValueError, match=r"array tier2.frame is missing"):
+        built(arguments, frame_sizes=[0, 2])
+
+
+def test_a_baseline_too_large_to_fold_goes_to_the_reference(monkeypatch):
+    small = make_model(EXTRA["rnn-after"])
+    monkeypatch.setattr("samplewise.engine.pack.MAX_TABLE", 36 * 3 * 33)
+    assert Backend().resolve(small).name == "native"
+    monkeypatch.setattr("samplewise.engine.pack.MAX_TABLE", 36 * 3 * 33 - 1)
+    assert Backend().resolve(small).name == "reference"
+    with pytest.raises(EngineError, match="does not run rnn models with this head or of this size"):
+        pack(small)
+
+
+@pytest.mark.parametrize("kind", ["skips", "rnn-lstm", "wavenet-wide"])
+def test_random_damage_to_a_description_never_crashes(kind):
+    arguments, chance = pack(make_model(EXTRA[kind])), random.Random(0)  # noqa: S311
     refused = 0
-    for _ in range(300):
+    for _ in range(150):
         changed = arguments | {"arrays": dict(arguments["arrays"])}
         changed["format"] = chance.choice(["f32", "f16", "int8", "int8x16"])
         kind = chance.choice(["number", "drop", "shape", "value"])
         name = chance.choice(sorted(changed["arrays"]))
         array = changed["arrays"][name]
         if kind == "number":
-            key = chance.choice(["dim", "n_rnn", "q_levels", "silence"])
+            key = chance.choice(["dim", "n_rnn", "q_levels", "silence", "channels"])
             changed[key] = chance.choice([-1, 0, 1, 2**20, 2**31 - 1, int(changed[key]) + 1])
         elif kind == "drop":
             del changed["arrays"][name]
@@ -134,7 +178,7 @@ def test_random_damage_to_a_description_never_crashes(model):
         numbers = np.full((1, 40), 0.5, np.float32)
         module.Engine(made, 1, 1).run(state, 40, uniforms=numbers, codes=codes)
         assert 0 <= codes.min() <= codes.max() < changed["q_levels"]
-    assert refused > 150
+    assert refused > 75
 
 
 def test_arrays_of_the_wrong_shape_and_codes_out_of_range_are_refused(model):
@@ -161,9 +205,6 @@ def test_arrays_of_the_wrong_shape_and_codes_out_of_range_are_refused(model):
 
 
 def other_model():
-    from tests.engine.conftest import EXTRA
-    from tests.generate.conftest import make_model
-
     return make_model(EXTRA["narrow"])
 
 

@@ -15,7 +15,7 @@
 
 namespace samplewise {
 
-class PackedSampleRnn;
+class PackedModel;
 
 // A matrix by name, (rows, cols), row-major. The memory must live until the model is built.
 struct Array {
@@ -26,8 +26,12 @@ struct Array {
 
 enum class Cell { kGru, kGruResetAfter, kLstm };
 
-// A SampleRNN whose weight norm and embedding are folded. Arrays, k = tier from 2:
+// A model whose weight norm is folded; codes go in, and on top there is an MLP with a softmax.
+//
+// SampleRNN: tiers of frames and a window of codes, whose embedding is folded. RNN baseline: one
+// tier whose frames are single codes, and no window, FS(1) = 0. Arrays, k = tier from 2:
 //   tierK.frame        (gates * x_layers * dim, FS(k))  the frame's share of the gates' inputs
+//   tierK.codes        (q, gates * x_layers * dim)      in its place, where a frame is one code
 //   tierK.above        (gates * x_layers * dim, dim)    the condition's share (all but the top tier)
 //   tierK.bias         (1, gates * n_rnn * dim)         of the gates, layer by layer
 //   tierK.input.I      (gates * dim, dim)               layer I > 0: from the layer below
@@ -36,13 +40,25 @@ enum class Cell { kGru, kGruResetAfter, kLstm };
 //   tierK.h0           (n_rnn, state)                   state = dim; LSTM: 2 * dim, h then c
 //   tierK.skip.I, tierK.skip_bias                       (dim, dim), (1, dim): with skips
 //   tierK.upsample, tierK.upsample_bias                 (ratio * dim, dim), (1, ratio * dim)
-//   sample.table       (FS(1) * q, dim)                 what a code at a place in the window adds
+//   sample.table       (FS(1) * q, dim)                 what a code at a place in the window adds;
+//                                                       none if FS(1) = 0
 //   sample.hidden, sample.hidden_bias                   (dim, dim), (1, dim)
 //   sample.output, sample.output_bias                   (q, dim), (1, q)
 // Gates are stacked GRU r, z, n and LSTM i, f, g, o. x_layers is n_rnn with skips, else 1. In
 // tier 2 the upsampling holds the MLP's first map already: no non-linearity is between them.
-struct SampleRnnSpec {
+//
+// WaveNet: no tiers and no window, frame_sizes = {0}, but gated dilated layers, I from 0; dim is
+// the width of the skip connections, whose sum the MLP takes. n_rnn, cell and skip play no part.
+//   stack.embedding                         (q, channels)
+//   stack.taps.I, stack.bias.I              (2 * channels, 2 * channels), (1, 2 * channels)
+//   stack.residual.I, stack.residual_bias.I (channels, channels), (1, channels); not of the last
+//   stack.skip.I                            (dim, channels)
+//   stack.skip_bias                         (1, dim)    the sum of all layers'
+// Rows of taps are filters, then gates; columns are for what came `dilation` before, then for now.
+struct ModelSpec {
   std::vector<int> frame_sizes;  // in samples, sample level first
+  std::vector<int> dilations;    // of each layer, in samples
+  int channels = 0;              // of each layer
   int dim = 0;
   int n_rnn = 0;
   Cell cell = Cell::kGru;
@@ -57,7 +73,7 @@ class Model {
  public:
   // `format`: f32, f16, int8 or int8x16. `isa`: baseline, avx2, avx512 or empty for the best.
   // Throws std::invalid_argument where the spec does not fit itself.
-  Model(const SampleRnnSpec& spec, const std::string& format, const std::string& isa = "");
+  Model(const ModelSpec& spec, const std::string& format, const std::string& isa = "");
   ~Model();
 
   size_t bytes() const;             // of packed weights
@@ -66,10 +82,10 @@ class Model {
   const char* isa() const;
   int q_levels() const;
 
-  const PackedSampleRnn& packed() const { return *packed_; }
+  const PackedModel& packed() const { return *packed_; }
 
  private:
-  std::unique_ptr<const PackedSampleRnn> packed_;
+  std::unique_ptr<const PackedModel> packed_;
 };
 
 // What `batch` voices remember between two chunks; they share the clock. Copies are independent.
@@ -83,9 +99,13 @@ struct State {
   int64_t clock = 0;
   std::vector<std::vector<float>> tiers;       // per tier: h and c of every layer and voice
   std::vector<std::vector<float>> conditions;  // per tier: what it left for the tier below
+  // Per dilated layer a ring (dilation, batch, channels) of what it was given: at time t entry
+  // t % dilation is the oldest, in whose place the newest comes.
+  std::vector<std::vector<float>> pasts;
   std::vector<int32_t> history;                // (batch, lookback), oldest first
   std::vector<size_t> state_widths;            // floats of one layer and voice, per tier
   std::vector<size_t> condition_widths;        // floats of one condition and voice, per tier
+  size_t channels = 0;
 };
 
 // One chunk. Arrays are (batch, samples), row-major, unless told otherwise.

@@ -66,6 +66,10 @@ struct Kernels {
                             const float* un, float* h);
   // Gates i, f, g, o: c = s(f) c + s(i) tanh(g), h = s(o) tanh(c).
   void (*lstm)(int n, const float* const x[4], const float* const u[4], float* c, float* h);
+  // Gated activation of a dilated layer (van den Oord et al. 2016, Eq. 2), from two shares of the
+  // filter and of the gate: z = tanh(xf + uf) * s(xg + ug).
+  void (*gated)(int n, const float* xf, const float* xg, const float* uf, const float* ug,
+                float* z);
   void (*add)(int n, const float* a, const float* b, float* out);  // out = a + b; out may be a or b
   // out = max(0, a + b); out may be a or b
   void (*relu)(int n, const float* a, const float* b, float* out);

@@ -13,6 +13,8 @@ class Model:
         self,
         *,
         frame_sizes: list[int],
+        dilations: list[int] = ...,
+        channels: int = 0,
         dim: int,
         n_rnn: int,
         cell: str,

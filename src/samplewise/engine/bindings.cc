@@ -33,12 +33,15 @@ samplewise::Cell CellOf(const std::string& name) {
   throw std::invalid_argument("cell = " + name + " must be gru, gru-reset-after or lstm");
 }
 
-void NewModel(samplewise::Model* self, const std::vector<int>& frame_sizes, int dim, int n_rnn,
+void NewModel(samplewise::Model* self, const std::vector<int>& frame_sizes,
+              const std::vector<int>& dilations, int channels, int dim, int n_rnn,
               const std::string& cell, bool skip, int q_levels, int silence,
               const Reals& real_values, const std::map<std::string, Matrix>& arrays,
               const std::string& format, const std::string& isa) {
-  samplewise::SampleRnnSpec spec;
+  samplewise::ModelSpec spec;
   spec.frame_sizes = frame_sizes;
+  spec.dilations = dilations;
+  spec.channels = channels;
   spec.dim = dim;
   spec.n_rnn = n_rnn;
   spec.cell = CellOf(cell);
@@ -146,7 +149,8 @@ NB_MODULE(_native, m) {
   using samplewise::State;
 
   nb::class_<Model>(m, "Model")
-      .def("__init__", &NewModel, nb::kw_only(), "frame_sizes"_a, "dim"_a, "n_rnn"_a, "cell"_a,
+      .def("__init__", &NewModel, nb::kw_only(), "frame_sizes"_a,
+           "dilations"_a = std::vector<int>(), "channels"_a = 0, "dim"_a, "n_rnn"_a, "cell"_a,
            "skip"_a, "q_levels"_a, "silence"_a, "real_values"_a, "arrays"_a, "format"_a,
            "isa"_a = "")
       .def_prop_ro("bytes", &Model::bytes)

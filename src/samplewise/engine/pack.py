@@ -1,8 +1,9 @@
-"""A SampleRNN as the native engine wants it: weight norm, embedding and linear maps folded.
+"""Models as the native engine wants them: weight norm, embedding and linear maps folded.
 
 Everything is folded in double precision and handed over in single precision. Between the
 conditions of tier 2 and the first map of the MLP, and between a tier's real-valued frame and its
 gates, there is no non-linearity (Mehri et al. 2017, Eqs. 4-9), so each pair of maps is one map.
+The RNN baseline (Eqs. 2-3) is a single tier whose frames are codes, without a window below it.
 """
 
 from typing import Any
@@ -10,20 +11,32 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 from samplewise.errors import EngineError
 from samplewise.models.base import Model
+from samplewise.models.limits import MAX_TABLE
+from samplewise.models.rnn import RNN
 from samplewise.models.samplernn import FrameLevelModule, SampleRNN
+from samplewise.models.wavenet import WaveNet
+from samplewise.nn.causal_conv import GatedLayer
 from samplewise.nn.linear import Linear
-from samplewise.nn.rnn import RecurrentLayer
+from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
 
-Array = Float64[np.ndarray, "rows columns"]
+Array = Float64[np.ndarray, "_ _"]
+Vector = Float64[np.ndarray, " _"]
 
 
 def can_pack(model: Model) -> bool:
-    """Return whether the engine knows models of this kind."""
-    return isinstance(model, SampleRNN) and model.config.head == "categorical"
+    """Return whether the engine knows models of this kind.
+
+    It knows SampleRNN and the RNN baseline with a softmax over codes, and WaveNet.
+    """
+    if isinstance(model, RNN):
+        return model.config.head == "categorical" and _codes_size(model) <= MAX_TABLE
+    if isinstance(model, SampleRNN):
+        return model.config.head == "categorical"
+    return isinstance(model, WaveNet)
 
 
 @torch.no_grad()
@@ -33,87 +46,170 @@ def pack(model: Model) -> dict[str, Any]:
     Raises:
         EngineError: If the engine does not know models of this kind.
     """
-    if not (isinstance(model, SampleRNN) and can_pack(model)):
+    if not can_pack(model):
         raise EngineError(
-            f"the native engine does not run {model.config.family} models with this head; use "
-            "--backend reference"
+            f"the native engine does not run {model.config.family} models with this head or of "
+            "this size; use --backend reference"
         )
+    if isinstance(model, SampleRNN):
+        description = _pack_samplernn(model)
+    elif isinstance(model, RNN):
+        description = _pack_rnn(model)
+    else:
+        assert isinstance(model, WaveNet)
+        description = _pack_wavenet(model)
+    arrays = {name: _single(array) for name, array in description.pop("arrays").items()}
+    return {
+        # What a model without dilated or without recurrent layers has in their place.
+        "dilations": [],
+        "channels": 0,
+        "n_rnn": 1,
+        "cell": "gru",
+        "skip": False,
+        **description,
+        "q_levels": model.q_levels,
+        "silence": model.quantizer.silence,
+        "real_values": _array(model.real_values).astype(np.float32),
+        "arrays": arrays,
+    }
+
+
+def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
     config = model.config
     arrays: dict[str, Array] = {}
     for index, tier in enumerate(model.tiers):
         for name, array in _pack_tier(tier).items():
             arrays[f"tier{index + 2}.{name}"] = array
-    arrays |= _pack_sample_level(model)
     # The first map of the MLP goes into tier 2, so that it is computed once a frame.
     first, bias = _linear(model.sample_level.mlp[0])
     up = arrays["tier2.upsample"].reshape(-1, config.dim, config.dim)
     arrays["tier2.upsample"] = (first @ up).reshape(-1, config.dim)
     biases = arrays["tier2.upsample_bias"].reshape(-1, config.dim)
     arrays["tier2.upsample_bias"] = (biases @ first.T + bias).reshape(1, -1)
+    arrays |= _pack_mlp(model.sample_level.mlp[1:])
+    frame_sizes = list(config.frame_sizes)
+    if model.sample_level.input is None:  # Multi-Softmax: nothing of the window is seen
+        frame_sizes[0] = 0
+    else:
+        arrays["sample.table"] = _window_table(model) @ first.T
     return {
-        "frame_sizes": list(config.frame_sizes),
+        "frame_sizes": frame_sizes,
         "dim": config.dim,
         "n_rnn": config.n_rnn,
         "cell": config.cell,
         "skip": config.skip,
-        "q_levels": config.q_levels,
-        "silence": model.quantizer.silence,
-        "real_values": _array(model.real_values).astype(np.float32),
-        "arrays": {name: _single(array) for name, array in arrays.items()},
+        "arrays": arrays,
+    }
+
+
+def _pack_rnn(model: RNN) -> dict[str, Any]:
+    config = model.config
+    arrays, seen, biases = _pack_recurrent(model.rnn)
+    arrays["bias"] = np.concatenate(biases)[None]
+    if model.embedding is None:
+        arrays["frame"] = np.concatenate(seen)
+    else:
+        embedding = _array(model.embedding)
+        arrays["codes"] = np.concatenate([embedding @ weight.T for weight in seen], axis=1)
+    first, bias = _linear(model.mlp[0])
+    arrays |= {"upsample": first, "upsample_bias": bias[None]}
+    arrays = {f"tier2.{name}": array for name, array in arrays.items()}
+    return {
+        "frame_sizes": [0, 1],
+        "dim": config.dim,
+        "n_rnn": config.n_rnn,
+        "cell": config.cell,
+        "skip": config.skip,
+        "arrays": arrays | _pack_mlp(model.mlp[1:]),
+    }
+
+
+def _pack_wavenet(model: WaveNet) -> dict[str, Any]:
+    config = model.config
+    arrays = {"stack.embedding": _array(model.embedding)}
+    skip_bias = np.zeros(config.skip_channels)
+    for index, layer in enumerate(model.stack.layers):
+        assert isinstance(layer, GatedLayer)
+        weight, bias = _linear(layer.taps)
+        arrays |= {f"stack.taps.{index}": weight, f"stack.bias.{index}": bias[None]}
+        if layer.residual is not None:
+            weight, bias = _linear(layer.residual)
+            arrays[f"stack.residual.{index}"] = weight
+            arrays[f"stack.residual_bias.{index}"] = bias[None]
+        arrays[f"stack.skip.{index}"], bias = _linear(layer.skip)
+        skip_bias += bias
+    return {
+        "frame_sizes": [0],
+        "dilations": list(config.dilations),
+        "channels": config.channels,
+        "dim": config.skip_channels,
+        "arrays": arrays | {"stack.skip_bias": skip_bias[None]} | _pack_mlp(model.mlp),
     }
 
 
 def _pack_tier(tier: FrameLevelModule) -> dict[str, Array]:
-    arrays, frame, above, biases = {}, [], [], []
-    stack = tier.rnn
-    for index, layer in enumerate(stack.layers):
-        assert isinstance(layer, RecurrentLayer)
-        weight, bias = _linear(layer.input)
-        if index:  # the first columns are for the layer below
-            arrays[f"input.{index}"] = weight[:, : tier.dim]
-            weight = weight[:, tier.dim :]
-        if weight.shape[1]:  # this layer sees the tier's input
-            if tier.input is None:
-                frame.append(weight)
-            else:
-                of_frame, bias_of_frame = _linear(tier.input)
-                frame.append(weight @ of_frame)
-                above.append(weight)
-                bias = bias + weight @ bias_of_frame
-        biases.append(bias)
-        arrays[f"recurrent.{index}"] = _array(layer.recurrent())
-        if layer.candidate_bias is not None:
-            arrays[f"candidate.{index}"] = _array(layer.candidate_bias)[None]
-    arrays |= {"frame": np.concatenate(frame), "bias": np.concatenate(biases)[None]}
-    if above:
-        arrays["above"] = np.concatenate(above)
-    arrays["h0"] = _array(stack.h0)
-    if stack.skips:
-        skips = [_linear(skip) for skip in stack.skips]
-        arrays |= {f"skip.{index}": weight for index, (weight, _) in enumerate(skips)}
-        arrays["skip_bias"] = np.sum([bias for _, bias in skips], axis=0)[None]
+    arrays, seen, biases = _pack_recurrent(tier.rnn)
+    if tier.input is not None:
+        arrays["above"] = np.concatenate(seen)
+        of_frame, bias_of_frame = _linear(tier.input)
+        for index, weight in enumerate(seen):
+            biases[index] = biases[index] + weight @ bias_of_frame
+        seen = [weight @ of_frame for weight in seen]
+    arrays |= {"frame": np.concatenate(seen), "bias": np.concatenate(biases)[None]}
     weight, bias = _linear(tier.upsample)
     return arrays | {"upsample": weight, "upsample_bias": bias[None]}
 
 
-def _pack_sample_level(model: SampleRNN) -> dict[str, Array]:
-    level = model.sample_level
-    if level.input is None:  # Multi-Softmax: nothing of the window is seen
-        table = np.zeros((level.frame_size * model.q_levels, model.config.dim))
-    elif level.is_real:
-        weight = _array(level.input())  # (dim, FS(1))
-        table = np.einsum("q,dp->pqd", _array(model.real_values), weight).reshape(-1, len(weight))
-    else:
-        table = _array(level.table() if level.folded is None else level.folded)
-    first, _ = _linear(level.mlp[0])
-    arrays = {"sample.table": table @ first.T}
-    for name, layer in zip(("hidden", "output"), level.mlp[1:], strict=True):
+def _pack_recurrent(stack: RecurrentStack) -> tuple[dict[str, Array], list[Array], list[Vector]]:
+    """Return arrays, the maps of those layers that see the stack's input, every layer's bias."""
+    arrays, seen, biases = {"h0": _array(stack.h0)}, [], []
+    for index, layer in enumerate(stack.layers):
+        assert isinstance(layer, RecurrentLayer)
+        weight, bias = _linear(layer.input)
+        if index:  # the first columns are for the layer below
+            arrays[f"input.{index}"] = weight[:, : stack.dim]
+            weight = weight[:, stack.dim :]
+        if weight.shape[1]:
+            seen.append(weight)
+        biases.append(bias)
+        arrays[f"recurrent.{index}"] = _array(layer.recurrent())
+        if layer.candidate_bias is not None:
+            arrays[f"candidate.{index}"] = _array(layer.candidate_bias)[None]
+    if stack.skips:
+        skips = [_linear(skip) for skip in stack.skips]
+        arrays |= {f"skip.{index}": weight for index, (weight, _) in enumerate(skips)}
+        arrays["skip_bias"] = np.sum([bias for _, bias in skips], axis=0)[None]
+    return arrays, seen, biases
+
+
+def _pack_mlp(layers: nn.ModuleList) -> dict[str, Array]:
+    arrays = {}
+    for name, layer in zip(("hidden", "output"), layers, strict=True):
         weight, bias = _linear(layer)
         arrays |= {f"sample.{name}": weight, f"sample.{name}_bias": bias[None]}
     return arrays
 
 
-def _linear(layer: torch.nn.Module) -> tuple[Array, Float64[np.ndarray, " rows"]]:
+def _window_table(model: SampleRNN) -> Array:
+    """Return what each code at each place of the window adds, before the MLP."""
+    level = model.sample_level
+    if level.is_real:
+        assert level.input is not None
+        weight = _array(level.input())  # (dim, FS(1))
+        return np.einsum("q,dp->pqd", _array(model.real_values), weight).reshape(-1, len(weight))
+    return _array(level.table() if level.folded is None else level.folded)
+
+
+def _codes_size(model: RNN) -> int:
+    """Return the numbers in the table of what each code gives to the gates."""
+    config = model.config
+    if config.sample_input != "embedding":
+        return 0
+    gates = 4 if config.cell == "lstm" else 3
+    return config.q_levels * gates * config.dim * (config.n_rnn if config.skip else 1)
+
+
+def _linear(layer: torch.nn.Module) -> tuple[Array, Vector]:
     assert isinstance(layer, Linear)
     weight = _array(layer.weight())
     return weight, np.zeros(len(weight)) if layer.bias is None else _array(layer.bias)
