@@ -26,8 +26,10 @@ class Governor {
 
   int active() const { return alone_ ? 1 : threads_; }
 
-  // Samples of the next block: kBlock seconds, fewer while little is known.
+  // Samples of the next block: kBlock seconds, fewer while little is known; at a fixed pace always
+  // as many, so that a test sees the same on a busy machine.
   int samples() const {
+    if (pace_ != Pace::kAdaptive) return kFixed;
     const double cost = alone_ ? one_ : all_;
     if (cost <= 0.0) return 1;
     return static_cast<int>(std::clamp(kBlock / cost, 1.0, 2.0 * last_ + 1.0));
@@ -63,6 +65,7 @@ class Governor {
   void Begin() { last_ = 8; }
 
  private:
+  static constexpr int kFixed = 32;
   static constexpr double kBlock = 0.005;
   static constexpr double kTrial = 0.004;
   static constexpr double kTrialShare = 0.05;  // of the time, at most, goes to trials that fail

@@ -175,6 +175,37 @@ void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
   }
 }
 
+// Copies of one voice of many go on as it does.
+void TestCopies(const MadeUp& made) {
+  constexpr int kBatch = 5, kVoice = 3, kHalf = kSamples / 2;
+  const Model model(made.spec, "f32");
+  Engine engine(model, kBatch, 1);
+  State all(model, kBatch);
+  const std::vector<float> noise = Uniforms(kBatch);
+  std::vector<int32_t> codes(noise.size());
+  Chunk chunk;
+  chunk.samples = kHalf;
+  chunk.uniforms = noise.data();
+  chunk.codes = codes.data();
+  engine.Run(all, chunk);
+  State copies(all, kVoice, 2);
+  engine.Run(all, chunk);
+  std::vector<float> uniforms;
+  for (int copy = 0; copy < 2; ++copy) {
+    uniforms.insert(uniforms.end(), noise.begin() + kVoice * kHalf,
+                    noise.begin() + (kVoice + 1) * kHalf);
+  }
+  std::vector<int32_t> found(2 * kHalf);
+  chunk.uniforms = uniforms.data();
+  chunk.codes = found.data();
+  engine.Run(copies, chunk);
+  for (int copy = 0; copy < 2; ++copy) {
+    CHECK(std::equal(found.begin() + copy * kHalf, found.begin() + (copy + 1) * kHalf,
+                     codes.begin() + kVoice * kHalf),
+          "copy %d is another voice", copy);
+  }
+}
+
 void TestCancellation(const MadeUp& made) {
   const Model model(made.spec, "f32");
   Engine engine(model, 1, 2, Pace::kAll);
@@ -234,6 +265,7 @@ int main() {
       for (const int batch : {1, 5}) TestThreadsAndChunks(made, format, batch);
     }
   }
+  for (const MadeUp& made : models) TestCopies(made);
   TestCancellation(models[0]);
   TestCancellation(models[4]);
   TestTeam();
