@@ -1,5 +1,7 @@
 import json
 import logging
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from samplewise.cli import evaluate as command
 from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
 from samplewise.evaluate.evaluation import clip_length, evaluate_split
-from samplewise.models.files import load_model
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.files import AudioFormat, LoadedModel, load_model
+from samplewise.models.samplernn import SampleRNN
 
 
 def test_an_evaluation_says_everything_that_makes_it_comparable(run_folder, corpus):
@@ -26,6 +30,22 @@ def test_an_evaluation_says_everything_that_makes_it_comparable(run_folder, corp
     assert json.loads(json.dumps(result.to_json())) == result.to_json() | {
         "recordings": [vars(item) for item in result.recordings]
     }
+
+
+def test_a_density_is_called_one_and_is_not_compared_with_counts(corpus):
+    config = SampleRNNConfig(
+        frame_sizes=(2, 4), dim=6, q_levels=16, sample_input="real", head="gmm", moments=(0.1, 0.3)
+    )
+    audio = AudioFormat(corpus.sample_rate, corpus.gain, "keep")
+    model = SampleRNN(config).eval().requires_grad_(False)
+    result = evaluate_split(LoadedModel(model, audio, {}, Path("gmm")), corpus)
+    assert result.baselines == {}
+    nats, bits = result.bits_per_sample * math.log(2), result.bits_per_sample
+    per_code = bits + math.log2(16 * 0.3 / 2)
+    assert result.label.endswith(
+        f"a density over amplitudes in units of 0.3, not comparable with codes ({nats:.3f} nats; "
+        f"about {per_code:.3f} bits per code)"
+    )
 
 
 def test_whole_recordings_are_labelled_so(run_folder, corpus):

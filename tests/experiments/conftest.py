@@ -6,7 +6,7 @@ import pytest
 from tests.training.conftest import config, corpus  # noqa: F401
 
 from samplewise.experiments.experiment import Budget, Experiment, Row
-from samplewise.experiments.run import Setting
+from samplewise.experiments.setting import Setting
 from samplewise.models.configs import RNNConfig
 
 

@@ -13,6 +13,7 @@ from samplewise.errors import SamplewiseError
 from samplewise.evaluate.speakers import speakers_by_folder
 from samplewise.experiments import run as runner
 from samplewise.experiments.experiment import Budget, Row, parse_budget, shrink
+from samplewise.experiments.render import write_rendered
 from samplewise.experiments.run import StoppedError, result_path, run_experiment
 from samplewise.experiments.samplernn import EXPERIMENTS, WEEK_MINUTES
 from samplewise.models.build import build_model
@@ -130,8 +131,30 @@ def test_experiments_share_the_runs_of_their_rows(experiment, setting, tmp_path)
 
 def test_results_of_other_settings_are_not_mixed(experiment, setting):
     run(replace(experiment, rows=experiment.rows[:1]), setting)
+    with pytest.raises(SamplewiseError, match=r"other settings \(seed was 0, now 1\); choose"):
+        run(experiment, replace(setting, seed=1))
+    with pytest.raises(SamplewiseError, match=r"\(steps was 6, now 7\)"):
+        run(replace(experiment, name="test.other"), replace(setting, budget=Budget(steps=7)))
+    shutil.rmtree(setting.folder / "runs")
     with pytest.raises(SamplewiseError, match="holds results with another seed"):
         run(experiment, replace(setting, seed=1))
+    path = result_path(setting.folder, "test.table", "tones")
+    for words in ("{", "[]"):
+        path.write_text(words)
+        with pytest.raises(SamplewiseError, match=r"tones.json is not a file of results"):
+            run(experiment, setting)
+
+
+def test_an_empty_split_is_told_before_training(experiment, setting, monkeypatch):
+    whole = type(setting.corpus).split
+    monkeypatch.setattr(
+        type(setting.corpus),
+        "split",
+        lambda corpus, name: () if name == "test" else whole(corpus, name),
+    )
+    with pytest.raises(SamplewiseError, match="has none in test; prepare it again"):
+        run(experiment, setting)
+    assert not setting.run_folder(experiment.rows[0]).exists()
 
 
 def test_who_speaks_must_be_known(experiment, setting):
@@ -156,6 +179,9 @@ def test_a_memory_experiment_notes_result_and_check(experiment, setting, tmp_pat
     found = results["rows"]["3-tier"]
     assert found["memory"]["plan"]["count"] == len(found["memory"]["clips"]) == 2
     assert found["check"]["wrong"]["count"] == 0
+    memory = replace(experiment, kind="memory", rows=rows)
+    table, *_ = write_rendered(setting.folder, memory)
+    assert "judged clips [" in table.read_text()
 
 
 def test_a_figure_is_drawn(experiment, setting):

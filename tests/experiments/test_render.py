@@ -4,6 +4,7 @@ import pytest
 
 from samplewise.cli.main import main
 from samplewise.errors import SamplewiseError
+from samplewise.evaluate.speakers import Share
 from samplewise.experiments.experiment import Experiment, Row
 from samplewise.experiments.render import read_results, to_markdown, write_rendered
 from samplewise.training.presets import PRESETS
@@ -50,7 +51,7 @@ def test_the_table_comes_from_the_files_alone(tmp_path):
     assert "| A | 1.500 | **2.000** | 4.500 |" in lines
     assert "| B | **1.250** | 3.000 | 4.250 |" in lines
     assert "| C | — | — | **4.000** |" in lines
-    assert "| C | 2.50 | — | 7.0 |" in lines
+    assert "| C | 2.50 | — | 7 in 3.0 min |" in lines
     assert any(
         "LABEL" in line and "25.1 min" in line and "3 min for each" in line for line in lines
     )
@@ -58,7 +59,7 @@ def test_the_table_comes_from_the_files_alone(tmp_path):
 
 
 def test_a_memory_figure_is_told_with_what_it_takes_to_read_it():
-    share = {"count": 28, "total": 33, "share": 28 / 33, "interval": [0.69, 0.93]}
+    share = Share(28, 33).to_json()
     memory = {
         "same": share,
         "by_chance": 0.86,

@@ -74,7 +74,8 @@ def test_changes_say_what_they_mean(change):
     assert not fixed.keys() & space.keys()
     assert space["learning_rate"] == Range(1e-3, 2e-3, log=True)  # as it was
     assert space["clip_limit"] == Range(0.5, 2, log=False)
-    assert space["model.emb_size"] == Range(8, 64, log=True)
+    only_if = ("model.sample_input", ("embedding",))
+    assert space["model.emb_size"] == Range(8, 64, log=True, only_if=only_if)
     assert space["model.frame_sizes"] == Choices(((2, 2, 8), (4, 4, 16)))
     assert space["seq_len"] == Choices((64,))
     assert space["clip"] == Choices(("none", "norm"))

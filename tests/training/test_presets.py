@@ -27,6 +27,20 @@ def test_paper_presets_have_every_number_of_section_3(name, millions, frames, la
     assert count_parameters(SampleRNN(model, seed=None)) / 1e6 == pytest.approx(millions, abs=0.01)
 
 
+def test_presets_of_the_other_systems_have_the_papers_numbers():
+    wavenet = PRESETS["paper-wavenet"]
+    model = wavenet.model
+    assert (model.blocks, model.layers, model.channels, model.q_levels) == (4, 10, 64, 256)
+    assert (wavenet.seq_len, wavenet.lanes, wavenet.learning_rate) == (1600, 8, 1e-4)
+    for name in ("paper-rnn-wavenet", "paper-conv-wavenet"):
+        assert PRESETS[name].model.frame_size == 128
+    for name in ("paper-rnn-gmm", "paper-2tier-gmm"):
+        model = PRESETS[name].model
+        assert (model.head, model.components, model.q_levels) == ("gmm", 4, 65536)
+        assert (model.sample_input, PRESETS[name].level) == ("real", "keep")
+    assert PRESETS["paper-rnn"].model.dim == 1024
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_survives_json(name):
     config = PRESETS[name]

@@ -1,6 +1,7 @@
 """`samplewise experiment`: a paper's table or figure, trained, scored and drawn."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -50,6 +51,7 @@ def main(argv: list[str]) -> int:
     args = tyro.cli(ExperimentArgs, args=argv, prog="samplewise experiment")
 
     from samplewise.experiments.render import read_results, to_markdown, write_rendered
+    from samplewise.experiments.run import StoppedError
     from samplewise.experiments.samplernn import EXPERIMENTS
 
     if args.name is None:
@@ -60,7 +62,11 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"there is no experiment {args.name!r}; known: {', '.join(EXPERIMENTS)}")
     experiment = EXPERIMENTS[args.name]
     if args.corpus is not None:
-        _run(args, experiment)
+        try:
+            _run(args, experiment)
+        except StoppedError as stopped:
+            print(stopped, file=sys.stderr)
+            return 130
     written = write_rendered(args.output, experiment)
     results = read_results(args.output, experiment)
     if args.json:
@@ -72,13 +78,12 @@ def main(argv: list[str]) -> int:
 
 
 def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
-    import sys
-
     import torch
 
     from samplewise.data.corpus import Corpus
     from samplewise.experiments.experiment import parse_budget
-    from samplewise.experiments.run import Setting, run_experiment
+    from samplewise.experiments.run import run_experiment
+    from samplewise.experiments.setting import Setting
     from samplewise.nn.device import choose_device
 
     assert args.corpus is not None

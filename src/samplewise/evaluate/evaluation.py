@@ -183,7 +183,7 @@ def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, scores: Scor
 def _density(loaded: LoadedModel, scores: Scores) -> str:
     """Say what a density is one of; p(code) is about p(x) times the step between codes."""
     values = loaded.model.real_values
-    step = (values[1] - values[0]).item()
+    step = (values[-1].double() - values[0].double()).item() / (len(values) - 1)
     per_code = scores.bits_per_sample - math.log2(step)
     return (
         f"a density over amplitudes in units of {2 / len(values) / step:.4g}, not comparable with "

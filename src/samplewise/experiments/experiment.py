@@ -19,8 +19,8 @@ SHRINK = 4
 """Widths of the paper are divided by this in the small size."""
 SMALL_LANES = 16
 SMALL_NOTE = (
-    "small size: every width a quarter of the paper's (GRU and MLP 256, embedding 64, WaveNet 32 "
-    "and 64 channels), 16 lanes in place of 128, WaveNet at a learning rate of 0.001"
+    "small size: every width a quarter of the paper's (GRU and MLP 256, embedding 64; WaveNet 32 "
+    "channels, half, and 64 skip channels), 16 lanes at most, WaveNet at a learning rate of 0.001"
 )
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|steps)")
 MINUTES = {"s": 1 / 60, "min": 1.0, "h": 60.0}

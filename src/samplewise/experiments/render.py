@@ -1,6 +1,7 @@
 """Tables and pictures of an experiment, from its results files alone."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,16 @@ def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
     if experiment.kind != "figure" and drawn:
         names = [row.name for row in experiment.rows]
         picture = table.with_suffix(".png")
-        write_bytes(picture, dots_png(names, drawn, experiment.unit))
+        limits = (0.0, 1.0) if experiment.kind == "memory" else None
+        write_bytes(picture, dots_png(names, drawn, experiment.unit, limits))
         written.append(picture)
     return written
 
 
 def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
     """Return the table, the paper's figures and ours side by side, and its caption."""
-    lines = [f"# {experiment.title}", "", f"{experiment.source}; {experiment.unit}.", ""]
+    source = "; ".join(filter(None, [experiment.source, experiment.unit]))
+    lines = [f"# {experiment.title}", "", f"{source}.", ""]
     if experiment.kind == "figure":
         lines += [f"![{one['corpus']['name']}]({one['corpus']['name']}.png)" for one in results]
     else:
@@ -62,6 +65,8 @@ def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
         lines += [f"- {experiment.note}"]
     if any(one["size"] == "small" for one in results):
         lines += [f"- The {SMALL_NOTE}."]
+    if experiment.kind == "figure":
+        return "\n".join(lines) + "\n"
     lines += [
         "- The paper's figures are of other data, of models trained for days: compare the order of "
         "rows within a column, never figures across columns."
@@ -69,12 +74,12 @@ def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def figures(one: dict[str, Any]) -> dict[str, float]:
-    """Return our figure of each row: bits, or the share of clips."""
+def figures(one: dict[str, Any], split: str) -> dict[str, float]:
+    """Return our figure of each row: bits on a split, or the share of clips."""
     found = {}
     for name, row in one["rows"].items():
-        if "scores" in row:
-            found[name] = next(iter(row["scores"].values()))["bits_per_sample"]
+        if split in row.get("scores", {}):
+            found[name] = row["scores"][split]["bits_per_sample"]
         elif "memory" in row and row["memory"]["same"]["share"] is not None:
             found[name] = row["memory"]["same"]["share"]
     return found
@@ -85,14 +90,19 @@ def caption(one: dict[str, Any]) -> str:
     corpus, rows = one["corpus"], list(one["rows"].values())
     words = [f"**{corpus['name']}**: {corpus['minutes']['train']:g} min to train on"]
     words += [f"{one['size']} size", f"{one['budget']} for each row", f"seed {one['seed']}"]
-    if rows:
-        used = rows[-1]["machine"]
-        words += [f"{used.get('gpu', used['cpu'])}, {used['threads']} threads"]
-        words += [f"commit {rows[-1]['commit'] or 'unknown'}"]
-        scored = next((row["scores"] for row in rows if "scores" in row), None)
-        if scored:
-            words += [next(iter(scored.values()))["label"]]
+    machines = [row["machine"] for row in rows]
+    words += _each(
+        f"{used.get('gpu', used['cpu'])}, {used['threads']} threads" for used in machines
+    )
+    words += _each(f"commit {row['commit'] or 'unknown'}" for row in rows)
+    labels = (score["label"] for row in rows for score in row.get("scores", {}).values())
+    words += _each(label.partition(" · a density")[0] for label in labels)
     return " · ".join(words)
+
+
+def _each(words: Iterable[str]) -> list[str]:
+    """Return what is said, once each."""
+    return [" and ".join(found)] if (found := list(dict.fromkeys(words))) else []
 
 
 def _columns(experiment: Experiment, results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -103,7 +113,11 @@ def _columns(experiment: Experiment, results: list[dict[str, Any]]) -> dict[str,
         }
         for column in experiment.columns
     }
-    return columns | {f"{one['corpus']['name']} (ours)": figures(one) for one in results}
+    for one in results:
+        for index, split in enumerate(experiment.splits):
+            name = one["corpus"]["name"] + (f", {split}" if index else "")
+            columns[f"{name} (ours)"] = figures(one, split)
+    return columns
 
 
 def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
@@ -124,7 +138,10 @@ def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
     for row in experiment.rows:
         found = [one["rows"].get(row.name) for one in results]
         size = next((f"{one['parameters'] / 1e6:.2f}" for one in found if one), ABSENT)
-        seen = [f"{one['samples_seen'] / 1e6:.1f}" if one else ABSENT for one in found]
+        seen = [
+            f"{one['samples_seen'] / 1e6:.3g} in {one['minutes']:.1f} min" if one else ABSENT
+            for one in found
+        ]
         lines += _rows([row.name, size, *seen], head=False)
     return [*lines, *_extra(results)]
 
@@ -142,9 +159,10 @@ def _extra(results: list[dict[str, Any]]) -> list[str]:
         for row_name, row in one["rows"].items():
             if "memory" in row:
                 lines.append(f"- {name}, {row_name}: {_memory(row)}")
-            for split in list(row.get("scores", {}))[1:]:
-                bits = row["scores"][split]["bits_per_sample"]
-                lines.append(f"- {name}, {row_name}: {bits:.3f} on the {split} split")
+            for score in row.get("scores", {}).values():
+                if " · a density" in score["label"]:
+                    said = score["label"].partition(" · a density")[2]
+                    lines.append(f"- {name}, {row_name}: a density{said}")
         scored = next((row["scores"] for row in one["rows"].values() if "scores" in row), {})
         counted = next(iter(scored.values()), {}).get("baselines", {})
         if counted:
@@ -156,7 +174,7 @@ def _extra(results: list[dict[str, Any]]) -> list[str]:
 def _memory(row: dict[str, Any]) -> str:
     memory = row["memory"]
     same, chance = memory["same"], memory["by_chance"]
-    low, high = same["interval"]
+    low, high = same["low"], same["high"]
     expected = "unknown" if chance is None else f"{chance:.0%}"
     unvoiced = memory["unvoiced_before"]["count"], memory["unvoiced_after"]["count"]
     return (

@@ -1,10 +1,10 @@
 """Running an experiment: row by row, each resumable, everything noted in one JSON file."""
 
 import datetime
+import json
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from samplewise.evaluate.memory import MemoryPlan, memory_experiment
 from samplewise.evaluate.speaker_check import check_classifier, heard_by
 from samplewise.evaluate.speakers import measure_speakers
 from samplewise.evaluate.speed import machine
-from samplewise.experiments.experiment import Budget, Experiment, Row, Size, shrink
+from samplewise.experiments.checks import check_setting
+from samplewise.experiments.experiment import Experiment, Row
+from samplewise.experiments.setting import Setting
 from samplewise.generate.clips import generate_clips
 from samplewise.models.files import LoadedModel, load_model
 from samplewise.nn.device import choose_device
 from samplewise.pictures.sound import waveform_png
-from samplewise.training.config import TrainConfig
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
 from samplewise.training.loop import fit
@@ -33,38 +34,6 @@ from samplewise.training.run import count_parameters, start
 FORMAT = 1
 FIGURE_SECONDS = 8.0
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where, on what and for how long an experiment is run."""
-
-    corpus: Corpus
-    """To train on and to score."""
-    name: str
-    """Name of the corpus in tables and folders."""
-    folder: Path
-    """Root of the results: ``EXPERIMENT/CORPUS.json`` and ``runs/CORPUS/ROW/``."""
-    budget: Budget
-    size: Size = "small"
-    seed: int = 0
-    device: str = "auto"
-    speakers: dict[str, str] | None = None
-    """Speaker of each recording, for the memory experiment."""
-    count: int = 128
-    """Clips of the memory experiment."""
-
-    def config_of(self, row: Row) -> TrainConfig:
-        """Return what to train for a row."""
-        config = row.config if self.size == "paper" else shrink(row.config)
-        config = replace(
-            config, seed=self.seed, device=self.device, preview_minutes=0.0, valid_seconds=30.0
-        )
-        return self.budget.apply(config, row)
-
-    def run_folder(self, row: Row) -> Path:
-        """Return where a row is trained: experiments that share a row share the run."""
-        return self.folder / "runs" / self.name / row.slug
 
 
 class StoppedError(SamplewiseError):
@@ -85,11 +54,7 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
     """
     path = result_path(setting.folder, experiment.name, setting.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if experiment.kind == "memory" and setting.speakers is None:
-        raise SamplewiseError(
-            f"{experiment.name} needs to know who speaks: name a CSV with the columns file and "
-            "speaker with --speakers, or keep each speaker in a folder and give --speakers folders"
-        )
+    check_setting(experiment, setting)
     with lock(path.parent, "experiment"):
         results = _open(path, experiment, setting)
         waves = []
@@ -98,7 +63,7 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
                 say(f"{experiment.name} {number}/{len(experiment.rows)}: {row.name}")
                 found = _train(row, setting, say)
                 loaded = load_model(setting.run_folder(row), choose_device(setting.device))
-                found |= _measure(experiment, setting, loaded, waves)
+                found |= _measure(experiment, setting, row, loaded, waves)
                 results["rows"][row.name] = found
                 write_json(path, results)
         if waves:
@@ -110,8 +75,6 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
 
 def _open(path: Path, experiment: Experiment, setting: Setting) -> dict[str, Any]:
     """Return the results so far, or the head of new ones."""
-    import json
-
     head = {
         "format": FORMAT,
         "experiment": experiment.name,
@@ -128,14 +91,20 @@ def _open(path: Path, experiment: Experiment, setting: Setting) -> dict[str, Any
         "budget": str(setting.budget),
         "seed": setting.seed,
     }
+    if experiment.kind == "memory":
+        head |= {"count": setting.count, "speakers": setting.speakers}
     if not path.exists():
         return head | {"rows": {}}
-    there = json.loads(path.read_text())
+    try:
+        there = json.loads(path.read_text())
+        assert isinstance(there["rows"], dict)
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise SamplewiseError(f"{path} is not a file of results ({error}); remove it") from None
     changed = [key for key, value in head.items() if there.get(key) != value]
     if changed:
         key = changed[0]
         raise SamplewiseError(
-            f"{path} holds results with another {key} ({there.get(key)!r}, now {head[key]!r}); "
+            f"{path} holds results with another {key} ({there.get(key)}, now {head[key]}); "
             "choose another -o, or remove it"
         )
     return there
@@ -173,7 +142,11 @@ def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
 
 
 def _measure(
-    experiment: Experiment, setting: Setting, loaded: LoadedModel, waves: list[Any]
+    experiment: Experiment,
+    setting: Setting,
+    row: Row,
+    loaded: LoadedModel,
+    waves: list[Any],
 ) -> dict[str, Any]:
     if experiment.kind == "memory":
         assert setting.speakers is not None
@@ -185,7 +158,7 @@ def _measure(
         return {"memory": result.to_json(), "check": check.to_json()}
     if experiment.kind == "figure":
         [clip] = generate_clips(loaded, 1, FIGURE_SECONDS, setting.seed)
-        waves.append((loaded.path.name, clip.wave))
+        waves.append((row.name, clip.wave))
         return {}
     scores = {
         split: evaluate_split(loaded, setting.corpus, split).to_json()

@@ -77,11 +77,12 @@ class GaussianMixtureHead(nn.Module):
 
     def log_prob(self, params: Tensor, code: Tensor) -> Tensor:
         """Return the log-density, in nats, in double precision."""
-        return mixture_log_density(params, self.values[code]).double()
+        return mixture_log_density(params.double(), self.values[code].double())
 
     def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
         """Draw one amplitude per row; what exceeds full scale is clipped."""
         value = mixture_sample(params, uniform, temperature)
-        first, step = self.values[0].double(), (self.values[1] - self.values[0]).double()
+        first, last = self.values[0].double(), self.values[-1].double()
+        step = (last - first) / (len(self.values) - 1)  # neighbours differ by rounding as well
         code = ((value - first) / step).round()
         return code.clamp(0, len(self.values) - 1).to(torch.int64)

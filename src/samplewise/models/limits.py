@@ -37,10 +37,19 @@ def check_head(
     check_range("components", components, 1, MAX_COMPONENTS)
     if moments is not None and not (abs(moments[0]) <= 1 and 0 < moments[1] <= 1):
         raise ValueError(f"moments = {moments} must be a mean in [-1, 1], a deviation in (0, 1]")
-    if head == "gmm" and (quantizer != "linear" or sample_input != "real"):
+    wrong = [
+        f"{name} = {is_}, not {needed}"
+        for name, is_, needed in (
+            ("quantizer", quantizer, "linear"),
+            ("sample_input", sample_input, "real"),
+        )
+        if head == "gmm" and is_ != needed
+    ]
+    if wrong:
         raise ValueError(
-            f"head = gmm models real values: it needs quantizer = linear (it is {quantizer}) and "
-            f"sample_input = real (it is {sample_input})"
+            f"head = gmm models real values, but {' and '.join(wrong)}; give --model.quantizer "
+            "linear --model.sample-input real --model.q-levels 65536, or a preset such as "
+            "paper-2tier-gmm"
         )
 
 

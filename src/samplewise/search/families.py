@@ -30,7 +30,7 @@ SAMPLERNN: dict[str, Entry | Times] = {
     "model.n_rnn": Choices((1, 2, 3)),
     "model.skip": Choices((False, True), only_if=("model.n_rnn", (2, 3, 4, 5))),
     "model.cell": Choices(("gru", "gru-reset-after", "lstm")),
-    "model.emb_size": Choices((32, 64, 128, 256)),
+    "model.emb_size": Choices((32, 64, 128, 256), only_if=("model.sample_input", ("embedding",))),
     "model.weight_norm": Choices((True, False)),
 }
 """SampleRNN: two to four tiers, and what the paper's section 3 lists about them."""
@@ -42,6 +42,8 @@ RNN: dict[str, Entry | Times] = {
 """The baseline: what a recurrent stack of a SampleRNN varies."""
 
 WAVENET: dict[str, Entry | Times] = {
+    "learning_rate": Range(5e-5, 5e-3, log=True),
+    "seq_len": Choices((512, 1024, 1600, 3200)),
     "model.blocks": Choices((1, 2, 3, 4)),
     "model.layers": Choices((6, 7, 8, 9, 10)),
     "model.channels": Times((0.5, 0.75, 1, 1.5, 2)),
@@ -52,6 +54,7 @@ WAVENET: dict[str, Entry | Times] = {
 
 HYBRID: dict[str, Entry | Times] = {
     **WAVENET,
+    "seq_len": Choices((512, 1024, 1536, 3072)),
     "model.layers": Choices((4, 5, 6, 7, 8)),
     "model.frame_size": Choices((16, 32, 64, 128)),
     "model.frame_level": Choices(("rnn", "convolution")),

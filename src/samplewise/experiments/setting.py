@@ -1,0 +1,40 @@
+"""On what, for how long and how large an experiment is run."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from samplewise.data.corpus import Corpus
+from samplewise.experiments.experiment import Budget, Row, Size, shrink
+from samplewise.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where, on what and for how long an experiment is run."""
+
+    corpus: Corpus
+    """To train on and to score."""
+    name: str
+    """Name of the corpus in tables and folders."""
+    folder: Path
+    """Root of the results: ``EXPERIMENT/CORPUS.json`` and ``runs/CORPUS/ROW/``."""
+    budget: Budget
+    size: Size = "small"
+    seed: int = 0
+    device: str = "auto"
+    speakers: dict[str, str] | None = None
+    """Speaker of each recording, for the memory experiment."""
+    count: int = 128
+    """Clips of the memory experiment."""
+
+    def config_of(self, row: Row) -> TrainConfig:
+        """Return what to train for a row."""
+        config = row.config if self.size == "paper" else shrink(row.config)
+        config = replace(
+            config, seed=self.seed, device=self.device, preview_minutes=0.0, valid_seconds=30.0
+        )
+        return self.budget.apply(config, row)
+
+    def run_folder(self, row: Row) -> Path:
+        """Return where a row is trained: experiments that share a row share the run."""
+        return self.folder / "runs" / self.name / row.slug
