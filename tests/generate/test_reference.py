@@ -6,6 +6,7 @@ from samplewise.generate import reference
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.rows import plan_rows
 from samplewise.generate.uniforms import uniforms
+from samplewise.heads.base import DualSoftmaxHead
 from samplewise.heads.gaussian_mixture import mixture_log_density
 
 CLIPS, DRAWN = 3, 37
@@ -16,13 +17,17 @@ def teacher_forced(model, codes):
     silence = torch.full((len(codes), 1), model.quantizer.silence)
     target = torch.from_numpy(codes)
     previous = torch.cat([silence, target[:, :-1]], 1)
-    logits, _ = model(previous, model.initial_state(len(codes)))
+    logits, _ = model(previous, model.initial_state(len(codes)), target)
     if model.head.is_density:
         return -mixture_log_density(logits, model.real_values[target]).numpy()
-    flat = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), target.flatten(), reduction="none"
+    stages = [(logits, target)]
+    if isinstance(model.head, DualSoftmaxHead):
+        coarse, fine = logits.chunk(2, -1)
+        stages = [(coarse, target // 256), (fine, target % 256)]
+    nats = sum(
+        torch.nn.functional.cross_entropy(part.mT, code, reduction="none") for part, code in stages
     )
-    return flat.view_as(target).numpy()
+    return nats.numpy()
 
 
 def draw(model, prompt=None, temperature=None, seed=5, clips=CLIPS, count=DRAWN):

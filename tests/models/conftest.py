@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from samplewise.models.build import build_model
-from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
+from samplewise.models.configs import (
+    HybridConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+    WaveRNNConfig,
+)
 
 SMALL = {"dim": 6, "emb_size": 5, "q_levels": 16}
 CONVOLUTIONS = {"blocks": 2, "layers": 3, "channels": 5, "skip_channels": 7, "q_levels": 16}
@@ -28,6 +34,7 @@ CONFIGS = {
     "rnn-gmm": RNNConfig(cell="lstm", sample_input="real", head="gmm", components=2, **SMALL),
     "wavenet": WaveNetConfig(blocks=2, layers=4, channels=5, skip_channels=7, q_levels=16),
     "rnn-wavenet": HybridConfig(frame_size=6, n_rnn=2, dim=6, **CONVOLUTIONS),
+    "wavernn": WaveRNNConfig(dim=8),
     "conv-wavenet": HybridConfig(
         frame_size=4, frame_level="convolution", frame_blocks=2, frame_layers=3, **CONVOLUTIONS
     ),

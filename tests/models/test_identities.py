@@ -13,17 +13,24 @@ def codes(model):
     return torch.randint(model.q_levels, (BATCH, TIME), generator=torch.Generator().manual_seed(2))
 
 
+@pytest.fixture
+def targets(model, codes):
+    """What follows each code: models that draw in stages look at it."""
+    last = torch.randint(model.q_levels, (BATCH, 1), generator=torch.Generator().manual_seed(3))
+    return torch.cat([codes[:, 1:], last], 1)
+
+
 def assert_states_equal(left, right):
     assert left.clock == right.clock
     torch.testing.assert_close(to_tensors(left), to_tensors(right))
 
 
 @torch.no_grad()
-def test_forward_equals_repeated_step(model, codes):
-    whole, last = model(codes, model.initial_state(BATCH))
+def test_forward_equals_repeated_step(model, codes, targets):
+    whole, last = model(codes, model.initial_state(BATCH), targets)
     state, stepped = model.initial_state(BATCH), []
     for t in range(TIME):
-        logits, state = model.step(codes[:, t], state)
+        logits, state = model.step(codes[:, t], state, targets[:, t])
         stepped.append(logits)
     torch.testing.assert_close(torch.stack(stepped, 1), whole)
     assert_states_equal(state, last)
@@ -31,21 +38,21 @@ def test_forward_equals_repeated_step(model, codes):
 
 @torch.no_grad()
 @pytest.mark.parametrize("cut", range(1, TIME))
-def test_state_carries_across_a_cut_at_any_sample(model, codes, cut):
-    whole, last = model(codes, model.initial_state(BATCH))
-    head, state = model(codes[:, :cut], model.initial_state(BATCH))
-    tail, state = model(codes[:, cut:], state)
+def test_state_carries_across_a_cut_at_any_sample(model, codes, targets, cut):
+    whole, last = model(codes, model.initial_state(BATCH), targets)
+    head, state = model(codes[:, :cut], model.initial_state(BATCH), targets[:, :cut])
+    tail, state = model(codes[:, cut:], state, targets[:, cut:])
     torch.testing.assert_close(torch.cat([head, tail], 1), whole)
     assert_states_equal(state, last)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("t", [0, 1, 7, 8, 15, TIME - 5])
-def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(model, codes, t):
-    before, _ = model(codes, model.initial_state(BATCH))
+def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(model, codes, targets, t):
+    before, _ = model(codes, model.initial_state(BATCH), targets)
     changed = codes.clone()
     changed[:, t] = (changed[:, t] + 1) % model.q_levels
-    after, _ = model(changed, model.initial_state(BATCH))
+    after, _ = model(changed, model.initial_state(BATCH), targets)
     torch.testing.assert_close(before[:, :t], after[:, :t], rtol=0, atol=0)
     seen = t
     if getattr(model.config, "sample_input", None) == "none":
@@ -57,57 +64,57 @@ def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(model, code
 
 
 @torch.no_grad()
-def test_memory_reaches_beyond_the_frames(model, codes):
+def test_memory_reaches_beyond_the_frames(model, codes, targets):
     changed = codes.clone()
     changed[:, 0] = (changed[:, 0] + 5) % model.q_levels
-    before, _ = model(codes, model.initial_state(BATCH))
-    after, _ = model(changed, model.initial_state(BATCH))
+    before, _ = model(codes, model.initial_state(BATCH), targets)
+    after, _ = model(changed, model.initial_state(BATCH), targets)
     assert not torch.isclose(before[:, -1], after[:, -1], rtol=1e-9, atol=0).all()
 
 
 @torch.no_grad()
-def test_rows_of_a_batch_do_not_mix(model, codes):
-    whole, _ = model(codes, model.initial_state(BATCH))
-    alone, _ = model(codes[1:2], model.initial_state(1))
+def test_rows_of_a_batch_do_not_mix(model, codes, targets):
+    whole, _ = model(codes, model.initial_state(BATCH), targets)
+    alone, _ = model(codes[1:2], model.initial_state(1), targets[1:2])
     torch.testing.assert_close(alone, whole[1:2])
 
 
 @torch.no_grad()
-def test_reset_rows_start_anew_and_the_others_go_on(model, codes):
+def test_reset_rows_start_anew_and_the_others_go_on(model, codes, targets):
     length = model.config.top_frame
-    _, state = model(codes[:, :length], model.initial_state(BATCH))
+    _, state = model(codes[:, :length], model.initial_state(BATCH), targets[:, :length])
     mask = torch.tensor([False, True, False])
-    logits, _ = model(codes[:, length:], model.reset(state, mask))
-    carried, _ = model(codes[:, length:], state)
-    fresh, _ = model(codes[:, length:], model.initial_state(BATCH))
+    logits, _ = model(codes[:, length:], model.reset(state, mask), targets[:, length:])
+    carried, _ = model(codes[:, length:], state, targets[:, length:])
+    fresh, _ = model(codes[:, length:], model.initial_state(BATCH), targets[:, length:])
     torch.testing.assert_close(logits[1], fresh[1])
     torch.testing.assert_close(logits[[0, 2]], carried[[0, 2]])
 
 
 @torch.no_grad()
-def test_a_row_cannot_start_in_the_middle_of_a_frame(model, codes):
+def test_a_row_cannot_start_in_the_middle_of_a_frame(model, codes, targets):
     if model.config.top_frame == 1:
         pytest.skip("a frame of one sample has no middle")
-    _, state = model(codes[:, :1], model.initial_state(BATCH))
+    _, state = model(codes[:, :1], model.initial_state(BATCH), targets[:, :1])
     with pytest.raises(ValueError, match="clock = 1 must be a multiple of the top frame"):
         model.reset(state, torch.ones(BATCH, dtype=torch.bool))
 
 
-def test_every_parameter_has_a_gradient_even_without_a_reset(model, codes):
+def test_every_parameter_has_a_gradient_even_without_a_reset(model, codes, targets):
     length = model.config.top_frame
     state = map_tensors(model.initial_state(BATCH), torch.detach)
     state = model.reset(state, torch.zeros(BATCH, dtype=torch.bool))
-    logits, _ = model(codes[:, : 2 * length], state)
+    logits, _ = model(codes[:, : 2 * length], state, targets[:, : 2 * length])
     logits.sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
 @torch.no_grad()
-def test_folding_weight_norm_changes_nothing(model, codes):
+def test_folding_weight_norm_changes_nothing(model, codes, targets):
     from samplewise.nn.linear import fold_weight_norm
 
-    before, _ = model(codes, model.initial_state(BATCH))
+    before, _ = model(codes, model.initial_state(BATCH), targets)
     fold_weight_norm(model)
     assert not any(name.endswith(".g") for name, _ in model.named_parameters())
-    after, _ = model(codes, model.initial_state(BATCH))
+    after, _ = model(codes, model.initial_state(BATCH), targets)
     torch.testing.assert_close(after, before)

@@ -21,8 +21,12 @@ def test_the_command_of_training_parses_to_the_settings_of_the_run(run, preset):
         "rnn": {"dim": 96, "n_rnn": 2},
         "wavenet": {"blocks": 2, "channels": 16},
         "hybrid": {"dim": 96, "frame_size": 64},
+        "wavernn": {"dim": 96, "learn_h0": False},
     }
-    model = replace(used.model, weight_norm=False, **changes[used.model.family])
+    changed = changes[used.model.family]
+    if hasattr(used.model, "weight_norm"):
+        changed |= {"weight_norm": False}
+    model = replace(used.model, **changed)
     used = replace(used, model=model, seed=5, minutes=2.5, epochs=None, random_offsets=False)
     config = json.loads((run / "config.json").read_text())
     write_json(run / "config.json", config | {"train": to_json(used)})

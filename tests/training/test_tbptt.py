@@ -6,9 +6,14 @@ import torch
 
 from samplewise.data.clips import cut, read_codes
 from samplewise.data.stream import LaneStream, finite_batches
-from samplewise.heads.categorical import categorical_nll
 from samplewise.models.build import build_model
-from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
+from samplewise.models.configs import (
+    HybridConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+    WaveRNNConfig,
+)
 from samplewise.nn.state import detach, map_tensors, select, to_tensors
 from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
 
@@ -16,6 +21,7 @@ CONFIGS = {
     "samplernn": SampleRNNConfig(frame_sizes=(2, 2, 8), dim=8, emb_size=4, q_levels=32, n_rnn=2),
     "rnn": RNNConfig(dim=8, emb_size=4, q_levels=32, cell="lstm"),
     "wavenet": WaveNetConfig(blocks=2, layers=3, channels=4, skip_channels=6, q_levels=32),
+    "wavernn": WaveRNNConfig(dim=8),
     "hybrid": HybridConfig(
         frame_size=8, dim=8, blocks=2, layers=2, channels=4, skip_channels=6, q_levels=32
     ),
@@ -74,8 +80,8 @@ def test_tbptt_at_zero_learning_rate_reports_the_nll_of_one_long_pass(
             target = torch.from_numpy(read(clip)).unsqueeze(0)
             first = torch.full((1, 1), model.quantizer.silence)
             previous = torch.cat([first, target[:, :-1]], 1)
-            logits, _ = model(previous, model.initial_state(1))
-            expected += categorical_nll(logits, target).double().sum().item()
+            params, _ = model(previous, model.initial_state(1), target)
+            expected += model.head.nll(params, target).double().sum().item()
     assert samples == sum(clip.samples for clip in clips)
     assert nats == pytest.approx(expected, rel=1e-6)
 
@@ -107,8 +113,9 @@ def test_the_cost_is_the_mean_in_bits_over_samples_that_are_not_padding(corpus, 
     accumulate_gradients(Subsequence(model), batch, model.initial_state(4))
     found = gradients(model)
     model.zero_grad()
-    logits, _ = model(batch.previous, model.reset(model.initial_state(4), batch.reset))
-    nats = categorical_nll(logits, batch.target)[batch.mask].mean()
+    fresh = model.reset(model.initial_state(4), batch.reset)
+    params, _ = model(batch.previous, fresh, batch.target)
+    nats = model.head.nll(params, batch.target)[batch.mask].mean()
     (nats / math.log(2)).backward()
     torch.testing.assert_close(found, gradients(model))
 
@@ -132,8 +139,8 @@ def test_gradients_stop_at_the_start_of_the_subsequence_but_the_history_does_not
     assert not any(part.requires_grad for part in to_tensors(state).values())
     parts = zip(to_tensors(state).values(), to_tensors(fresh).values(), strict=True)
     assert not any(torch.equal(after, before) for after, before in parts)
-    carried, _ = model(batch.previous, state)
-    forgotten, _ = model(batch.previous, fresh)
+    carried, _ = model(batch.previous, state, batch.target)
+    forgotten, _ = model(batch.previous, fresh, batch.target)
     assert not torch.allclose(carried, forgotten)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from samplewise.engine.native import default_threads, has_native, native_module
+from samplewise.engine.pack import can_pack
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.evaluate.speed import interleave, median_rate
 from samplewise.generate.reference import ReferenceSampler
@@ -55,7 +56,7 @@ def generation_speed(
     model = build_model(config, seed=0).to(device).eval().requires_grad_(False)
     model.fold()
     facts, draws = [_reference(model, clips, samples)], []
-    for count in contestant_threads(threads) if device == "cpu" and has_native() else ():
+    for count in contestant_threads(threads) if _runs_natively(model, device) else ():
         facts += [_native(model, clips, samples, name, count) for name in weights]
     draws = [fact.pop("draw") for fact in facts]
     seconds = interleave(
@@ -72,6 +73,10 @@ def generation_speed(
         if "limit_samples_per_s" in fact:
             fact["share_of_limit"] = rate / fact["limit_samples_per_s"]
     return facts
+
+
+def _runs_natively(model: Model, device: str) -> bool:
+    return device == "cpu" and has_native() and can_pack(model)
 
 
 def contestant_threads(threads: Sequence[int] | None) -> list[int]:

@@ -176,8 +176,8 @@ def _score_batch(
     target = batch.target[rows, :time].to(device)
     if batch.reset[rows].any():
         state = model.reset(state, batch.reset[rows].to(device))
-    logits, state = model(previous, state)
-    return _masked_sum(model.head.nll(logits, target), mask), state
+    params, state = model(previous, state, target)
+    return _masked_sum(model.head.nll(params, target), mask), state
 
 
 def _masked_sum(

@@ -10,6 +10,7 @@ from samplewise.models.configs import (
     RNNConfig,
     SampleRNNConfig,
     WaveNetConfig,
+    WaveRNNConfig,
 )
 from samplewise.training.config import TrainConfig
 
@@ -124,6 +125,8 @@ def _narrow(model: ModelConfig) -> ModelConfig:
     changes: dict[str, Any] = {}
     if isinstance(model, SampleRNNConfig | RNNConfig):
         changes = {"dim": model.dim // SHRINK, "emb_size": max(1, model.emb_size // SHRINK)}
+    elif isinstance(model, WaveRNNConfig):
+        changes = {"dim": model.dim // SHRINK}
     else:
         changes = {
             "channels": model.channels // 2,

@@ -33,7 +33,7 @@ class Voices:
 
 
 class ReferenceSampler:
-    """Draws codes with ``model.step``; every state is an argument and a result.
+    """Draws codes with ``model.sample``; every state is an argument and a result.
 
     A clip's codes do not depend on how many are drawn together (see :mod:`generate.rows`).
     """
@@ -69,7 +69,8 @@ class ReferenceSampler:
         state = self.model.initial_state(1)
         for start in range(0, len(prompt), PROMPT_CHUNK):
             stop = min(start + PROMPT_CHUNK, len(prompt))
-            _, state = self.model(heard[start:stop].unsqueeze(0), state)
+            following = heard[start + 1 : stop + 1].unsqueeze(0)
+            _, state = self.model(heard[start:stop].unsqueeze(0), state, following)
             if progress:
                 progress(stop, len(prompt))
         return Voices(state, heard[-1:], 1)
@@ -134,7 +135,7 @@ class ReferenceSampler:
         by_time = torch.from_numpy(rows.T.astype(np.int64)).to(voices.previous.device)
         previous, state = voices.previous, voices.model
         for column in by_time:
-            _, state = self.model.step(previous, state)
+            _, state = self.model.step(previous, state, column)
             previous = column
         return Voices(state, previous, voices.clips)
 
@@ -157,12 +158,12 @@ class ReferenceSampler:
         heat = None
         if temperature is not None and not (temperature == 1).all():
             heat = torch.from_numpy(temperature).to(device).unsqueeze(1).expand(-1, rows)
-        previous, state, codes, logits = voices.previous, voices.model, [], []
+        previous, state, codes, params = voices.previous, voices.model, [], []
         for t, uniform in enumerate(by_time):
-            step, state = self.model.step(previous, state)
-            previous = self.model.head.sample(step, uniform, None if heat is None else heat[t])
+            own = None if heat is None else heat[t]
+            previous, state, step = self.model.sample(previous, state, uniform, own)
             codes.append(previous)
-            logits.append(step)
+            params.append(step)
         drawn = torch.stack(codes, 1)
-        scores = self.model.head.log_prob(torch.stack(logits, 1).flatten(0, 1), drawn.flatten())
+        scores = self.model.head.log_prob(torch.stack(params, 1).flatten(0, 1), drawn.flatten())
         return drawn, scores.view_as(drawn), Voices(state, previous, voices.clips)

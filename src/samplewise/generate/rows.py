@@ -111,11 +111,13 @@ def _probe(model: Model, rows: int) -> Float[Tensor, "steps {rows} q_levels"]:
     length = 2 * model.config.top_frame
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(model.q_levels, (length + PROBE_STEPS,), generator=generator)
-    _, state = model(codes[:length].unsqueeze(0), model.initial_state(1))
+    heard = codes[: length + 1].unsqueeze(0)
+    _, state = model(heard[:, :-1], model.initial_state(1), heard[:, 1:])
     state = map_tensors(state, lambda tensor: tensor.expand(rows, *tensor.shape[1:]).clone())
     logits = []
+    uniforms = torch.full((rows,), 0.5)
     for code in codes[length:]:
-        step, state = model.step(code.expand(rows), state)
+        _, state, step = model.sample(code.expand(rows), state, uniforms)
         logits.append(step)
     return torch.stack(logits)
 

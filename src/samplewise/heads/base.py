@@ -11,6 +11,7 @@ from samplewise.heads.categorical import (
     categorical_nll,
     categorical_sample,
 )
+from samplewise.heads.dual_softmax import dual_log_prob, dual_nll
 from samplewise.heads.gaussian_mixture import mixture_log_density, mixture_sample
 
 
@@ -58,6 +59,24 @@ class CategoricalHead(nn.Module):
     def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
         """Draw one code per row by inverting the CDF."""
         return categorical_sample(params, uniform, temperature)
+
+
+class DualSoftmaxHead(nn.Module):
+    """Two softmaxes over 256 codes, coarse and fine (Kalchbrenner et al. 2018, section 2)."""
+
+    is_density = False
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        """Return -ln p(target), in nats per 16-bit sample."""
+        return dual_nll(params, target)
+
+    def log_prob(self, params: Tensor, code: Tensor) -> Tensor:
+        """Return ln p(code), in nats, in double precision."""
+        return dual_log_prob(params, code)
+
+    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
+        """Refuse: the fine softmax is not known before the coarse code is drawn."""
+        raise NotImplementedError("a dual softmax is drawn in two stages, by Model.sample")
 
 
 class GaussianMixtureHead(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
-from samplewise.models.configs import ModelConfig, RNNConfig, SampleRNNConfig
+from samplewise.heads.base import CategoricalHead, DualSoftmaxHead, GaussianMixtureHead, Head
+from samplewise.models.configs import ModelConfig, RNNConfig, SampleRNNConfig, WaveRNNConfig
 from samplewise.nn.linear import fold_weight_norm
 from samplewise.quantize.build import make_quantizer
 
@@ -36,6 +36,8 @@ class Model(nn.Module, Generic[Config]):
         self.real_values: Tensor
         self.register_buffer("real_values", torch.from_numpy(self._values()), persistent=False)
         self.head: Head = CategoricalHead()
+        if isinstance(config, WaveRNNConfig):
+            self.head = DualSoftmaxHead()
         if isinstance(config, SampleRNNConfig | RNNConfig) and config.head == "gmm":
             self.head = GaussianMixtureHead(self.real_values)
 
@@ -52,9 +54,18 @@ class Model(nn.Module, Generic[Config]):
         raise NotImplementedError
 
     def forward(
-        self, previous: Int[Tensor, "batch time"], state: State
+        self,
+        previous: Int[Tensor, "batch time"],
+        state: State,
+        target: Int[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], State]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t.
+
+        Args:
+            previous: The codes before those to predict.
+            state: After the codes before ``previous``.
+            target: The codes to predict. Only a model that draws a sample in stages looks at it,
+                and only for the stages after the first.
 
         Returns:
             What the head takes, for each sample, and the state after it.
@@ -62,11 +73,26 @@ class Model(nn.Module, Generic[Config]):
         raise NotImplementedError
 
     def step(
-        self, previous: Int[Tensor, " batch"], state: State
+        self,
+        previous: Int[Tensor, " batch"],
+        state: State,
+        target: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch parameters"], State]:
         """One sample; equal to :meth:`forward` on a subsequence of one."""
-        params, state = self(previous.unsqueeze(1), state)
+        targets = None if target is None else target.unsqueeze(1)
+        params, state = self(previous.unsqueeze(1), state, targets)
         return params.squeeze(1), state
+
+    def sample(
+        self,
+        previous: Int[Tensor, " batch"],
+        state: State,
+        uniforms: Float[Tensor, " batch"],
+        temperature: Float[Tensor, " batch"] | None = None,
+    ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, "batch parameters"]]:
+        """Draw one sample; return it, the state after it, and what :meth:`step` gives for it."""
+        params, state = self.step(previous, state)
+        return self.head.sample(params, uniforms, temperature), state, params
 
     def draw(
         self,
@@ -76,8 +102,7 @@ class Model(nn.Module, Generic[Config]):
         temperature: Float[Tensor, " batch"] | None = None,
     ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, " batch"]]:
         """Draw one sample; the log-probability is that of the model at temperature 1, in nats."""
-        params, state = self.step(previous, state)
-        code = self.head.sample(params, uniforms, temperature)
+        code, state, params = self.sample(previous, state, uniforms, temperature)
         return code, state, self.head.log_prob(params, code)
 
     def fold(self) -> None:

@@ -7,17 +7,20 @@ from samplewise.models.configs import (
     RNNConfig,
     SampleRNNConfig,
     WaveNetConfig,
+    WaveRNNConfig,
 )
 from samplewise.models.hybrid import Hybrid
 from samplewise.models.rnn import RNN
 from samplewise.models.samplernn import SampleRNN
 from samplewise.models.wavenet import WaveNet
+from samplewise.models.wavernn import WaveRNN
 
 FAMILIES = {
     "samplernn": (SampleRNNConfig, SampleRNN),
     "rnn": (RNNConfig, RNN),
     "wavenet": (WaveNetConfig, WaveNet),
     "hybrid": (HybridConfig, Hybrid),
+    "wavernn": (WaveRNNConfig, WaveRNN),
 }
 """Configuration and model of each family, by the name that files carry."""
 

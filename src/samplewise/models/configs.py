@@ -3,19 +3,20 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from samplewise.models.convolutional import HybridConfig, WaveNetConfig
 from samplewise.models.limits import (
     MAX_DIM,
     MAX_FRAME,
+    MAX_Q,
     MAX_TABLE,
     MAX_TIERS,
+    Cell,
     check_codes,
-    check_convolutions,
     check_head,
     check_range,
     check_stack,
 )
 
-Cell = Literal["gru", "gru-reset-after", "lstm"]
 SampleInput = Literal["embedding", "one-hot", "real", "none"]
 HeadName = Literal["categorical", "gmm"]
 
@@ -169,40 +170,27 @@ class RNNConfig:
 
 
 @dataclass(frozen=True)
-class WaveNetConfig:
-    """WaveNet as re-implemented for the comparison (section 3.1; van den Oord et al. 2016)."""
+class WaveRNNConfig:
+    """WaveRNN: one GRU, 16 bits in two softmaxes (Kalchbrenner et al. 2018, section 2)."""
 
-    family: Literal["wavenet"] = "wavenet"
+    family: Literal["wavernn"] = "wavernn"
     """Kind of model."""
-    blocks: int = 4
-    """Stacks of layers whose dilation starts again at 1."""
-    layers: int = 10
-    """Dilated layers in a block: dilations 1, 2, 4 ... 2^(layers-1)."""
-    channels: int = 64
-    """Channels of every dilated layer; its filter and gate make twice as many."""
-    skip_channels: int = 256
-    """Channels of the sum of skip connections and of the MLP on top of it."""
-    quantizer: Literal["linear", "mulaw"] = "linear"
-    """Meaning of the codes."""
-    q_levels: int = 256
+    dim: int = 896
+    """Width of the GRU, even: the first half makes the coarse bits, the second the fine ones."""
+    learn_h0: bool = True
+    """Learn the initial state."""
+    quantizer: Literal["dual"] = "dual"
+    """Meaning of the codes: 16 bits, coarse and fine."""
+    q_levels: int = 65536
     """Number of codes, q."""
-    weight_norm: bool = True
-    """Weight normalisation of every map."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""
-        check_convolutions(self.blocks, self.layers, self.channels, self.skip_channels)
-        check_codes(self.q_levels)
-
-    @property
-    def dilations(self) -> tuple[int, ...]:
-        """Dilation of every layer, in samples."""
-        return tuple(2**layer for layer in range(self.layers)) * self.blocks
-
-    @property
-    def receptive_field(self) -> int:
-        """Samples that a prediction can see."""
-        return sum(self.dilations) + 1
+        check_range("dim", self.dim, 2, MAX_DIM)
+        if self.dim % 2:
+            raise ValueError(f"dim = {self.dim} must be even: its halves make coarse and fine bits")
+        if self.q_levels != MAX_Q:
+            raise ValueError(f"q_levels = {self.q_levels} must be {MAX_Q}: two codes of 8 bits")
 
     @property
     def top_frame(self) -> int:
@@ -212,79 +200,10 @@ class WaveNetConfig:
     @property
     def width(self) -> int:
         """Numbers that a pass keeps for every sample, about."""
-        kept = 6 * self.channels + self.skip_channels
-        return self.blocks * self.layers * kept + 3 * self.q_levels
+        return 8 * self.dim + 3 * 512
 
 
-@dataclass(frozen=True)
-class HybridConfig:
-    """SampleRNN-WaveNet hybrids (appendix A): frames of 128 samples above a small WaveNet."""
-
-    family: Literal["hybrid"] = "hybrid"
-    """Kind of model."""
-    frame_level: Literal["rnn", "convolution"] = "rnn"
-    """What reads the frames: a deep RNN (RNN-WaveNet), or dilated convolutions (fully
-    convolutional)."""
-    frame_size: int = 128
-    """Samples of a frame, FS."""
-    dim: int = 1024
-    """Width of the RNN."""
-    n_rnn: int = 1
-    """Recurrent layers, 1 to 5."""
-    cell: Cell = "gru"
-    """gru, gru-reset-after or lstm, as in a SampleRNN."""
-    learn_h0: bool = True
-    """Learn the initial state of each recurrent layer (section 3)."""
-    frame_blocks: int = 4
-    """Blocks of dilated layers over frames, where convolutions read them."""
-    frame_layers: int = 6
-    """Dilated layers in each of those blocks: dilations 1, 2, 4 ... frames."""
-    blocks: int = 4
-    """Blocks of dilated layers over samples."""
-    layers: int = 7
-    """Dilated layers in each block; 4 blocks of 7 see 509 samples."""
-    channels: int = 64
-    """Channels of every dilated layer; its filter and gate make twice as many."""
-    skip_channels: int = 256
-    """Channels of the sums of skip connections and of the MLP."""
-    quantizer: Literal["linear", "mulaw"] = "linear"
-    """Meaning of the codes."""
-    q_levels: int = 256
-    """Number of codes, q."""
-    weight_norm: bool = True
-    """Weight normalisation of every map."""
-
-    def __post_init__(self) -> None:
-        """Check that every size is possible."""
-        check_range("frame_size", self.frame_size, 1, MAX_FRAME)
-        check_stack(self.n_rnn, self.dim, skip=False)
-        check_convolutions(self.blocks, self.layers, self.channels, self.skip_channels)
-        check_convolutions(self.frame_blocks, self.frame_layers, 1, 1)
-        check_codes(self.q_levels)
-
-    @property
-    def dilations(self) -> tuple[int, ...]:
-        """Dilation of every sample-level layer, in samples."""
-        return tuple(2**layer for layer in range(self.layers)) * self.blocks
-
-    @property
-    def frame_dilations(self) -> tuple[int, ...]:
-        """Dilation of every frame-level layer, in frames."""
-        return tuple(2**layer for layer in range(self.frame_layers)) * self.frame_blocks
-
-    @property
-    def top_frame(self) -> int:
-        """Subsequences are a multiple of it, in samples."""
-        return self.frame_size
-
-    @property
-    def width(self) -> int:
-        """Numbers that a pass keeps for every sample, about."""
-        kept = 6 * self.channels + self.skip_channels
-        return self.blocks * self.layers * kept + 2 * self.dim + 3 * self.q_levels
-
-
-ModelConfig = SampleRNNConfig | RNNConfig | WaveNetConfig | HybridConfig
+ModelConfig = SampleRNNConfig | RNNConfig | WaveNetConfig | HybridConfig | WaveRNNConfig
 
 
 def head_width(config: SampleRNNConfig | RNNConfig) -> int:

@@ -105,7 +105,10 @@ class Hybrid(Model[HybridConfig]):
         )
 
     def forward(
-        self, previous: Int[Tensor, "batch time"], state: HybridState
+        self,
+        previous: Int[Tensor, "batch time"],
+        state: HybridState,
+        target: Int[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], HybridState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
         time, size = previous.shape[1], self.config.frame_size

@@ -1,5 +1,9 @@
 """What a configuration may ask for; beyond it is a mistake, or a file that wants our memory."""
 
+from typing import Literal
+
+Cell = Literal["gru", "gru-reset-after", "lstm"]
+"""``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
 MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
 MAX_TABLE = 2**28
 MAX_BLOCKS, MAX_LAYERS, MAX_COMPONENTS = 64, 16, 1024

@@ -64,7 +64,10 @@ class RNN(Model[RNNConfig]):
         return RNNState(self.rnn.reset(state.h, mask), state.clock)
 
     def forward(
-        self, previous: Int[Tensor, "batch time"], state: RNNState
+        self,
+        previous: Int[Tensor, "batch time"],
+        state: RNNState,
+        target: Int[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], RNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
         if self.embedding is None:

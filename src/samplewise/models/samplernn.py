@@ -199,7 +199,10 @@ class SampleRNN(Model[SampleRNNConfig]):
         return SampleRNNState(h, state.conditions, history, state.clock)
 
     def forward(
-        self, previous: Int[Tensor, "batch time"], state: SampleRNNState
+        self,
+        previous: Int[Tensor, "batch time"],
+        state: SampleRNNState,
+        target: Int[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], SampleRNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
         clock, time, lookback = state.clock, previous.shape[1], self.config.lookback

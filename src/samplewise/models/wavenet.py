@@ -57,7 +57,10 @@ class WaveNet(Model[WaveNetConfig]):
         return WaveNetState(reset_pasts(state.pasts, mask), state.clock)
 
     def forward(
-        self, previous: Int[Tensor, "batch time"], state: WaveNetState
+        self,
+        previous: Int[Tensor, "batch time"],
+        state: WaveNetState,
+        target: Int[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], WaveNetState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
         skips, pasts = self.stack(F.embedding(previous, self.embedding), state.pasts)

@@ -1,22 +1,35 @@
 """Linear maps with weight normalisation (Salimans & Kingma 2016)."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from samplewise.nn.product import linear
 
 
 class Weight(nn.Module):
-    """A matrix w = g v / |v|, one gain g per row; g starts as |v|, so that at first w = v."""
+    """A matrix w = g v / |v|, one gain g per row; g starts as |v|, so that at first w = v.
 
-    def __init__(self, value: Float[Tensor, "rows columns"], weight_norm: bool):
+    Without weight normalisation it can have a mask, which keeps some of its elements 0.
+    """
+
+    def __init__(
+        self,
+        value: Float[Tensor, "rows columns"],
+        weight_norm: bool,
+        mask: Bool[Tensor, "rows columns"] | None = None,
+    ):
         super().__init__()
+        assert mask is None or not weight_norm
         self.v = nn.Parameter(value)
         self.g = nn.Parameter(value.detach().norm(dim=1)) if weight_norm else None
+        self.mask: Tensor | None
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the effective matrix."""
+        if self.mask is not None:
+            return self.v * self.mask
         if self.g is None:
             return self.v
         return self.v * (self.g / self.v.norm(dim=1)).unsqueeze(1)

@@ -4,7 +4,13 @@ A new family needs one entry in `MODELS`. The first four words of a search, "whi
 sensible", are answered here; `--fix`, `--range` and `--choices` change the answer for one search.
 """
 
-from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
+from samplewise.models.configs import (
+    HybridConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+    WaveRNNConfig,
+)
 from samplewise.search.space import Choices, Entry, Range, Space, Times, resolve
 from samplewise.training.config import TrainConfig
 
@@ -62,11 +68,18 @@ HYBRID: dict[str, Entry | Times] = {
 }
 """Hybrids: a WaveNet of a shorter field below frames."""
 
+WAVERNN: dict[str, Entry | Times] = {
+    "model.dim": Times((0.5, 1, 2)),
+    "seq_len": Choices((480, 960, 1920)),
+}
+"""WaveRNN: its one size."""
+
 MODELS: dict[type, dict[str, Entry | Times]] = {
     SampleRNNConfig: SAMPLERNN,
     RNNConfig: RNN,
     WaveNetConfig: WAVENET,
     HybridConfig: HYBRID,
+    WaveRNNConfig: WAVERNN,
 }
 """Configuration of a model -> what is varied about it."""
 

@@ -7,6 +7,7 @@ from samplewise.models.configs import (
     RNNConfig,
     SampleRNNConfig,
     WaveNetConfig,
+    WaveRNNConfig,
 )
 from samplewise.training.config import TrainConfig
 
@@ -173,11 +174,35 @@ TINY = replace(
 )
 """The demo: `SMALL` for two minutes on two CPU cores, time enough for something audible."""
 
+WAVERNN = TrainConfig(
+    preset="wavernn-896",
+    model=WaveRNNConfig(dim=896),
+    clip_seconds=0.0,
+    lanes=32,
+    seq_len=960,
+    clip="norm",
+    learning_rate=0.0005,
+    schedule="cooldown",
+    warmup_steps=200,
+    ema=0.999,
+    epochs=100.0,
+)
+"""Kalchbrenner et al. 2018: 896 units, sequences of 960 samples, 16 bits at 24 kHz (prepare with
+--sample-rate 24000). Optimiser, batch, rates and clipping are not in the paper. State is carried
+from one sequence to the next."""
+
+WAVERNN_PRESETS = tuple(
+    replace(WAVERNN, preset=f"wavernn-{dim}", model=WaveRNNConfig(dim=dim))
+    for dim in (224, 384, 896, 2048)
+)
+"""The sizes of Table 3."""
+
 PRESETS = {
     config.preset: config
     for config in (
         *(TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER, PAPER_RNN, PAPER_WAVENET),
         *(PAPER_RNN_WAVENET, PAPER_CONV_WAVENET, PAPER_RNN_GMM, PAPER_2TIER_GMM),
         *(PAPER_NO_EMBEDDING, PAPER_MULTI_SOFTMAX),
+        *WAVERNN_PRESETS,
     )
 }

@@ -30,8 +30,8 @@ class Subsequence(nn.Module):
         state: State,
     ) -> tuple[Float[Tensor, ""], State]:
         """Return the cost in nats, summed over what is not padding, and the state after it."""
-        logits, state = self.model(previous, self.model.reset(state, reset))
-        return self.model.head.nll(logits, target).masked_fill(~mask, 0.0).sum(), state
+        params, state = self.model(previous, self.model.reset(state, reset), target)
+        return self.model.head.nll(params, target).masked_fill(~mask, 0.0).sum(), state
 
 
 def accumulate_gradients(
