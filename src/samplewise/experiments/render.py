@@ -94,7 +94,7 @@ def caption(one: dict[str, Any]) -> str:
     words += _each(
         f"{used.get('gpu', used['cpu'])}, {used['threads']} threads" for used in machines
     )
-    words += _each(f"commit {row['commit'] or 'unknown'}" for row in rows)
+    words += [f"commit {', '.join(dict.fromkeys(row['commit'] or 'unknown' for row in rows))}"]
     labels = (score["label"] for row in rows for score in row.get("scores", {}).values())
     words += _each(label.partition(" · a density")[0] for label in labels)
     return " · ".join(words)
