@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -155,21 +156,17 @@ def test_two_workers_share_a_journal(search, corpus, silent, whole):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """URL of a real PostgreSQL, started for the tests and stopped after them."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     search_path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, places)])
     initdb, pg_ctl = (shutil.which(name, path=search_path) for name in ("initdb", "pg_ctl"))
     if not (initdb and pg_ctl):
         pytest.skip("no PostgreSQL on this machine")
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own folder, which every other pytest closes to all users but ours.
+    folder = Path(tempfile.mkdtemp(prefix="samplewise-postgres-"))
     options = {"capture_output": True, "check": True, "cwd": "/"}
     if os.getuid() == 0:  # it refuses to run as root
-        for part in (folder, *folder.parents):
-            if part.stat().st_uid == 0 and part.is_relative_to(
-                tmp_path_factory.getbasetemp().parent
-            ):
-                part.chmod(0o755)
         shutil.chown(folder, "nobody")
         options |= {"user": "nobody"}
     data, socket = folder / "data", folder
@@ -179,6 +176,7 @@ def postgres(tmp_path_factory):
     subprocess.run([pg_ctl, "-D", data, "-w", "-l", log, "-o", settings, "start"], **options)
     yield f"postgresql://me@/postgres?host={socket}"
     subprocess.run([pg_ctl, "-D", data, "-m", "fast", "stop"], **options)
+    shutil.rmtree(folder)
 
 
 def test_two_workers_share_a_postgresql_from_folders_of_their_own(
