@@ -33,6 +33,19 @@ def test_real_values_are_normalised_amplitudes():
     np.testing.assert_allclose(own, (amplitudes - 0.1) / 0.3, rtol=1e-6)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [RNNConfig, SampleRNNConfig])
+def test_a_mixture_begins_as_a_gaussian_of_the_datas_moments(kind):
+    sizes = {"dim": 64, "q_levels": 65536, "sample_input": "real", "head": "gmm"}
+    model = build_model(kind(**sizes, moments=(0.0, 0.25)), seed=0)
+    generator = torch.Generator().manual_seed(3)
+    wave = torch.randn(2, 400, generator=generator) / 4
+    codes = (wave.clamp(-1, 0.99) * 32768 + 32768).long()
+    params, _ = model(codes[:, :-1], model.initial_state(2))
+    nats = model.head.nll(params, codes[:, 1:]).mean().item()
+    assert nats == pytest.approx(0.5 * np.log(2 * np.pi * np.e), abs=0.1)
+
+
 def test_folding_makes_the_table_of_embeddings():
     model = build_model(SampleRNNConfig(**SMALL))
     assert model.sample_level.folded is None

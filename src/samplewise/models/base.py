@@ -8,7 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from samplewise.heads.base import CategoricalHead, DualSoftmaxHead, GaussianMixtureHead, Head
-from samplewise.models.configs import ModelConfig, RNNConfig, SampleRNNConfig, WaveRNNConfig
+from samplewise.models.configs import (
+    ModelConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    WaveRNNConfig,
+    head_width,
+)
+from samplewise.nn.init import Initializer
 from samplewise.nn.linear import fold_weight_norm
 from samplewise.quantize.build import make_quantizer
 
@@ -17,6 +24,17 @@ State = Any
 """A frozen dataclass of tensors, batch first, and ``clock``, the samples predicted so far."""
 OFFICIAL_MOMENTS = (0.0, 0.5)
 """Mean and deviation by which amplitudes become real values in [-2, 2], as in the official code."""
+
+
+MIXTURE_SCALE = 0.01
+"""Of the initial map to a mixture: it begins as one Gaussian of the data's own moments. Otherwise a
+deviation near its floor gives some first samples a cost of hundreds of bits."""
+
+
+def output_map(config: SampleRNNConfig | RNNConfig, init: Initializer) -> Tensor:
+    """Return the initial weights of the map from the MLP to what the head takes."""
+    value = init.input_map(head_width(config), config.dim)
+    return value * MIXTURE_SCALE if config.head == "gmm" else value
 
 
 class Model(nn.Module, Generic[Config]):

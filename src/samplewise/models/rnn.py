@@ -6,8 +6,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samplewise.models.base import Model
-from samplewise.models.configs import RNNConfig, head_width
+from samplewise.models.base import Model, output_map
+from samplewise.models.configs import RNNConfig
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear
 from samplewise.nn.rnn import RecurrentStack, relu_mlp
@@ -51,7 +51,7 @@ class RNN(Model[RNNConfig]):
             [
                 Linear(init.he(dim, dim), weight_norm=norm),
                 Linear(init.he(dim, dim), weight_norm=norm),
-                Linear(init.input_map(head_width(config), dim), weight_norm=norm),
+                Linear(output_map(config, init), weight_norm=norm),
             ]
         )
 
