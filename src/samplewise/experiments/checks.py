@@ -5,7 +5,7 @@ import json
 from samplewise.config.codec import differences, from_json
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.memory import MemoryPlan
-from samplewise.evaluate.speakers import measure_speakers
+from samplewise.evaluate.speakers import SpeakerClassifier, measure_speakers
 from samplewise.experiments.experiment import Experiment, Row
 from samplewise.experiments.setting import Setting
 from samplewise.training.config import RESUMABLE, TrainConfig
@@ -15,8 +15,11 @@ BUDGET_FIELDS = ("minutes", "steps", "epochs")
 MEASURED = "model.moments"
 
 
-def check_setting(experiment: Experiment, setting: Setting) -> None:
+def check_setting(experiment: Experiment, setting: Setting) -> SpeakerClassifier | None:
     """Refuse what would fail, or mislead, only after training.
+
+    Returns:
+        What tells the two speakers of a memory experiment apart; None for others.
 
     Raises:
         SamplewiseError: If a split is empty, labels are missing, or a row's run was made with
@@ -30,6 +33,7 @@ def check_setting(experiment: Experiment, setting: Setting) -> None:
             f"{experiment.name} needs recordings in every split, but {setting.corpus.folder} has "
             f"none in {' and '.join(empty)}; prepare it again"
         )
+    classifier = None
     if experiment.kind == "memory":
         if setting.speakers is None:
             raise SamplewiseError(
@@ -38,9 +42,10 @@ def check_setting(experiment: Experiment, setting: Setting) -> None:
                 "folders"
             )
         MemoryPlan(count=setting.count, seed=setting.seed)
-        measure_speakers(setting.corpus, setting.speakers)
+        classifier = measure_speakers(setting.corpus, setting.speakers)
     for row in experiment.rows:
         _check_run(row, setting)
+    return classifier
 
 
 def _check_run(row: Row, setting: Setting) -> None:

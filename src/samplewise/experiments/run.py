@@ -16,7 +16,7 @@ from samplewise.errors import SamplewiseError
 from samplewise.evaluate.evaluation import evaluate_split
 from samplewise.evaluate.memory import MemoryPlan, memory_experiment
 from samplewise.evaluate.speaker_check import check_classifier, heard_by
-from samplewise.evaluate.speakers import measure_speakers
+from samplewise.evaluate.speakers import SpeakerClassifier
 from samplewise.evaluate.speed import machine
 from samplewise.experiments.checks import check_setting
 from samplewise.experiments.experiment import Experiment, Row
@@ -54,7 +54,7 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
     """
     path = result_path(setting.folder, experiment.name, setting.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    check_setting(experiment, setting)
+    classifier = check_setting(experiment, setting)
     with lock(path.parent, "experiment"):
         results = _open(path, experiment, setting)
         waves = []
@@ -63,7 +63,7 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
                 say(f"{experiment.name} {number}/{len(experiment.rows)}: {row.name}")
                 found = _train(row, setting, say)
                 loaded = load_model(setting.run_folder(row), choose_device(setting.device))
-                found |= _measure(experiment, setting, row, loaded, waves)
+                found |= _measure(experiment, setting, row, loaded, classifier, waves)
                 results["rows"][row.name] = found
                 write_json(path, results)
         if waves:
@@ -146,11 +146,11 @@ def _measure(
     setting: Setting,
     row: Row,
     loaded: LoadedModel,
+    classifier: SpeakerClassifier | None,
     waves: list[Any],
 ) -> dict[str, Any]:
-    if experiment.kind == "memory":
+    if classifier is not None:
         assert setting.speakers is not None
-        classifier = measure_speakers(setting.corpus, setting.speakers)
         hear = heard_by(loaded, setting.corpus)
         check = check_classifier(setting.corpus, setting.speakers, classifier, hear=hear)
         plan = MemoryPlan(count=setting.count, seed=setting.seed)

@@ -33,9 +33,20 @@ def categorical_sample(
         uniform: Random numbers in [0, 1).
         temperature: Logits are divided by it; below 1 sharpens. None means 1.
     """
+    code, _, _ = invert_cdf(logits, uniform, temperature)
+    return code[:, 0]
+
+
+def invert_cdf(
+    logits: Float[Tensor, "batch q_levels"],
+    uniform: Float[Tensor, " batch"],
+    temperature: Float[Tensor, " batch"] | None,
+) -> tuple[Int[Tensor, "batch 1"], Float[Tensor, "batch q_levels"], Float[Tensor, "batch 1"]]:
+    """Return the codes, the CDF, and the place in it that each random number stands for."""
     scaled = logits.double()
     if temperature is not None:
         scaled = scaled / temperature.double().unsqueeze(-1)
     cdf = scaled.softmax(-1).cumsum(-1)
     # Rounding may leave the last value off 1: relative to it, some code is always drawn.
-    return torch.searchsorted(cdf, uniform.double().unsqueeze(-1) * cdf[:, -1:], right=True)[:, 0]
+    place = uniform.double().unsqueeze(-1) * cdf[:, -1:]
+    return torch.searchsorted(cdf, place, right=True), cdf, place

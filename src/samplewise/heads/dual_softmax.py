@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from samplewise.heads.categorical import categorical_log_prob, categorical_nll
+from samplewise.heads.categorical import categorical_log_prob, categorical_nll, invert_cdf
 from samplewise.quantize.dual import FINE_LEVELS
 
 
@@ -42,13 +42,8 @@ def sample_with_rest(
     Where the number lies within the share of the code is uniform again, in [0, 1): it makes the
     next stage's draw, so that a sample takes one random number however many stages it has.
     """
-    scaled = logits.double()
-    if temperature is not None:
-        scaled = scaled / temperature.double().unsqueeze(-1)
-    cdf = scaled.softmax(-1).cumsum(-1)
-    target = uniform.double().unsqueeze(-1) * cdf[:, -1:]
-    code = torch.searchsorted(cdf, target, right=True)
+    code, cdf, place = invert_cdf(logits, uniform, temperature)
     below = torch.where(code > 0, cdf.gather(-1, (code - 1).clamp(min=0)), 0.0)
     share = cdf.gather(-1, code) - below
-    rest = ((target - below) / share).clamp(0.0, 1.0 - 2.0**-53)
+    rest = ((place - below) / share).clamp(0.0, 1.0 - 2.0**-53)
     return code.squeeze(-1), rest.squeeze(-1)

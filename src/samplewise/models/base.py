@@ -16,7 +16,7 @@ from samplewise.models.configs import (
     head_width,
 )
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import fold_weight_norm
+from samplewise.nn.linear import Linear, fold_weight_norm
 from samplewise.quantize.build import make_quantizer
 
 Config = TypeVar("Config", bound=ModelConfig, covariant=True)
@@ -31,10 +31,14 @@ MIXTURE_SCALE = 0.01
 deviation near its floor gives some first samples a cost of hundreds of bits."""
 
 
-def output_map(config: SampleRNNConfig | RNNConfig, init: Initializer) -> Tensor:
-    """Return the initial weights of the map from the MLP to what the head takes."""
-    value = init.input_map(head_width(config), config.dim)
-    return value * MIXTURE_SCALE if config.head == "gmm" else value
+def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.ModuleList:
+    """Return the three maps from conditioning vectors to what the head takes (Eqs. 3 and 9)."""
+    dim, norm = config.dim, config.weight_norm
+    hidden = [Linear(init.he(dim, dim), weight_norm=norm) for _ in range(2)]
+    last = init.input_map(head_width(config), dim)
+    if config.head == "gmm":
+        last = last * MIXTURE_SCALE
+    return nn.ModuleList([*hidden, Linear(last, weight_norm=norm)])
 
 
 class Model(nn.Module, Generic[Config]):

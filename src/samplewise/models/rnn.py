@@ -6,10 +6,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samplewise.models.base import Model, output_map
+from samplewise.models.base import Model, output_mlp
 from samplewise.models.configs import RNNConfig
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear
 from samplewise.nn.rnn import RecurrentStack, relu_mlp
 
 
@@ -47,13 +46,7 @@ class RNN(Model[RNNConfig]):
             learn_h0=config.learn_h0,
             init=init,
         )
-        self.mlp = nn.ModuleList(
-            [
-                Linear(init.he(dim, dim), weight_norm=norm),
-                Linear(init.he(dim, dim), weight_norm=norm),
-                Linear(output_map(config, init), weight_norm=norm),
-            ]
-        )
+        self.mlp = output_mlp(config, init)
 
     def initial_state(self, batch: int) -> RNNState:
         """Return the learned h0."""

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samplewise.models.base import Model, output_map
+from samplewise.models.base import Model, output_mlp
 from samplewise.models.configs import SampleRNNConfig
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
@@ -103,13 +103,7 @@ class SampleLevelModule(nn.Module):
             self.input = Weight(init.he(dim, inputs), norm)  # W_x of Eq. 8, no bias
         self.folded: Tensor | None
         self.register_buffer("folded", None, persistent=False)
-        self.mlp = nn.ModuleList(
-            [
-                Linear(init.he(dim, dim), weight_norm=norm),
-                Linear(init.he(dim, dim), weight_norm=norm),
-                Linear(output_map(config, init), weight_norm=norm),
-            ]
-        )
+        self.mlp = output_mlp(config, init)
 
     def forward(
         self,
