@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.models.conftest import CONFIGS
+from tests.models.conftest import UNTOLD
 
 from samplewise.models.build import build_model
 from samplewise.models.configs import SampleRNNConfig
@@ -22,10 +22,10 @@ def make_model(config, seed=1):
     return model
 
 
-@pytest.fixture(params=CONFIGS)
+@pytest.fixture(params=UNTOLD)
 def any_model(request):
     """Every kind of model, in double precision."""
-    return make_model(CONFIGS[request.param]).double()
+    return make_model(UNTOLD[request.param]).double()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.models.build import build_model
 from samplewise.models.configs import (
     HybridConfig,
@@ -10,6 +11,9 @@ from samplewise.models.configs import (
     WaveRNNConfig,
 )
 
+TOLD = Conditioning(
+    MelConfig(n_mels=3, n_fft=16, win_length=16, hop=6), ("a", "b"), 5, 1, upsampling=2, width=4
+)
 SMALL = {"dim": 6, "emb_size": 5, "q_levels": 16}
 CONVOLUTIONS = {"blocks": 2, "layers": 3, "channels": 5, "skip_channels": 7, "q_levels": 16}
 CONFIGS = {
@@ -35,9 +39,20 @@ CONFIGS = {
     "wavenet": WaveNetConfig(blocks=2, layers=4, channels=5, skip_channels=7, q_levels=16),
     "rnn-wavenet": HybridConfig(frame_size=6, n_rnn=2, dim=6, **CONVOLUTIONS),
     "wavernn": WaveRNNConfig(dim=8),
+    "told-samplernn": SampleRNNConfig(frame_sizes=(2, 2, 8), conditioning=TOLD, **SMALL),
+    "told-rnn": RNNConfig(conditioning=TOLD, **SMALL),
+    "told-wavenet": WaveNetConfig(
+        blocks=2, layers=4, channels=5, skip_channels=7, q_levels=16, conditioning=TOLD
+    ),
+    "told-wavernn": WaveRNNConfig(dim=8, conditioning=TOLD),
     "conv-wavenet": HybridConfig(
         frame_size=4, frame_level="convolution", frame_blocks=2, frame_layers=3, **CONVOLUTIONS
     ),
+}
+UNTOLD = {
+    name: config
+    for name, config in CONFIGS.items()
+    if getattr(config, "conditioning", None) is None
 }
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.models.told import told as vectors
 
 from samplewise.nn.state import map_tensors, to_tensors
 
@@ -20,17 +21,28 @@ def targets(model, codes):
     return torch.cat([codes[:, 1:], last], 1)
 
 
+@pytest.fixture
+def told(model):
+    return vectors(model, BATCH, TIME)
+
+
+def between(told, start=None, stop=None):
+    return None if told is None else told[:, start:stop]
+
+
 def assert_states_equal(left, right):
     assert left.clock == right.clock
     torch.testing.assert_close(to_tensors(left), to_tensors(right))
 
 
 @torch.no_grad()
-def test_forward_equals_repeated_step(model, codes, targets):
-    whole, last = model(codes, model.initial_state(BATCH), targets)
+def test_forward_equals_repeated_step(model, codes, targets, told):
+    whole, last = model(codes, model.initial_state(BATCH), targets, told)
     state, stepped = model.initial_state(BATCH), []
     for t in range(TIME):
-        logits, state = model.step(codes[:, t], state, targets[:, t])
+        logits, state = model.step(
+            codes[:, t], state, targets[:, t], None if told is None else told[:, t]
+        )
         stepped.append(logits)
     torch.testing.assert_close(torch.stack(stepped, 1), whole)
     assert_states_equal(state, last)
@@ -38,21 +50,25 @@ def test_forward_equals_repeated_step(model, codes, targets):
 
 @torch.no_grad()
 @pytest.mark.parametrize("cut", range(1, TIME))
-def test_state_carries_across_a_cut_at_any_sample(model, codes, targets, cut):
-    whole, last = model(codes, model.initial_state(BATCH), targets)
-    head, state = model(codes[:, :cut], model.initial_state(BATCH), targets[:, :cut])
-    tail, state = model(codes[:, cut:], state, targets[:, cut:])
+def test_state_carries_across_a_cut_at_any_sample(model, codes, targets, told, cut):
+    whole, last = model(codes, model.initial_state(BATCH), targets, told)
+    head, state = model(
+        codes[:, :cut], model.initial_state(BATCH), targets[:, :cut], between(told, 0, cut)
+    )
+    tail, state = model(codes[:, cut:], state, targets[:, cut:], between(told, cut))
     torch.testing.assert_close(torch.cat([head, tail], 1), whole)
     assert_states_equal(state, last)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("t", [0, 1, 7, 8, 15, TIME - 5])
-def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(model, codes, targets, t):
-    before, _ = model(codes, model.initial_state(BATCH), targets)
+def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(
+    model, codes, targets, told, t
+):
+    before, _ = model(codes, model.initial_state(BATCH), targets, told)
     changed = codes.clone()
     changed[:, t] = (changed[:, t] + 1) % model.q_levels
-    after, _ = model(changed, model.initial_state(BATCH), targets)
+    after, _ = model(changed, model.initial_state(BATCH), targets, told)
     torch.testing.assert_close(before[:, :t], after[:, :t], rtol=0, atol=0)
     seen = t
     if getattr(model.config, "sample_input", None) == "none":
@@ -64,57 +80,68 @@ def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(model, code
 
 
 @torch.no_grad()
-def test_memory_reaches_beyond_the_frames(model, codes, targets):
+def test_memory_reaches_beyond_the_frames(model, codes, targets, told):
     changed = codes.clone()
     changed[:, 0] = (changed[:, 0] + 5) % model.q_levels
-    before, _ = model(codes, model.initial_state(BATCH), targets)
-    after, _ = model(changed, model.initial_state(BATCH), targets)
+    before, _ = model(codes, model.initial_state(BATCH), targets, told)
+    after, _ = model(changed, model.initial_state(BATCH), targets, told)
     assert not torch.isclose(before[:, -1], after[:, -1], rtol=1e-9, atol=0).all()
 
 
 @torch.no_grad()
-def test_rows_of_a_batch_do_not_mix(model, codes, targets):
-    whole, _ = model(codes, model.initial_state(BATCH), targets)
-    alone, _ = model(codes[1:2], model.initial_state(1), targets[1:2])
+def test_rows_of_a_batch_do_not_mix(model, codes, targets, told):
+    whole, _ = model(codes, model.initial_state(BATCH), targets, told)
+    alone, _ = model(
+        codes[1:2], model.initial_state(1), targets[1:2], None if told is None else told[1:2]
+    )
     torch.testing.assert_close(alone, whole[1:2])
 
 
 @torch.no_grad()
-def test_reset_rows_start_anew_and_the_others_go_on(model, codes, targets):
+def test_reset_rows_start_anew_and_the_others_go_on(model, codes, targets, told):
     length = model.config.top_frame
-    _, state = model(codes[:, :length], model.initial_state(BATCH), targets[:, :length])
+    _, state = model(
+        codes[:, :length], model.initial_state(BATCH), targets[:, :length], between(told, 0, length)
+    )
     mask = torch.tensor([False, True, False])
-    logits, _ = model(codes[:, length:], model.reset(state, mask), targets[:, length:])
-    carried, _ = model(codes[:, length:], state, targets[:, length:])
-    fresh, _ = model(codes[:, length:], model.initial_state(BATCH), targets[:, length:])
+    logits, _ = model(
+        codes[:, length:], model.reset(state, mask), targets[:, length:], between(told, length)
+    )
+    carried, _ = model(codes[:, length:], state, targets[:, length:], between(told, length))
+    fresh, _ = model(
+        codes[:, length:], model.initial_state(BATCH), targets[:, length:], between(told, length)
+    )
     torch.testing.assert_close(logits[1], fresh[1])
     torch.testing.assert_close(logits[[0, 2]], carried[[0, 2]])
 
 
 @torch.no_grad()
-def test_a_row_cannot_start_in_the_middle_of_a_frame(model, codes, targets):
+def test_a_row_cannot_start_in_the_middle_of_a_frame(model, codes, targets, told):
     if model.config.top_frame == 1:
         pytest.skip("a frame of one sample has no middle")
-    _, state = model(codes[:, :1], model.initial_state(BATCH), targets[:, :1])
+    first = between(told, 0, 1)
+    _, state = model(codes[:, :1], model.initial_state(BATCH), targets[:, :1], first)
     with pytest.raises(ValueError, match="clock = 1 must be a multiple of the top frame"):
         model.reset(state, torch.ones(BATCH, dtype=torch.bool))
 
 
-def test_every_parameter_has_a_gradient_even_without_a_reset(model, codes, targets):
+def test_every_parameter_has_a_gradient_even_without_a_reset(model, codes, targets, told):
     length = model.config.top_frame
     state = map_tensors(model.initial_state(BATCH), torch.detach)
     state = model.reset(state, torch.zeros(BATCH, dtype=torch.bool))
-    logits, _ = model(codes[:, : 2 * length], state, targets[:, : 2 * length])
+    logits, _ = model(
+        codes[:, : 2 * length], state, targets[:, : 2 * length], between(told, 0, 2 * length)
+    )
     logits.sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
 @torch.no_grad()
-def test_folding_weight_norm_changes_nothing(model, codes, targets):
+def test_folding_weight_norm_changes_nothing(model, codes, targets, told):
     from samplewise.nn.linear import fold_weight_norm
 
-    before, _ = model(codes, model.initial_state(BATCH), targets)
+    before, _ = model(codes, model.initial_state(BATCH), targets, told)
     fold_weight_norm(model)
     assert not any(name.endswith(".g") for name, _ in model.named_parameters())
-    after, _ = model(codes, model.initial_state(BATCH), targets)
+    after, _ = model(codes, model.initial_state(BATCH), targets, told)
     torch.testing.assert_close(after, before)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Evaluation
     from samplewise.models.files import LoadedModel
 
@@ -32,6 +33,9 @@ class EvaluateArgs:
     """Which recordings of the corpus."""
     clip_seconds: float | None = None
     """Seconds that recurrent state is carried through; 0: whole recordings; default: as trained."""
+    labels: str | None = None
+    """Class of each recording, for a model that is told it: a CSV with the columns file and
+    speaker, or `folders`; default: as trained."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     backend: Literal["reference", "native"] = "reference"
@@ -70,6 +74,7 @@ def main(argv: list[str]) -> int:
         corpus,
         args.split,
         args.clip_seconds,
+        labels=find_labels(args.labels, loaded, corpus),
         with_baselines=args.baselines,
         weights=args.weights if args.backend == "native" else None,
         bar=progress_bar,
@@ -101,6 +106,19 @@ def describe(result: "Evaluation") -> str:
         for item in result.recordings
     ]
     return "\n".join(lines)
+
+
+def find_labels(
+    words: str | None, loaded: "LoadedModel", corpus: "Corpus"
+) -> dict[str, str] | None:
+    """Return the class of each recording for a model that is told it; else None."""
+    from samplewise.data.labels import read_labels
+
+    conditioning = getattr(loaded.model.config, "conditioning", None)
+    if conditioning is None or not conditioning.classes:
+        return None
+    words = words or loaded.provenance.get("labels")
+    return None if words is None else read_labels(words, corpus)
 
 
 def _words(name: str) -> str:

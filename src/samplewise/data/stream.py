@@ -16,6 +16,7 @@ from torch import Tensor
 from samplewise.config.seeds import numpy_generator
 from samplewise.data.clips import Clip, cut
 from samplewise.data.corpus import Recording
+from samplewise.data.cues import ClipCues, CueReader, Cues
 
 ReadCodes = Callable[[Clip], Int[np.ndarray, " samples"]]
 
@@ -36,6 +37,8 @@ class Batch:
     """Index of each lane's clip in the list that was given; None where a lane has run out."""
     samples: int
     """Targets that are not padding, over the lanes of all ranks."""
+    cues: Cues | None = None
+    """What the model is told besides its past."""
 
 
 @dataclass
@@ -47,6 +50,7 @@ class _Lane:
     epoch: int = 0
     position: int = 0
     codes: np.ndarray | None = field(default=None, repr=False)
+    cues: ClipCues | None = field(default=None, repr=False)
 
     @property
     def is_done(self) -> bool:
@@ -81,6 +85,7 @@ class LaneStream:
         random_offsets: bool = True,
         rows: slice = slice(None),
         cursor: StreamCursor | None = None,
+        cues: CueReader | None = None,
     ):
         """Start at the beginning, or where ``cursor`` says.
 
@@ -95,10 +100,11 @@ class LaneStream:
             random_offsets: Cut each recording at another place in every epoch.
             rows: The lanes that this rank reads; it follows all of them.
             cursor: Where to go on.
+            cues: Gives what a model is told besides its past.
         """
         if not recordings:
             raise ValueError("recordings is empty: there is nothing to train on")
-        self._recordings, self._read = recordings, read
+        self._recordings, self._read, self._cues = recordings, read, cues
         self._seq_len, self._clip_samples, self._seed = seq_len, clip_samples, seed
         self._silence, self._random_offsets = silence, random_offsets and clip_samples > 0
         self._rows = range(lanes)[rows]
@@ -130,18 +136,20 @@ class LaneStream:
             reset.append(lane.is_done)
             if lane.is_done:
                 self._take_next(lane)
-        batch = _fill(
-            [self._lanes[row] for row in self._rows], self._seq_len, self._silence, self._read
-        )
+        own = [self._lanes[row] for row in self._rows]
+        batch = _fill(own, self._seq_len, self._silence, self._read)
+        cues = _cues(own, self._seq_len, self._cues)
         samples = sum(_advance(lane, self._seq_len) for lane in self._lanes)
         marks = torch.tensor([reset[row] for row in self._rows])
-        return Batch(*batch, reset=marks, clips=(None,) * len(self._rows), samples=samples)
+        clips = (None,) * len(own)
+        return Batch(*batch, reset=marks, clips=clips, samples=samples, cues=cues)
 
     def _take_next(self, lane: _Lane) -> None:
         if self._index == len(self._order(self._epoch)):
             self._epoch, self._index = self._epoch + 1, 0
         lane.clip = self._order(self._epoch)[self._index]
-        lane.epoch, lane.index, lane.position, lane.codes = self._epoch, self._index, 0, None
+        lane.epoch, lane.index, lane.position = self._epoch, self._index, 0
+        lane.codes = lane.cues = None
         self._index += 1
 
     def _order(self, epoch: int) -> list[Clip]:
@@ -159,7 +167,13 @@ class LaneStream:
 
 
 def finite_batches(
-    clips: Sequence[Clip], read: ReadCodes, *, lanes: int, seq_len: int, silence: int
+    clips: Sequence[Clip],
+    read: ReadCodes,
+    *,
+    lanes: int,
+    seq_len: int,
+    silence: int,
+    cues: CueReader | None = None,
 ) -> Iterator[Batch]:
     """Hand out every sample of every clip exactly once, for scoring."""
     queue = iter(enumerate(clips))
@@ -170,13 +184,15 @@ def finite_batches(
             reset.append(lane.is_done)
             if lane.is_done:
                 lane.index, lane.clip = next(queue, (-1, None))
-                lane.position, lane.codes = 0, None
+                lane.position, lane.codes, lane.cues = 0, None, None
         if all(lane.clip is None for lane in rows):
             return
         batch = _fill(rows, seq_len, silence, read)
+        told = _cues(rows, seq_len, cues)
         names = tuple(None if lane.clip is None else lane.index for lane in rows)
         samples = sum(_advance(lane, seq_len) for lane in rows)
-        yield Batch(*batch, reset=torch.tensor(reset), clips=names, samples=samples)
+        marks = torch.tensor(reset)
+        yield Batch(*batch, reset=marks, clips=names, samples=samples, cues=told)
 
 
 def _fill(
@@ -197,6 +213,17 @@ def _fill(
         mask[row, : len(part) - 1 + first] = True
     whole = torch.from_numpy(codes)
     return whole[:, :-1], whole[:, 1:], torch.from_numpy(mask)
+
+
+def _cues(lanes: Sequence[_Lane], seq_len: int, reader: CueReader | None) -> Cues | None:
+    """Return the cues of the lanes' current subsequences."""
+    if reader is None:
+        return None
+    for lane in lanes:
+        if lane.clip is not None and lane.cues is None:
+            lane.cues = reader.read(lane.clip)
+    told = [None if lane.clip is None else lane.cues for lane in lanes]
+    return reader.cut(told, [lane.position for lane in lanes], seq_len)
 
 
 def _advance(lane: _Lane, seq_len: int) -> int:

@@ -30,8 +30,11 @@ Vector = Float64[np.ndarray, " _"]
 def can_pack(model: Model) -> bool:
     """Return whether the engine knows models of this kind.
 
-    It knows SampleRNN and the RNN baseline with a softmax over codes, and WaveNet.
+    It knows SampleRNN and the RNN baseline with a softmax over codes, and WaveNet, all of them
+    without conditioning.
     """
+    if model.conditioner is not None:
+        return False
     if isinstance(model, RNN):
         return model.config.head == "categorical" and _codes_size(model) <= MAX_TABLE
     if isinstance(model, SampleRNN):

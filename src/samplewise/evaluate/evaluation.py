@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -76,6 +76,7 @@ def evaluate_split(
     split: str = "test",
     clip_seconds: float | None = None,
     *,
+    labels: Mapping[str, str] | None = None,
     with_baselines: bool = True,
     lanes: int | None = None,
     seq_len: int | None = None,
@@ -90,6 +91,7 @@ def evaluate_split(
         split: train, valid or test.
         clip_seconds: Length that state is carried through, in seconds; 0: whole recordings; None:
             as trained.
+        labels: Class of each recording by its source, for a model that is told it.
         with_baselines: Count the baselines on the training split and score them too.
         lanes: Clips side by side; None chooses.
         seq_len: Samples per pass; None chooses.
@@ -121,7 +123,14 @@ def evaluate_split(
     with _open(bar, f"scoring the {split} split, samples", clips) as progress:
         if weights is None:
             scores = score(
-                loaded.model, corpus, clips, level, lanes=lanes, seq_len=seq_len, progress=progress
+                loaded.model,
+                corpus,
+                clips,
+                level,
+                labels,
+                lanes=lanes,
+                seq_len=seq_len,
+                progress=progress,
             )
         else:
             scores = score_natively(loaded.model, corpus, clips, level, weights, progress=progress)

@@ -1,7 +1,7 @@
 """Negative log-likelihood of recordings under a model; the only place that turns nats into bits."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from samplewise.data.clips import Clip, Level, read_codes
 from samplewise.data.corpus import Corpus
+from samplewise.data.cues import CueReader, cue_reader
 from samplewise.data.stream import Batch, ReadCodes, finite_batches
 from samplewise.models.base import Model, State
 from samplewise.models.configs import ModelConfig
@@ -70,6 +71,7 @@ def score(
     corpus: Corpus,
     clips: Sequence[Clip],
     level: Level,
+    labels: Mapping[str, str] | None = None,
     *,
     lanes: int | None = None,
     seq_len: int | None = None,
@@ -85,6 +87,7 @@ def score(
         corpus: Where the clips lie.
         clips: At least one; any length, one sample included.
         level: Level policy.
+        labels: Class of each recording by its source, for a model that is told it.
         lanes: Clips side by side; None chooses.
         seq_len: Samples per pass, a multiple of the top frame; None chooses.
         progress: Told how many samples are done.
@@ -98,7 +101,8 @@ def score(
 
     if not clips:
         raise ValueError("clips is empty: there is nothing to score")
-    return Scores(tuple(clips), _nats_of_clips(model, clips, read, lanes, seq_len, progress))
+    cues = cue_reader(corpus, getattr(model.config, "conditioning", None), labels)
+    return Scores(tuple(clips), _nats_of_clips(model, clips, read, cues, lanes, seq_len, progress))
 
 
 def schedule(
@@ -124,6 +128,7 @@ def _nats_of_clips(
     model: Model,
     clips: Sequence[Clip],
     read: ReadCodes,
+    cues: CueReader | None,
     lanes: int | None,
     seq_len: int | None,
     progress: Progress | None,
@@ -145,6 +150,7 @@ def _nats_of_clips(
         lanes=lanes,
         seq_len=seq_len,
         silence=model.quantizer.silence,
+        cues=cues,
     )
     nats = torch.zeros(len(clips), dtype=torch.double)
     done, total = 0, sum(clip.samples for clip in clips)
@@ -176,7 +182,10 @@ def _score_batch(
     target = batch.target[rows, :time].to(device)
     if batch.reset[rows].any():
         state = model.reset(state, batch.reset[rows].to(device))
-    params, state = model(previous, state, target)
+    told = None
+    if batch.cues is not None:
+        told = model.tell(batch.cues.map(lambda part: part[rows].to(device)), time)
+    params, state = model(previous, state, target, told)
     return _masked_sum(model.head.nll(params, target), mask), state
 
 

@@ -4,7 +4,6 @@ The classifier of Mehri et al. 2017, section 3.3: a segment belongs to the speak
 fundamental frequency is nearer to its own, so the threshold lies midway between the two means.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from jaxtyping import Float32
 
 from samplewise.data.clips import Clip
 from samplewise.data.corpus import Corpus, Recording
-from samplewise.data.splits import folder_split
+from samplewise.data.labels import labels_by_folder, labels_from_csv
 from samplewise.errors import CorpusError
 from samplewise.evaluate.pitch import (
     FRAME_S,
@@ -119,13 +118,7 @@ def speakers_by_folder(corpus: Corpus) -> dict[str, str]:
     Raises:
         CorpusError: If a recording lies in no such folder, or there are not two of them.
     """
-    speakers = {}
-    for source in {recording.source for recording in corpus.recordings}:
-        *folders, _ = source.split("/")
-        rest = folders[1:] if folder_split(source) else folders
-        if rest:
-            speakers[source] = rest[0]
-    return _checked(corpus, speakers, "put each speaker's recordings into a folder of their own")
+    return _two(corpus, labels_by_folder(corpus))
 
 
 def read_speakers(path: Path, corpus: Corpus) -> dict[str, str]:
@@ -138,26 +131,10 @@ def read_speakers(path: Path, corpus: Corpus) -> dict[str, str]:
     Raises:
         CorpusError: If a column or a recording is missing, or there are not two speakers.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        missing = {"file", "speaker"} - set(rows.fieldnames or ())
-        if missing:
-            raise CorpusError(
-                f"{path} has no column {' and '.join(sorted(missing))}; "
-                "its first line must name the columns file and speaker"
-            )
-        named = {row["file"]: row["speaker"] for row in rows if row["speaker"]}
-    speakers = {r.source: named[r.source] for r in corpus.recordings if r.source in named}
-    return _checked(corpus, speakers, f"add them to {path}")
+    return _two(corpus, labels_from_csv(path, corpus))
 
 
-def _checked(corpus: Corpus, speakers: dict[str, str], remedy: str) -> dict[str, str]:
-    without = sorted({r.source for r in corpus.recordings} - speakers.keys())
-    if without:
-        raise CorpusError(
-            f"{len(without)} recordings of {corpus.folder} have no speaker, first {without[0]}; "
-            f"{remedy}"
-        )
+def _two(corpus: Corpus, speakers: dict[str, str]) -> dict[str, str]:
     names = sorted(set(speakers.values()))
     if len(names) != 2:
         raise CorpusError(

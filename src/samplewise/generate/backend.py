@@ -34,7 +34,12 @@ class Sampler(Protocol):
         """How many clips :meth:`start` takes at once."""
         ...
 
-    def hear(self, prompt: Int[np.ndarray, " samples"], progress: Progress | None = None) -> Any:
+    def hear(
+        self,
+        prompt: Int[np.ndarray, " samples"],
+        progress: Progress | None = None,
+        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+    ) -> Any:
         """Run a prompt through all tiers; return one voice that would go on."""
         ...
 
@@ -47,11 +52,17 @@ class Sampler(Protocol):
         voices: Any,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None = None,
+        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Any]:
         """Return codes, ln p of each at temperature 1 in nats, and what goes on."""
         ...
 
-    def force(self, voices: Any, codes: Int[np.ndarray, "clips samples"]) -> Any:
+    def force(
+        self,
+        voices: Any,
+        codes: Int[np.ndarray, "clips samples"],
+        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+    ) -> Any:
         """Feed codes as if they had been drawn; return what goes on."""
         ...
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int, Int64
+from jaxtyping import Float, Float32, Float64, Int, Int64
 from torch import Tensor
 
 from samplewise.generate.rows import RowPlan, plan_rows
@@ -56,12 +56,18 @@ class ReferenceSampler:
         return self.plan.most
 
     @torch.inference_mode()
-    def hear(self, prompt: Int[np.ndarray, " samples"], progress: Progress | None = None) -> Voices:
+    def hear(
+        self,
+        prompt: Int[np.ndarray, " samples"],
+        progress: Progress | None = None,
+        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+    ) -> Voices:
         """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
 
         Args:
             prompt: Codes, of any length; what is drawn first follows its last.
             progress: Called with samples of the prompt done and in total.
+            conditioning: As for :meth:`draw`, of one clip.
         """
         self._check(prompt)
         codes = np.concatenate([[self.model.quantizer.silence], prompt.astype(np.int64)])
@@ -70,7 +76,8 @@ class ReferenceSampler:
         for start in range(0, len(prompt), PROMPT_CHUNK):
             stop = min(start + PROMPT_CHUNK, len(prompt))
             following = heard[start + 1 : stop + 1].unsqueeze(0)
-            _, state = self.model(heard[start:stop].unsqueeze(0), state, following)
+            told = self._told(conditioning, 0, start, stop - start, 1)
+            _, state = self.model(heard[start:stop].unsqueeze(0), state, following, told)
             if progress:
                 progress(stop, len(prompt))
         return Voices(state, heard[-1:], 1)
@@ -89,6 +96,7 @@ class ReferenceSampler:
         voices: Voices,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None = None,
+        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Voices]:
         """Draw the next samples of every clip.
 
@@ -96,15 +104,19 @@ class ReferenceSampler:
             voices: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
             temperature: Of each sample; None means 1.
+            conditioning: For a model that is told something: the vector in force at the first
+                sample, then those that follow it, each for ``hold`` samples of the clip's clock.
 
         Returns:
             Codes; ln p of each under the model at temperature 1, in nats; what goes on.
         """
-        codes, scores = [], []
+        codes, scores, clock = [], [], voices.model.clock
         for start in range(0, uniforms.shape[1], SCORE_CHUNK):
             part = slice(start, start + SCORE_CHUNK)
             heat = None if temperature is None else temperature[part]
-            drawn, log_prob, voices = self._draw_part(voices, uniforms[:, part], heat)
+            size = len(uniforms[0, part])
+            told = self._told(conditioning, clock, clock + start, size, len(voices.previous))
+            drawn, log_prob, voices = self._draw_part(voices, uniforms[:, part], heat, told)
             codes.append(drawn[: voices.clips])
             scores.append(log_prob[: voices.clips])
         if not codes:
@@ -113,7 +125,12 @@ class ReferenceSampler:
         return torch.cat(codes, 1).cpu().numpy(), torch.cat(scores, 1).cpu().numpy(), voices
 
     @torch.inference_mode()
-    def force(self, voices: Voices, codes: Int[np.ndarray, "clips samples"]) -> Voices:
+    def force(
+        self,
+        voices: Voices,
+        codes: Int[np.ndarray, "clips samples"],
+        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+    ) -> Voices:
         """Feed codes to every clip as if they had been drawn.
 
         One step after the other: what was drawn, forced, leaves the same state in the same bits.
@@ -121,6 +138,7 @@ class ReferenceSampler:
         Args:
             voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
             codes: One row per clip, of any length.
+            conditioning: As for :meth:`draw`.
 
         Returns:
             What goes on.
@@ -134,10 +152,42 @@ class ReferenceSampler:
         rows = np.pad(codes, ((0, len(voices.previous) - voices.clips), (0, 0)))
         by_time = torch.from_numpy(rows.T.astype(np.int64)).to(voices.previous.device)
         previous, state = voices.previous, voices.model
-        for column in by_time:
-            _, state = self.model.step(previous, state, column)
+        told = self._told(conditioning, state.clock, state.clock, len(by_time), len(previous))
+        for t, column in enumerate(by_time):
+            own = None if told is None else told[:, t]
+            _, state = self.model.step(previous, state, column, own)
             previous = column
         return Voices(state, previous, voices.clips)
+
+    def _told(
+        self,
+        conditioning: Float32[np.ndarray, "clips vectors width"] | None,
+        first: int,
+        clock: int,
+        samples: int,
+        rows: int,
+    ) -> Float[Tensor, "rows samples width"] | None:
+        """Return the vectors in force at ``samples`` samples from ``clock`` on.
+
+        Args:
+            conditioning: From the vector on that is in force at ``first``.
+            first: A clock.
+            clock: Of the first of the samples.
+            samples: How many.
+            rows: Clips, and the rows that only fill up the batch.
+        """
+        self.model.check_told(conditioning)
+        if conditioning is None:
+            return None
+        hold = self.model.conditioner.config.hold  # pyright: ignore[reportOptionalMemberAccess]
+        place = np.arange(clock, clock + samples) // hold - first // hold
+        if samples and place[-1] >= conditioning.shape[1]:
+            raise ValueError(
+                f"{conditioning.shape[1]} vectors of conditioning are not enough: "
+                f"{place[-1] + 1} are in force, each for {hold} samples"
+            )
+        vectors = np.pad(conditioning, ((0, rows - len(conditioning)), (0, 0), (0, 0)))
+        return torch.from_numpy(vectors[:, place]).to(self.model.real_values)
 
     def _check(self, codes: Int[np.ndarray, "*shape"]) -> None:
         if codes.size and not 0 <= codes.min() <= codes.max() < self.model.q_levels:
@@ -151,6 +201,7 @@ class ReferenceSampler:
         voices: Voices,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None,
+        told: Float[Tensor, "rows samples width"] | None,
     ) -> tuple[Tensor, Tensor, Voices]:
         rows, device = len(voices.previous), voices.previous.device
         padding = ((0, rows - voices.clips), (0, 0))
@@ -161,7 +212,8 @@ class ReferenceSampler:
         previous, state, codes, params = voices.previous, voices.model, [], []
         for t, uniform in enumerate(by_time):
             own = None if heat is None else heat[t]
-            previous, state, step = self.model.sample(previous, state, uniform, own)
+            vector = None if told is None else told[:, t]
+            previous, state, step = self.model.sample(previous, state, uniform, own, vector)
             codes.append(previous)
             params.append(step)
         drawn = torch.stack(codes, 1)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from samplewise.data.cues import Cues
 from samplewise.heads.base import CategoricalHead, DualSoftmaxHead, GaussianMixtureHead, Head
 from samplewise.models.configs import (
     ModelConfig,
@@ -15,6 +16,7 @@ from samplewise.models.configs import (
     WaveRNNConfig,
     head_width,
 )
+from samplewise.nn.conditioning import Conditioner
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, fold_weight_norm
 from samplewise.quantize.build import make_quantizer
@@ -26,6 +28,8 @@ OFFICIAL_MOMENTS = (0.0, 0.5)
 """Mean and deviation by which amplitudes become real values in [-2, 2], as in the official code."""
 
 
+CONDITIONER_SEED = 1_000_003
+"""Added to a model's: its other weights do not depend on whether it is told something."""
 MIXTURE_SCALE = 0.01
 """Of the initial map to a mixture: it begins as one Gaussian of the data's own moments. Otherwise a
 deviation near its floor gives some first samples a cost of hundreds of bits."""
@@ -50,9 +54,14 @@ class Model(nn.Module, Generic[Config]):
 
     config: Config
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, seed: int | None):
         super().__init__()
         self.config = config
+        told = getattr(config, "conditioning", None)
+        self.conditioner = None
+        if told is not None:
+            own = None if seed is None else seed + CONDITIONER_SEED
+            self.conditioner = Conditioner(told, Initializer(own))
         self.q_levels = config.q_levels
         self.quantizer = make_quantizer(config.quantizer, config.q_levels)
         self.real_values: Tensor
@@ -80,6 +89,7 @@ class Model(nn.Module, Generic[Config]):
         previous: Int[Tensor, "batch time"],
         state: State,
         target: Int[Tensor, "batch time"] | None = None,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], State]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t.
 
@@ -88,6 +98,8 @@ class Model(nn.Module, Generic[Config]):
             state: After the codes before ``previous``.
             target: The codes to predict. Only a model that draws a sample in stages looks at it,
                 and only for the stages after the first.
+            conditioning: The vector in force at each sample, from :attr:`conditioner`; None for a
+                model that is told nothing.
 
         Returns:
             What the head takes, for each sample, and the state after it.
@@ -99,10 +111,12 @@ class Model(nn.Module, Generic[Config]):
         previous: Int[Tensor, " batch"],
         state: State,
         target: Int[Tensor, " batch"] | None = None,
+        conditioning: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Float[Tensor, "batch parameters"], State]:
         """One sample; equal to :meth:`forward` on a subsequence of one."""
         targets = None if target is None else target.unsqueeze(1)
-        params, state = self(previous.unsqueeze(1), state, targets)
+        vectors = None if conditioning is None else conditioning.unsqueeze(1)
+        params, state = self(previous.unsqueeze(1), state, targets, vectors)
         return params.squeeze(1), state
 
     def sample(
@@ -111,9 +125,10 @@ class Model(nn.Module, Generic[Config]):
         state: State,
         uniforms: Float[Tensor, " batch"],
         temperature: Float[Tensor, " batch"] | None = None,
+        conditioning: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, "batch parameters"]]:
         """Draw one sample; return it, the state after it, and what :meth:`step` gives for it."""
-        params, state = self.step(previous, state)
+        params, state = self.step(previous, state, conditioning=conditioning)
         return self.head.sample(params, uniforms, temperature), state, params
 
     def draw(
@@ -122,9 +137,10 @@ class Model(nn.Module, Generic[Config]):
         state: State,
         uniforms: Float[Tensor, " batch"],
         temperature: Float[Tensor, " batch"] | None = None,
+        conditioning: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, " batch"]]:
         """Draw one sample; the log-probability is that of the model at temperature 1, in nats."""
-        code, state, params = self.sample(previous, state, uniforms, temperature)
+        code, state, params = self.sample(previous, state, uniforms, temperature, conditioning)
         return code, state, self.head.log_prob(params, code)
 
     def fold(self) -> None:
@@ -133,6 +149,26 @@ class Model(nn.Module, Generic[Config]):
         The model can no longer be trained.
         """
         fold_weight_norm(self)
+
+    def condition_width(self) -> int:
+        """Return the width of the vectors that the model is told; 0 if it is told nothing."""
+        return 0 if self.conditioner is None else self.conditioner.config.width
+
+    def tell(
+        self, cues: Cues | None, samples: int
+    ) -> Float[Tensor, "batch {samples} width"] | None:
+        """Return the vectors in force at each sample; None for a model that is told nothing."""
+        if self.conditioner is None or cues is None:
+            return None
+        return self.conditioner(cues, samples)
+
+    def check_told(self, conditioning: Any) -> None:
+        """Refuse to run without the vectors that the model needs, or with some that it does not."""
+        if (conditioning is None) != (self.conditioner is None):
+            needs = "needs" if conditioning is None else "takes no"
+            raise ValueError(
+                f"this model {needs} conditioning: a mel spectrogram or a class, as it was trained"
+            )
 
     def check_boundary(self, state: State) -> None:
         """Refuse to start a sequence in the middle of a frame."""

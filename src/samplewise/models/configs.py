@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from samplewise.config.conditioning import Conditioning
 from samplewise.models.convolutional import HybridConfig, WaveNetConfig
 from samplewise.models.limits import (
     MAX_DIM,
@@ -65,6 +66,8 @@ class SampleRNNConfig:
     """Learn the initial state of each recurrent layer (section 3)."""
     init: Literal["paper", "official"] = "paper"
     """paper: orthogonal hidden-to-hidden, He elsewhere; official: the released code's mixture."""
+    conditioning: Conditioning | None = None
+    """What it is told besides its past: mel spectrograms, a class; see --mel and --labels."""
 
     def __post_init__(self) -> None:
         """Check that tiers fit each other and that every size is possible."""
@@ -150,6 +153,8 @@ class RNNConfig:
     """Learn the initial state of each recurrent layer (section 3)."""
     init: Literal["paper", "official"] = "paper"
     """paper: orthogonal hidden-to-hidden, He elsewhere; official: the released code's mixture."""
+    conditioning: Conditioning | None = None
+    """What it is told besides its past: mel spectrograms, a class; see --mel and --labels."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""
@@ -183,6 +188,8 @@ class WaveRNNConfig:
     """Meaning of the codes: 16 bits, coarse and fine."""
     q_levels: int = 65536
     """Number of codes, q."""
+    conditioning: Conditioning | None = None
+    """What it is told besides its past: mel spectrograms, a class; see --mel and --labels."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from samplewise.config.conditioning import Conditioning
 from samplewise.models.limits import (
     MAX_FRAME,
     Cell,
@@ -33,6 +34,8 @@ class WaveNetConfig:
     """Number of codes, q."""
     weight_norm: bool = True
     """Weight normalisation of every map."""
+    conditioning: Conditioning | None = None
+    """What it is told besides its past: mel spectrograms, a class; see --mel and --labels."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""

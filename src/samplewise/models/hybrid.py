@@ -46,7 +46,7 @@ class Hybrid(Model[HybridConfig]):
     """
 
     def __init__(self, config: HybridConfig, seed: int | None = 0):
-        super().__init__(config)
+        super().__init__(config, seed)
         init, norm, width = Initializer(seed), config.weight_norm, config.skip_channels
         self.embedding = nn.Parameter(init.normal(config.q_levels, config.channels))
         self.stack = GatedStack(config.dilations, config.channels, width, norm, init)
@@ -109,8 +109,10 @@ class Hybrid(Model[HybridConfig]):
         previous: Int[Tensor, "batch time"],
         state: HybridState,
         target: Int[Tensor, "batch time"] | None = None,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], HybridState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
+        self.check_told(conditioning)
         time, size = previous.shape[1], self.config.frame_size
         codes = torch.cat([state.history, previous], 1)
         first = -state.clock % size  # where in this call the frame level wakes for the first time

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,13 +32,13 @@ class RNN(Model[RNNConfig]):
     """
 
     def __init__(self, config: RNNConfig, seed: int | None = 0):
-        super().__init__(config)
+        super().__init__(config, seed)
         init, dim, norm = Initializer(seed, config.init), config.dim, config.weight_norm
         self.embedding = None
         if config.sample_input == "embedding":
             self.embedding = nn.Parameter(init.normal(config.q_levels, config.emb_size))
         self.rnn = RecurrentStack(
-            inputs=1 if self.embedding is None else config.emb_size,
+            inputs=(1 if self.embedding is None else config.emb_size) + self.condition_width(),
             dim=dim,
             n_rnn=config.n_rnn,
             cell=config.cell,
@@ -61,12 +62,16 @@ class RNN(Model[RNNConfig]):
         previous: Int[Tensor, "batch time"],
         state: RNNState,
         target: Int[Tensor, "batch time"] | None = None,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], RNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
+        self.check_told(conditioning)
         if self.embedding is None:
             x = self.real_values[previous].unsqueeze(-1)
         else:
             x = F.embedding(previous, self.embedding)
+        if conditioning is not None:
+            x = torch.cat([x, conditioning.to(x.dtype)], -1)
         h, last = self.rnn(x, state.h)  # Eq. 2
         params = relu_mlp(h, self.mlp)  # Eq. 3, without the softmax
         return params, RNNState(last, state.clock + previous.shape[1])

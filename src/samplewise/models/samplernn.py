@@ -35,7 +35,7 @@ class SampleRNNState:
 class FrameLevelModule(nn.Module):
     """Tier k > 1: a deep RNN over non-overlapping frames of FS(k) samples (section 2.1)."""
 
-    def __init__(self, config: SampleRNNConfig, tier: int, init: Initializer):
+    def __init__(self, config: SampleRNNConfig, tier: int, init: Initializer, told: int):
         super().__init__()
         self.frame_size, self.ratio = config.frame_sizes[tier - 1], config.ratio(tier)
         self.dim = config.dim
@@ -45,7 +45,7 @@ class FrameLevelModule(nn.Module):
             None if is_top else Linear(init.he(self.dim, self.frame_size), weight_norm=norm)
         )
         self.rnn = RecurrentStack(
-            inputs=self.frame_size if is_top else self.dim,
+            inputs=(self.frame_size if is_top else self.dim) + told,
             dim=self.dim,
             n_rnn=config.n_rnn,
             cell=config.cell,
@@ -62,6 +62,7 @@ class FrameLevelModule(nn.Module):
         frames: Float[Tensor, "batch frames {self.frame_size}"],
         condition: Float[Tensor, "batch frames {self.dim}"] | None,
         state: Float[Tensor, "batch n_rnn state_dim"],
+        conditioning: Float[Tensor, "batch frames width"] | None = None,
     ) -> tuple[
         Float[Tensor, "batch frames*{self.ratio} {self.dim}"],
         Float[Tensor, "batch n_rnn state_dim"],
@@ -72,6 +73,7 @@ class FrameLevelModule(nn.Module):
             frames: Real values in [-2, 2].
             condition: c of the tier above; None in the top tier.
             state: Recurrent state after the previous frame.
+            conditioning: What the model is told at the start of each frame; the RNN sees it too.
 
         Returns:
             c at the clock rate of the tier below, and the new recurrent state.
@@ -80,6 +82,8 @@ class FrameLevelModule(nn.Module):
         if self.input is not None:
             assert condition is not None
             inp = self.input(frames) + condition  # Eq. 4, 1 < k < K
+        if conditioning is not None:
+            inp = torch.cat([inp, conditioning.to(inp.dtype)], -1)
         h, state = self.rnn(inp, state)  # Eq. 5
         c = self.upsample(h)  # Eq. 6
         return c.reshape(c.shape[0], -1, self.dim), state
@@ -160,10 +164,11 @@ class SampleRNN(Model[SampleRNNConfig]):
     """
 
     def __init__(self, config: SampleRNNConfig, seed: int | None = 0):
-        super().__init__(config)
+        super().__init__(config, seed)
         init = Initializer(seed, config.init)
         tiers = range(2, len(config.frame_sizes) + 1)
-        self.frame_levels = nn.ModuleList(FrameLevelModule(config, k, init) for k in tiers)
+        told = self.condition_width()
+        self.frame_levels = nn.ModuleList(FrameLevelModule(config, k, init, told) for k in tiers)
         self.sample_level = SampleLevelModule(config, init)
 
     @property
@@ -197,8 +202,10 @@ class SampleRNN(Model[SampleRNNConfig]):
         previous: Int[Tensor, "batch time"],
         state: SampleRNNState,
         target: Int[Tensor, "batch time"] | None = None,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], SampleRNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
+        self.check_told(conditioning)
         clock, time, lookback = state.clock, previous.shape[1], self.config.lookback
         codes = torch.cat([state.history, previous], 1)  # x_(t-1) of target t at lookback - 1 + t
         values = self.real_values[codes]
@@ -215,7 +222,8 @@ class SampleRNN(Model[SampleRNNConfig]):
                 begin = lookback + first - size
                 frames = values[:, begin : begin + count * size].unflatten(1, (count, size))
                 condition = None if upper is None else upper[:, :count]
-                upper, h[index] = tier(frames, condition, h[index])
+                told = None if conditioning is None else conditioning[:, first::size]
+                upper, h[index] = tier(frames, condition, h[index], told)
             else:
                 upper = values.new_zeros(len(values), 0, tier.dim)
             first_above = first

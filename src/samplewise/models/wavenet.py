@@ -37,10 +37,11 @@ class WaveNet(Model[WaveNetConfig]):
     """
 
     def __init__(self, config: WaveNetConfig, seed: int | None = 0):
-        super().__init__(config)
+        super().__init__(config, seed)
         init, norm, width = Initializer(seed), config.weight_norm, config.skip_channels
         self.embedding = nn.Parameter(init.normal(config.q_levels, config.channels))
-        self.stack = GatedStack(config.dilations, config.channels, width, norm, init)
+        told = self.condition_width()
+        self.stack = GatedStack(config.dilations, config.channels, width, norm, init, told)
         self.mlp = nn.ModuleList(
             [
                 Linear(init.he(width, width), weight_norm=norm),
@@ -61,8 +62,11 @@ class WaveNet(Model[WaveNetConfig]):
         previous: Int[Tensor, "batch time"],
         state: WaveNetState,
         target: Int[Tensor, "batch time"] | None = None,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], WaveNetState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
-        skips, pasts = self.stack(F.embedding(previous, self.embedding), state.pasts)
+        self.check_told(conditioning)
+        x = F.embedding(previous, self.embedding)
+        skips, pasts = self.stack(x, state.pasts, conditioning)
         params = relu_mlp(F.relu(skips), self.mlp)
         return params, WaveNetState(pasts, state.clock + previous.shape[1])

@@ -40,11 +40,11 @@ class WaveRNN(Model[WaveRNNConfig]):
     """
 
     def __init__(self, config: WaveRNNConfig, seed: int | None = 0):
-        super().__init__(config)
+        super().__init__(config, seed)
         init, dim, half = Initializer(seed), config.dim, config.dim // 2
         self.middle = half
         self.rnn = RecurrentStack(
-            inputs=3,
+            inputs=3 + self.condition_width(),
             dim=dim,
             n_rnn=1,
             cell="gru-reset-after",
@@ -53,7 +53,8 @@ class WaveRNN(Model[WaveRNNConfig]):
             learn_h0=config.learn_h0,
             init=init,
         )
-        mask = torch.ones(3, dim, 3, dtype=torch.bool)  # gates, units, inputs
+        # Gates, units, inputs: the three scalars, then what the model is told.
+        mask = torch.ones(3, dim, 3 + self.condition_width(), dtype=torch.bool)
         mask[:, :half, 2] = False  # the coarse half must not see the coarse code it makes
         self.layer.input.weight.mask = mask.flatten(0, 1)
         self.o1 = Linear(init.he(half, half), weight_norm=False)
@@ -79,11 +80,14 @@ class WaveRNN(Model[WaveRNNConfig]):
         previous: Int[Tensor, "batch time"],
         state: WaveRNNState,
         target: Int[Tensor, "batch time"] | None = None,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time 512"], WaveRNNState]:
         """Teacher-forced pass; ``target`` gives the coarse codes that the fine ones depend on."""
         if target is None:
             raise ValueError("a WaveRNN needs the target: its fine code depends on its coarse one")
-        h, last = self.rnn(self._inputs(previous, target // FINE_LEVELS), state.h)
+        self.check_told(conditioning)
+        x = self._inputs(previous, target // FINE_LEVELS, conditioning)
+        h, last = self.rnn(x, state.h)
         coarse = self.o2(F.relu(self.o1(h[..., : self.middle])))
         fine = self.o4(F.relu(self.o3(h[..., self.middle :])))
         params = torch.cat([coarse, fine], -1)
@@ -95,14 +99,18 @@ class WaveRNN(Model[WaveRNNConfig]):
         state: WaveRNNState,
         uniforms: Float[Tensor, " batch"],
         temperature: Float[Tensor, " batch"] | None = None,
+        conditioning: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Int[Tensor, " batch"], WaveRNNState, Float[Tensor, "batch 512"]]:
         """Draw the coarse code, then the fine one; R h is computed once (Fig. 1)."""
+        self.check_told(conditioning)
         half, h = self.middle, state.h[:, 0]
         recurrent = F.linear(h, self.layer.recurrent())
-        coarse_half = self._half(previous, torch.zeros_like(previous), recurrent, h, slice(0, half))
+        x = self._inputs(previous, torch.zeros_like(previous), conditioning)
+        coarse_half = self._half(x, recurrent, h, slice(0, half))
         coarse_logits = self.o2(F.relu(self.o1(coarse_half)))
         coarse, rest = sample_with_rest(coarse_logits, uniforms, temperature)
-        fine_half = self._half(previous, coarse, recurrent, h, slice(half, None))
+        x = self._inputs(previous, coarse, conditioning)
+        fine_half = self._half(x, recurrent, h, slice(half, None))
         fine_logits = self.o4(F.relu(self.o3(fine_half)))
         fine, _ = sample_with_rest(fine_logits, rest, temperature)
         after = WaveRNNState(torch.cat([coarse_half, fine_half], -1)[:, None], state.clock + 1)
@@ -110,22 +118,25 @@ class WaveRNN(Model[WaveRNNConfig]):
         return coarse * FINE_LEVELS + fine, after, params
 
     def _inputs(
-        self, previous: Int[Tensor, "*lead"], coarse: Int[Tensor, "*lead"]
-    ) -> Float[Tensor, "*lead 3"]:
-        """Return x_t = [c_(t-1), f_(t-1), c_t], each scaled to [-1, 1]."""
+        self,
+        previous: Int[Tensor, "*lead"],
+        coarse: Int[Tensor, "*lead"],
+        conditioning: Float[Tensor, "*lead width"] | None = None,
+    ) -> Float[Tensor, "*lead inputs"]:
+        """Return x_t = [c_(t-1), f_(t-1), c_t], each in [-1, 1], and what the model is told."""
         codes = torch.stack([previous // FINE_LEVELS, previous % FINE_LEVELS, coarse], -1)
-        return codes.to(self.real_values.dtype) * (2 / (FINE_LEVELS - 1)) - 1
+        x = codes.to(self.real_values.dtype) * (2 / (FINE_LEVELS - 1)) - 1
+        return x if conditioning is None else torch.cat([x, conditioning.to(x.dtype)], -1)
 
     def _half(
         self,
-        previous: Int[Tensor, " batch"],
-        coarse: Int[Tensor, " batch"],
+        x: Float[Tensor, "batch inputs"],
         recurrent: Float[Tensor, "batch gates"],
         h: Float[Tensor, "batch dim"],
         units: slice,
     ) -> Float[Tensor, "batch half"]:
         """Return h_t of some units, by the paper's equations for u, r, e and h."""
-        gates = self.layer.input(self._inputs(previous, coarse)).unflatten(-1, (3, -1))[..., units]
+        gates = self.layer.input(x).unflatten(-1, (3, -1))[..., units]
         products = recurrent.unflatten(-1, (3, -1))[..., units]
         bias = self.layer.candidate_bias
         assert bias is not None

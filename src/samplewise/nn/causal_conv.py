@@ -28,6 +28,7 @@ class GatedLayer(nn.Module):
         is_last: bool,
         weight_norm: bool,
         init: Initializer,
+        told: int = 0,
     ):
         super().__init__()
         self.dilation, self.channels = dilation, channels
@@ -37,11 +38,16 @@ class GatedLayer(nn.Module):
         self.residual = None  # nothing follows the last layer
         if not is_last:
             self.residual = Linear(init.lecun(channels, channels), weight_norm=weight_norm)
+        self.condition = None  # V of Eq. 3 there: what the layer is told
+        if told:
+            first = init.lecun(2 * channels, told)
+            self.condition = Linear(first, bias=False, weight_norm=weight_norm)
 
     def forward(
         self,
         x: Float[Tensor, "batch time channels"],
         past: Float[Tensor, "batch {self.dilation} channels"],
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[
         Float[Tensor, "batch time channels"],
         Float[Tensor, "batch time skip_channels"],
@@ -49,7 +55,10 @@ class GatedLayer(nn.Module):
     ]:
         """Return the input of the next layer, the skip connection and the new past."""
         line = torch.cat([past.to(x.dtype), x], 1)  # x, and before it what lies a dilation back
-        filtered, gate = self.taps(torch.cat([line[:, : x.shape[1]], x], -1)).chunk(2, -1)
+        gates = self.taps(torch.cat([line[:, : x.shape[1]], x], -1))
+        if self.condition is not None:
+            gates = gates + self.condition(conditioning)
+        filtered, gate = gates.chunk(2, -1)
         z = torch.tanh(filtered) * torch.sigmoid(gate)
         following = x if self.residual is None else x + self.residual(z)
         return following, self.skip(z), line[:, -self.dilation :].to(past.dtype)
@@ -65,12 +74,13 @@ class GatedStack(nn.Module):
         skip_channels: int,
         weight_norm: bool,
         init: Initializer,
+        told: int = 0,
     ):
         super().__init__()
         self.dilations, self.channels = tuple(dilations), channels
         last = len(self.dilations) - 1
         self.layers = nn.ModuleList(
-            GatedLayer(dilation, channels, skip_channels, index == last, weight_norm, init)
+            GatedLayer(dilation, channels, skip_channels, index == last, weight_norm, init, told)
             for index, dilation in enumerate(self.dilations)
         )
 
@@ -79,12 +89,15 @@ class GatedStack(nn.Module):
         return tuple(like.new_zeros(batch, size, self.channels) for size in self.dilations)
 
     def forward(
-        self, x: Float[Tensor, "batch time channels"], state: Pasts
+        self,
+        x: Float[Tensor, "batch time channels"],
+        state: Pasts,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time skip_channels"], Pasts]:
         """Run all layers over the time steps; return the sum of skips and the new state."""
         skips, pasts = [], []
         for layer, past in zip(self.layers, state, strict=True):
-            x, skip, past = layer(x, past)
+            x, skip, past = layer(x, past, conditioning)
             skips.append(skip)
             pasts.append(past)
         return torch.stack(skips).sum(0), tuple(pasts)

@@ -24,6 +24,11 @@ class TrainConfig:
     """Name of the preset that the defaults came from."""
     model: ModelConfig = field(default_factory=SampleRNNConfig)
     """Sizes of the model."""
+    mel: bool = False
+    """Tell the model the mel spectrogram of what it draws: a vocoder (samplewise vocode)."""
+    labels: str | None = None
+    """Tell the model who speaks, or another class: a CSV with the columns file and speaker, or
+    `folders` if each class has a folder of its own."""
     level: Literal["keep", "paper"] = "keep"
     """keep: true level, one gain for the corpus; paper: every clip stretched to full scale."""
     clip_seconds: float = 8.0

@@ -132,7 +132,9 @@ def validate(run: RunState, journal: Journal | None, clips: Sequence[Clip]) -> f
     """Score the usable weights on ``clips``; keep them as the run's model if they are the best."""
     config, progress, ranks = run.config, run.progress, run.ranks
     own = clips[ranks.rank :: ranks.world]
-    nats = math.fsum(score(run.usable, run.corpus, own, config.level).nats) if own else 0.0
+    nats = 0.0
+    if own:
+        nats = math.fsum(score(run.usable, run.corpus, own, config.level, run.labels).nats)
     nats, samples = ranks.sum(nats, sum(clip.samples for clip in own))
     bits = nats_to_bits(nats / samples)
     if not math.isfinite(bits):
@@ -159,7 +161,10 @@ def to_device(batch: Batch, run: RunState) -> Batch:
         name: getattr(batch, name).pin_memory().to(run.ranks.device, non_blocking=True)
         for name in ("previous", "target", "mask", "reset")
     }
-    return Batch(**moved, clips=batch.clips, samples=batch.samples)
+    cues = batch.cues
+    if cues is not None:
+        cues = cues.map(lambda part: part.pin_memory().to(run.ranks.device, non_blocking=True))
+    return Batch(**moved, clips=batch.clips, samples=batch.samples, cues=cues)
 
 
 def autocast(run: RunState) -> Any:

@@ -4,7 +4,6 @@ import copy
 import json
 import platform
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,20 @@ from torch import Tensor
 
 from samplewise import __version__
 from samplewise.config.codec import differences, from_json, to_json
-from samplewise.data.clips import cut, moments, read_codes
-from samplewise.data.corpus import Corpus, Recording
+from samplewise.data.clips import cut, read_codes
+from samplewise.data.corpus import Corpus
+from samplewise.data.cues import cue_reader
+from samplewise.data.labels import located, read_labels
 from samplewise.data.stream import LaneStream, StreamCursor
 from samplewise.durable import LOCK, write_json
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import Model, State
 from samplewise.models.build import build_model
-from samplewise.models.configs import RNNConfig, SampleRNNConfig
 from samplewise.models.files import WEIGHTS, AudioFormat, save_model
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
+from samplewise.training.measured import with_conditioning, with_moments
 from samplewise.training.ranks import Ranks
 
 CONFIG, STATE = "config.json", "state"
@@ -56,6 +57,7 @@ class RunState:
     optimizer: torch.optim.Adam
     stream: LaneStream
     state: State
+    labels: dict[str, str] | None
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -97,6 +99,7 @@ class RunState:
             "samples_seen": self.progress.samples_seen,
             "valid_bits": self.progress.best_bits,
             "clip_seconds": self.config.clip_seconds,
+            "labels": located(self.config.labels),
             "corpus": {
                 "folder": str(self.corpus.folder.resolve()),
                 "digest": self.corpus.digest,
@@ -125,7 +128,8 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{corpus.folder} has {len(recordings)} recordings to train on and "
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
-    config = _with_moments(config, corpus, recordings)
+    labels = None if config.labels is None else read_labels(config.labels, corpus)
+    config = with_conditioning(with_moments(config, corpus), labels)
     _agree(config, corpus, folder, ranks)
     model = build_model(config.model, config.seed).to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
@@ -150,10 +154,11 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
         random_offsets=config.random_offsets and config.level != "paper",
         rows=ranks.rows(config.lanes),
         cursor=cursor,
+        cues=cue_reader(corpus, getattr(config.model, "conditioning", None), labels),
     )
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)
-    run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes)
+    run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes, labels)
     if facts:
         _restore(run, tensors, facts)
     return run
@@ -215,19 +220,6 @@ def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> N
         )
     if ranks.is_first:
         write_json(path, _describe(replace(config), corpus))
-
-
-def _with_moments(
-    config: TrainConfig, corpus: Corpus, recordings: Sequence[Recording]
-) -> TrainConfig:
-    """Fill in what a model of real values is normalised with."""
-    model = config.model
-    if not isinstance(model, SampleRNNConfig | RNNConfig):
-        return config
-    if model.head != "gmm" or model.moments is not None:
-        return config
-    clips = cut(recordings, round(config.clip_seconds * corpus.sample_rate))
-    return replace(config, model=replace(model, moments=moments(corpus, clips, config.level)))
 
 
 def _children(folder: Path) -> list[Path]:

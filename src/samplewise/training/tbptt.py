@@ -1,6 +1,7 @@
 """One step of stateful truncated backpropagation through time (Mehri et al. 2017, section 2.3)."""
 
 from contextlib import nullcontext
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from samplewise.data.cues import Cues
 from samplewise.data.stream import Batch
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.models.base import Model, State
@@ -28,9 +30,11 @@ class Subsequence(nn.Module):
         mask: Bool[Tensor, "lanes time"],
         reset: Bool[Tensor, " lanes"],
         state: State,
+        cues: Cues | None = None,
     ) -> tuple[Float[Tensor, ""], State]:
         """Return the cost in nats, summed over what is not padding, and the state after it."""
-        params, state = self.model(previous, self.model.reset(state, reset), target)
+        state, told = self.model.reset(state, reset), self.model.tell(cues, previous.shape[1])
+        params, state = self.model(previous, state, target, told)
         return self.model.head.nll(params, target).masked_fill(~mask, 0.0).sum(), state
 
 
@@ -60,6 +64,7 @@ def accumulate_gradients(
     total, states = batch.previous.new_zeros((), dtype=torch.float64), []
     for group in range(groups):
         rows = slice(group * size, (group + 1) * size)
+        cues = None if batch.cues is None else batch.cues.map(itemgetter(rows))
         is_last = group == groups - 1
         wrapped = isinstance(subsequence, DistributedDataParallel)
         waiting = subsequence.no_sync() if wrapped and not is_last else nullcontext()
@@ -71,6 +76,7 @@ def accumulate_gradients(
                     batch.mask[rows],
                     batch.reset[rows],
                     select(state, rows),
+                    cues,
                 )
             # The wrapper averages over ranks; the cost is a mean over all their samples.
             nats_to_bits(nats * (world / batch.samples)).backward()

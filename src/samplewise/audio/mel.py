@@ -1,0 +1,146 @@
+"""Mel spectrograms, and the way back from one to a sound (Griffin & Lim 1984)."""
+
+import math
+from functools import lru_cache
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from samplewise.config.conditioning import MelConfig
+
+FLOOR = 1e-5
+"""Least magnitude of a band; silence is ln of it."""
+SILENCE = math.log(FLOOR)
+BLOCK_FRAMES = 4096
+"""Frames that are transformed at once: memory does not grow with the length."""
+BREAK_HZ, HZ_PER_MEL = 1000.0, 200.0 / 3
+LOG_STEP = math.log(6.4) / 27
+"""Above the break, 27 mels are a factor of 6.4 (Slaney 1998, Auditory Toolbox)."""
+
+
+def mel_spectrogram(
+    wave: Float[Tensor, " samples"], config: MelConfig, sample_rate: int, start: int = 0
+) -> Float[Tensor, "frames n_mels"]:
+    """Return ln of the mel bands of every frame, at least :data:`SILENCE`.
+
+    Args:
+        wave: Amplitude, full scale ±1, at least one sample; beyond its ends there is silence.
+        config: Windows and bands.
+        sample_rate: Hz.
+        start: Sample that frame 0 is centred on.
+
+    Returns:
+        ceil((samples - start) / hop) frames; frame i is centred on sample start + i hop.
+    """
+    frames = -(-(len(wave) - start) // config.hop)
+    left = config.n_fft // 2 - start
+    right = (frames - 1) * config.hop + config.n_fft - left - len(wave)
+    padded = torch.nn.functional.pad(wave, (left, right))  # a negative length cuts
+    blocks = []
+    for first in range(0, frames, BLOCK_FRAMES):
+        count = min(BLOCK_FRAMES, frames - first)
+        start = first * config.hop
+        part = padded[start : start + (count - 1) * config.hop + config.n_fft]
+        blocks.append(_log_mel(part.unfold(0, config.n_fft, config.hop), config, sample_rate))
+    return torch.cat(blocks)
+
+
+def griffin_lim(
+    mel: Float[Tensor, "frames n_mels"],
+    config: MelConfig,
+    sample_rate: int,
+    iterations: int = 60,
+    momentum: float = 0.99,
+    seed: int = 0,
+) -> Float[Tensor, " samples"]:
+    """Return a sound with about this mel spectrogram, without any training: a baseline.
+
+    The magnitudes are the least-squares ones, clipped at 0; their phases are found by alternating
+    projections (Griffin & Lim 1984), with the momentum of Perraudin et al. 2013.
+
+    Args:
+        mel: As :func:`mel_spectrogram` gives it.
+        config: Its parameters.
+        sample_rate: Hz.
+        iterations: Projections.
+        momentum: In [0, 1); 0 is the plain algorithm.
+        seed: Of the first phases.
+
+    Returns:
+        frames x hop samples.
+    """
+    bank = mel_filters(config, sample_rate)
+    magnitude = (torch.linalg.pinv(bank) @ mel.exp().T).clamp(min=0)  # (bins, frames)
+    generator = torch.Generator().manual_seed(seed)
+    phase = torch.rand(magnitude.shape, generator=generator) * 2 * math.pi
+    angles, before = torch.polar(torch.ones_like(phase), phase), torch.zeros_like(magnitude)
+    for _ in range(iterations):
+        rebuilt = _stft(_istft(magnitude * angles, config), config)
+        moved = rebuilt - (momentum / (1 + momentum)) * before
+        angles, before = moved / moved.abs().clamp(min=1e-16), rebuilt
+    return _istft(magnitude * angles, config)
+
+
+@lru_cache
+def mel_filters(config: MelConfig, sample_rate: int) -> Float[Tensor, "n_mels bins"]:
+    """Return triangular filters, evenly spaced on Slaney's mel scale, each of unit area.
+
+    Raises:
+        ValueError: If the lowest band would lie above half the sample rate.
+    """
+    high = min(config.f_max or sample_rate / 2, sample_rate / 2)
+    if config.f_min >= high:
+        raise ValueError(f"f_min = {config.f_min} Hz must lie below {high:g} Hz")
+    edges = torch.linspace(_mel(config.f_min), _mel(high), config.n_mels + 2, dtype=torch.double)
+    hz = torch.where(
+        edges < BREAK_HZ / HZ_PER_MEL,
+        edges * HZ_PER_MEL,
+        BREAK_HZ * torch.exp(LOG_STEP * (edges - BREAK_HZ / HZ_PER_MEL)),
+    )
+    bins = torch.linspace(0, sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.double)
+    low, centre, top = hz[:-2, None], hz[1:-1, None], hz[2:, None]
+    rising, falling = (bins - low) / (centre - low), (top - bins) / (top - centre)
+    return (torch.minimum(rising, falling).clamp(min=0) * 2 / (top - low)).float()
+
+
+def _mel(hz: float) -> float:
+    if hz < BREAK_HZ:
+        return hz / HZ_PER_MEL
+    return BREAK_HZ / HZ_PER_MEL + math.log(hz / BREAK_HZ) / LOG_STEP
+
+
+def _log_mel(
+    windows: Float[Tensor, "frames n_fft"], config: MelConfig, sample_rate: int
+) -> Float[Tensor, "frames n_mels"]:
+    magnitude = torch.fft.rfft(windows * _window(config)).abs()
+    return (magnitude @ mel_filters(config, sample_rate).T).clamp(min=FLOOR).log()
+
+
+@lru_cache
+def _window(config: MelConfig) -> Float[Tensor, " n_fft"]:
+    """Return a Hann window in the middle of the transform."""
+    spare = config.n_fft - config.win_length
+    hann = torch.hann_window(config.win_length)
+    return torch.nn.functional.pad(hann, (spare // 2, spare - spare // 2))
+
+
+def _stft(wave: Tensor, config: MelConfig) -> Complex[Tensor, "bins frames"]:
+    spectrum = torch.stft(
+        wave,
+        config.n_fft,
+        config.hop,
+        window=_window(config),
+        pad_mode="constant",
+        return_complex=True,
+    )
+    return spectrum[:, : len(wave) // config.hop]
+
+
+def _istft(
+    spectrum: Complex[Tensor, "bins frames"], config: MelConfig
+) -> Float[Tensor, " samples"]:
+    """Invert; one silent frame more at the end, so that the last hop is whole."""
+    longer = torch.nn.functional.pad(spectrum, (0, 1))
+    length = spectrum.shape[1] * config.hop
+    return torch.istft(longer, config.n_fft, config.hop, window=_window(config), length=length)

@@ -1,0 +1,87 @@
+"""What a model is told besides its own past: mel spectrograms, a class. Without torch."""
+
+from dataclasses import dataclass
+
+MAX_MELS, MAX_FFT, MAX_CLASSES, MAX_WIDTH, MAX_LAYERS = 512, 65_536, 65_536, 8192, 16
+FOREVER = 2**62
+"""Samples that a vector of a class alone is held for."""
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """Mel spectrogram; the defaults are those that most vocoders and text-to-mel models share.
+
+    Values are ln(max(m, 1e-5)) of magnitudes m under Slaney's mel filters, each of unit area, from
+    centred Hann windows over a signal that is silent before and after itself.
+    """
+
+    n_mels: int = 80
+    """Bands."""
+    n_fft: int = 1024
+    """Length of the transform, in samples."""
+    win_length: int = 1024
+    """Length of the window, in samples; at most n_fft."""
+    hop: int = 256
+    """Samples between the centres of two frames; frame i stands for samples i hop to (i+1) hop."""
+    f_min: float = 0.0
+    """Lower edge of the lowest band, Hz."""
+    f_max: float | None = 8000.0
+    """Upper edge of the highest band, Hz; None, or above it: half the sample rate."""
+
+    def __post_init__(self) -> None:
+        """Check that there can be such frames."""
+        _check("n_mels", self.n_mels, 1, MAX_MELS)
+        _check("n_fft", self.n_fft, 16, MAX_FFT)
+        _check("win_length", self.win_length, 2, self.n_fft)
+        _check("hop", self.hop, 1, MAX_FFT)
+        if not 0 <= self.f_min < (self.f_max or float("inf")):
+            raise ValueError(f"f_min, f_max = {self.f_min}, {self.f_max} Hz must be in order")
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a model is told, and the small network that prepares it (nn/conditioning.py)."""
+
+    mel: MelConfig | None = None
+    """Parameters of mel spectrograms; None: it is not told any."""
+    classes: tuple[str, ...] = ()
+    """Names of speakers or of other classes; empty: it is not told any."""
+    channels: int = 128
+    """Width of the network over frames."""
+    layers: int = 2
+    """Residual convolutions over three frames each: a vector sees so many frames to either side,
+    and one more."""
+    upsampling: int = 4
+    """Vectors made of each frame; divides the hop."""
+    width: int = 64
+    """Width of the vectors that enter the model."""
+
+    def __post_init__(self) -> None:
+        """Check that every size is possible."""
+        if self.mel is None and not self.classes:
+            raise ValueError("conditioning needs mel parameters, or classes, or both")
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) > MAX_CLASSES:
+            raise ValueError(f"the {len(self.classes)} classes must have different names")
+        _check("channels", self.channels, 1, MAX_WIDTH)
+        _check("layers", self.layers, 0, MAX_LAYERS)
+        _check("width", self.width, 1, MAX_WIDTH)
+        _check("upsampling", self.upsampling, 1, MAX_FFT)
+        if self.mel is not None and self.mel.hop % self.upsampling:
+            raise ValueError(
+                f"upsampling = {self.upsampling} must divide the hop of {self.mel.hop} samples"
+            )
+
+    @property
+    def context(self) -> int:
+        """Frames to either side that a vector depends on."""
+        return self.layers + 1 if self.mel is not None else 0
+
+    @property
+    def hold(self) -> int:
+        """Samples that a vector stays in force for."""
+        return FOREVER if self.mel is None else self.mel.hop // self.upsampling
+
+
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} = {value} must lie in [{low}, {high}]")

@@ -1,0 +1,43 @@
+"""What of a configuration the corpus decides: moments of the amplitude, names of the classes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.data.clips import cut, moments
+from samplewise.data.corpus import Corpus
+from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig
+from samplewise.training.config import TrainConfig
+
+
+def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
+    """Fill in what a model of real values is normalised with."""
+    model = config.model
+    if not isinstance(model, SampleRNNConfig | RNNConfig):
+        return config
+    if model.head != "gmm" or model.moments is not None:
+        return config
+    clips = cut(corpus.split("train"), round(config.clip_seconds * corpus.sample_rate))
+    return replace(config, model=replace(model, moments=moments(corpus, clips, config.level)))
+
+
+def with_conditioning(config: TrainConfig, labels: Mapping[str, str] | None) -> TrainConfig:
+    """Fill in what the model is told, and the names of its classes.
+
+    Args:
+        config: As it was asked for.
+        labels: Class of each recording by its source; None: no classes.
+
+    Raises:
+        ValueError: If such a model cannot be told that.
+    """
+    if not config.mel and labels is None:
+        return config
+    if config.mel and config.level == "paper":
+        raise ValueError("level = paper hides the true level from a mel: give --level keep")
+    model = config.model
+    if isinstance(model, HybridConfig):
+        raise ValueError("a hybrid cannot be told anything: drop --mel and --labels")  # noqa: TRY004
+    names = () if labels is None else tuple(sorted(set(labels.values())))
+    told = model.conditioning or Conditioning(MelConfig() if config.mel else None, names)
+    return replace(config, model=replace(model, conditioning=replace(told, classes=names)))

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from tests.data.sounds import noise
+
+from samplewise.audio.mel import SILENCE, mel_spectrogram
+from samplewise.audio.writing import write_wav
+from samplewise.cli import prepare
+from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.data.clips import Clip
+from samplewise.data.corpus import Corpus
+from samplewise.data.cues import cue_reader
+from samplewise.errors import CorpusError
+from samplewise.nn.conditioning import Conditioner
+from samplewise.nn.init import Initializer
+
+MEL = MelConfig(n_mels=5, n_fft=32, win_length=32, hop=20, f_max=None)
+TOLD = Conditioning(MEL, ("high", "low"), channels=6, layers=1, upsampling=2, width=3)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cues")
+    places = [(s, name) for s in ("train", "valid", "test") for name in ("high", "low")]
+    for seed, (split, name) in enumerate(places):
+        (folder / "in" / split / name).mkdir(parents=True)
+        wave = noise(3000 + seed, seed).clip(-1, 1).astype(np.float32)
+        write_wav(folder / "in" / split / name / "x.wav", wave, 4000)
+    command = [
+        str(folder / "in"),
+        "-o",
+        str(folder / "out"),
+        "--sample-rate",
+        "4000",
+        "--jobs",
+        "1",
+    ]
+    prepare.main(command)
+    return Corpus.open(folder / "out")
+
+
+def labels(corpus):
+    return {r.source: r.source.split("/")[1] for r in corpus.recordings}
+
+
+def test_frames_of_a_clip_are_those_of_its_recording(corpus):
+    recording = corpus.recordings[0]
+    reader = cue_reader(corpus, TOLD, labels(corpus))
+    wave = torch.from_numpy(corpus.amplitude(recording))
+    whole = mel_spectrogram(wave, MEL, corpus.sample_rate).numpy()
+    clip = Clip(recording, 10 * MEL.hop, 10 * MEL.hop + 95)
+    cues = reader.read(clip)
+    assert cues.mel.shape == (5 + 2 * TOLD.context, 5)
+    around = slice(10 - TOLD.context, 15 + TOLD.context)
+    np.testing.assert_allclose(cues.mel, whole[around], atol=1e-4)
+    # Before the recording there is silence, where the windows do not reach into it.
+    first = reader.read(Clip(recording, 0, 95)).mel
+    np.testing.assert_allclose(first[TOLD.context :], whole[: 5 + TOLD.context], atol=1e-4)
+    assert (first[: TOLD.context - 1] == np.float32(SILENCE)).all()
+
+
+def test_vectors_do_not_depend_on_how_a_clip_is_cut_into_subsequences(corpus):
+    reader = cue_reader(corpus, TOLD, labels(corpus))
+    clip = Clip(corpus.recordings[1], 7, 507)
+    told, conditioner = reader.read(clip), Conditioner(TOLD, Initializer(0))
+    whole = conditioner(reader.cut([told], [0], 500), 500)
+    assert not torch.equal(whole[:, 9], whole[:, 10])  # another vector every hop / upsampling
+    assert torch.equal(whole[:, 10], whole[:, 19])
+    for size in (1, 33, 170):
+        parts = []
+        for start in range(0, 500, size):
+            length = min(size, 500 - start)
+            parts.append(conditioner(reader.cut([told], [start], length), length))
+        torch.testing.assert_close(torch.cat(parts, 1), whole)
+
+
+def test_a_class_alone_is_one_vector(corpus):
+    told = Conditioning(classes=("high", "low"), width=3)
+    reader = cue_reader(corpus, told, labels(corpus))
+    clips = [reader.read(Clip(r, 0, 9)) for r in corpus.recordings[:4]] + [None]
+    vectors = Conditioner(told, Initializer(0))(reader.cut(clips, [0] * 5, 9), 9)
+    classes = [labels(corpus)[r.source] for r in corpus.recordings[:4]]
+    for row, name in enumerate(classes):
+        same = classes.index(name)
+        assert torch.equal(vectors[row], vectors[same, :1].expand(9, 3))
+    other = next(row for row, name in enumerate(classes) if name != classes[0])
+    assert not torch.equal(vectors[0], vectors[other])
+
+
+def test_labels_are_asked_for_and_must_be_known(corpus):
+    with pytest.raises(CorpusError, match="the model knows 2 classes"):
+        cue_reader(corpus, TOLD, None)
+    wrong = dict.fromkeys(labels(corpus), "middle")
+    with pytest.raises(CorpusError, match="'middle', which the model does not know; it knows high"):
+        cue_reader(corpus, TOLD, wrong)
+    assert cue_reader(corpus, None, None) is None
