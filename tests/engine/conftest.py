@@ -6,7 +6,7 @@ from tests.models.conftest import CONFIGS
 
 from samplewise.engine.pack import can_pack
 from samplewise.models.build import build_model
-from samplewise.models.configs import RNNConfig, SampleRNNConfig, WaveNetConfig
+from samplewise.models.configs import RNNConfig, SampleRNNConfig, WaveNetConfig, WaveRNNConfig
 
 EXTRA = {
     "odd": SampleRNNConfig(
@@ -28,6 +28,8 @@ EXTRA = {
     "rnn-real": RNNConfig(dim=40, sample_input="real", quantizer="mulaw", q_levels=64),
     # More than one product of skip maps.
     "wavenet-wide": WaveNetConfig(blocks=2, layers=6, channels=70, skip_channels=90, q_levels=100),
+    # Halves that fill neither panels of 32 nor blocks of 4 columns.
+    "wavernn-odd": WaveRNNConfig(dim=70),
     "wavenet-alone": WaveNetConfig(blocks=1, layers=1, channels=33, skip_channels=100, q_levels=64),
 }
 ALL = {
