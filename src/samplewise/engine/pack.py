@@ -172,9 +172,10 @@ def _pack_wavernn(model: WaveRNN) -> dict[str, Any]:
             arrays |= {f"{name}.{index}": weight, f"{name}_bias.{index}": bias[None]}
     width = hold = 0
     condition = getattr(model, "condition", None)
-    if condition is not None:
+    conditioning = getattr(model.config, "conditioning", None)
+    if condition is not None and conditioning is not None:
         arrays["condition"], _ = _linear(condition)
-        width, hold = arrays["condition"].shape[1], model.config.conditioning.hold
+        width, hold = arrays["condition"].shape[1], conditioning.hold
     return {
         "frame_sizes": [0],
         "dim": model.config.dim,
