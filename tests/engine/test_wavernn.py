@@ -43,8 +43,8 @@ def small():
 def test_exactly_the_blocks_that_are_not_zero_are_multiplied(weights, tolerance):
     model, generator = make_model(WaveRNNConfig(dim=192)), torch.Generator().manual_seed(0)
     kept = 0
-    for name in ("rnn.layers.0.recurrent", *(f"o{number}.weight" for number in range(1, 5))):
-        matrix = model.get_submodule(name).v
+    for name in ("rnn.layers.0.recurrent.v", *(f"o{number}.weight.v" for number in range(1, 5))):
+        matrix = model.get_parameter(name)
         rows, columns = matrix.shape
         blocks = torch.rand(rows // 16, columns // 4, generator=generator) > 0.9
         matrix.mul_(blocks.repeat_interleave(16, 0).repeat_interleave(4, 1))
