@@ -107,6 +107,7 @@ struct Engine::Implementation {
   }
 
   void Check(const State& state, const Chunk& chunk) const;
+  void CheckConditioning(const State& state, const Chunk& chunk) const;
   void Load(const State& state);
   void Store(State& state) const;
 
@@ -136,6 +137,10 @@ Engine::~Engine() = default;
 int Engine::threads() const { return implementation_->team.threads(); }
 
 int Engine::q_levels() const { return implementation_->model.q_levels; }
+
+int Engine::logits() const { return implementation_->model.logits(); }
+
+int Engine::condition_width() const { return implementation_->model.wavernn.condition.cols(); }
 
 double Engine::threads_used() const { return implementation_->used; }
 
@@ -175,12 +180,31 @@ void Engine::Implementation::Check(const State& state, const Chunk& chunk) const
   if (chunk.forced == nullptr && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
     throw std::invalid_argument("drawing needs uniforms and a place for codes");
   }
+  CheckConditioning(state, chunk);
   const size_t count = static_cast<size_t>(state.batch) * static_cast<size_t>(chunk.samples);
   for (size_t i = 0; chunk.forced != nullptr && i < count; ++i) {
     if (chunk.forced[i] < 0 || chunk.forced[i] >= model.q_levels) {
       throw std::invalid_argument("code " + std::to_string(chunk.forced[i]) +
                                   " is not within [0, " + std::to_string(model.q_levels) + ")");
     }
+  }
+}
+
+void Engine::Implementation::CheckConditioning(const State& state, const Chunk& chunk) const {
+  const bool is_conditioned = model.wavernn.condition.rows() > 0;
+  if (is_conditioned != (chunk.conditioning != nullptr)) {
+    throw std::invalid_argument(is_conditioned ? "the model needs conditioning"
+                                               : "the model takes no conditioning");
+  }
+  if (!is_conditioned || chunk.samples == 0) return;
+  const int64_t hold = model.wavernn.hold;
+  const int64_t last = state.clock + chunk.samples - 1;
+  const int64_t needed = last / hold - state.clock / hold + 1;
+  if (chunk.vectors != needed) {
+    throw std::invalid_argument(
+        "conditioning has " + std::to_string(chunk.vectors) + " vectors, but samples " +
+        std::to_string(state.clock) + " to " + std::to_string(last) + " need " +
+        std::to_string(needed) + ", each held for " + std::to_string(hold));
   }
 }
 

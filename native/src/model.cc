@@ -37,6 +37,11 @@ void ForEach(const PackedModel& model, const Visit& visit) {
     }
   }
   for (const PackedMatrix* matrix : model.stack.matrices()) visit(*matrix, 1.0, 1.0);
+  for (const PackedMatrix* matrix : model.wavernn.matrices()) visit(*matrix, 1.0, 1.0);
+  if (const PackedMatrix& map = model.wavernn.condition; map.rows() > 0) {
+    visit(map, 1.0 / model.wavernn.hold, 1.0);
+  }
+  if (model.is_wavernn()) return;
   visit(model.hidden, 1.0, 1.0);
   visit(model.output, 1.0, 1.0);
 }
@@ -73,6 +78,8 @@ double Model::macs_per_sample() const {
 const char* Model::isa() const { return packed_->kernels.name; }
 
 int Model::q_levels() const { return packed_->q_levels; }
+
+int Model::logits() const { return packed_->logits(); }
 
 State::State(const Model& model, int batch) : identity(model.packed().identity), batch(batch) {
   if (batch < 1) throw std::invalid_argument("batch = " + std::to_string(batch) + " must be >= 1");

@@ -1,6 +1,7 @@
 #include "packed.h"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -24,10 +25,10 @@ void Check(const char* name, int64_t value, int64_t low, int64_t high) {
   }
 }
 
-void CheckFrames(const std::vector<int>& frames, bool has_stack) {
-  Check("tiers", static_cast<int64_t>(frames.size()), has_stack ? 1 : 2, has_stack ? 1 : kMaxTiers);
+void CheckFrames(const std::vector<int>& frames, bool has_tiers) {
+  Check("tiers", static_cast<int64_t>(frames.size()), has_tiers ? 2 : 1, has_tiers ? kMaxTiers : 1);
   for (size_t k = 0; k < frames.size(); ++k) {
-    Check("frame size", frames[k], k == 0 ? 0 : 1, has_stack ? 0 : kMaxFrame);
+    Check("frame size", frames[k], k == 0 ? 0 : 1, has_tiers ? kMaxFrame : 0);
     if (k >= 2 && (frames[k] % frames[k - 1] != 0 || frames[k] == frames[k - 1])) {
       throw std::invalid_argument("frame size " + std::to_string(frames[k]) +
                                   " must be a larger multiple of " +
@@ -48,14 +49,29 @@ void CheckStack(const std::vector<int>& dilations, int channels) {
   Check("dilations x channels", past, 1, kMaxPast);
 }
 
+void CheckWaveRnn(const ModelSpec& spec) {
+  Check("condition_width", spec.condition_width, 0, spec.is_wavernn ? kMaxWidth : 0);
+  if (spec.condition_width > 0) Check("hold", spec.hold, 1, std::numeric_limits<int>::max());
+  if (!spec.is_wavernn) return;
+  Check("dilations", static_cast<int64_t>(spec.dilations.size()), 0, 0);
+  Check("n_rnn", spec.n_rnn, 1, 1);
+  Check("skip", spec.skip, 0, 0);
+  Check("q_levels", spec.q_levels, kStageLevels * kStageLevels, kStageLevels * kStageLevels);
+  if (spec.cell != Cell::kGruResetAfter || spec.dim % 2 != 0) {
+    throw std::invalid_argument("a WaveRNN of dim = " + std::to_string(spec.dim) +
+                                " must be a gru-reset-after with an even number of units");
+  }
+}
+
 void CheckSizes(const ModelSpec& spec) {
-  CheckFrames(spec.frame_sizes, !spec.dilations.empty());
+  CheckFrames(spec.frame_sizes, spec.dilations.empty() && !spec.is_wavernn);
   CheckStack(spec.dilations, spec.channels);
   Check("dim", spec.dim, 1, kMaxWidth);
   Check("n_rnn", spec.n_rnn, 1, 64);
   Check("q_levels", spec.q_levels, 2, kMaxWidth);
   Check("silence", spec.silence, 0, spec.q_levels - 1);
   Check("real_values", static_cast<int64_t>(spec.real_values.size()), spec.q_levels, spec.q_levels);
+  CheckWaveRnn(spec);
 }
 
 // (blocks, width, FS) -> (blocks, FS, width): a block's rows for one sample of a frame together.
@@ -80,7 +96,7 @@ PackedModel::PackedModel(const ModelSpec& spec, Format format, const Kernels& ke
   CheckSizes(spec);
   cell = spec.cell;
   dim = spec.dim;
-  blocks = CeilPanels(dim);
+  blocks = spec.is_wavernn ? 2 * CeilPanels(dim / 2) : CeilPanels(dim);
   gates = cell == Cell::kLstm ? 4 : 3;
   n_rnn = spec.n_rnn;
   skip = spec.skip;
@@ -91,7 +107,11 @@ PackedModel::PackedModel(const ModelSpec& spec, Format format, const Kernels& ke
   lookback = std::max(1, *std::max_element(spec.frame_sizes.begin(), spec.frame_sizes.end()));
   real_values = spec.real_values;
   const Arrays arrays(spec);
-
+  if (spec.is_wavernn) {
+    wavernn = PackWaveRnn(arrays, spec.condition_width, spec.hold);
+    tiers.push_back(WaveRnnState(arrays));
+    return;
+  }
   for (size_t k = 2; k <= spec.frame_sizes.size(); ++k) {
     tiers.push_back(PackTier(arrays, spec.frame_sizes, k));
   }

@@ -15,6 +15,8 @@ namespace samplewise {
 
 using Floats = std::vector<float>;
 
+inline constexpr int kStageLevels = 256;  // codes of each of the two draws of a WaveRNN's sample
+
 class Arrays;
 
 // Rows of a matrix shared among threads: thread i owns panels bounds[i] .. bounds[i + 1] - 1.
@@ -72,11 +74,37 @@ struct PackedStack {
   Floats skip_bias;              // (padded dim)
 };
 
+// One half of a WaveRNN's units: the coarse 8 bits or the fine ones.
+struct PackedHalf {
+  Floats columns;                // (blocks, 2 or 3, gates * 32): of c_(t-1), f_(t-1); fine: c_t
+  PackedMatrix hidden;           // (half, half): O1 or O3
+  Floats hidden_bias;            // (padded half)
+  PackedMatrix output;           // (256, half): O2 or O4
+  Floats output_bias;            // (256)
+};
+
+// Its units are those of the coarse half, filled up to whole panels, then those of the fine half.
+struct PackedWaveRnn {
+  int padded_half() const { return blocks * kPanelRows; }
+  std::vector<const PackedMatrix*> matrices() const;
+
+  int half = 0;                  // units; 0: the model is another
+  int blocks = 0;                // of a half
+  PackedMatrix recurrent;        // (2 * blocks, gates * 32) rows, 2 * padded half columns: R
+  Floats bias;                   // (2 * blocks, gates * 32)
+  Floats candidate_bias;         // (2 * padded half)
+  PackedHalf halves[2];
+  PackedMatrix condition;        // (2 * blocks, gates * 32) rows; none if not conditioned
+  int hold = 1;                  // samples that share a vector of condition's columns
+};
+
 class PackedModel {
  public:
   PackedModel(const ModelSpec& spec, Format format, const Kernels& kernels);
 
   int padded() const { return blocks * kPanelRows; }
+  bool is_wavernn() const { return wavernn.half > 0; }
+  int logits() const { return is_wavernn() ? 2 * kStageLevels : q_levels; }
   int state_width() const { return padded() * (cell == Cell::kLstm ? 2 : 1); }
   int top_frame() const { return tiers.empty() ? 1 : tiers.back().frame_size; }
   // Floats that a tier's step leaves for one voice and one step of the tier below.
@@ -103,6 +131,7 @@ class PackedModel {
   Floats real_values;
   std::vector<PackedTier> tiers;  // tier 2 first
   PackedStack stack;              // WaveNet; empty if there are tiers
+  PackedWaveRnn wavernn;          // its h is the only state of a tier without matrices
   Floats table;                   // (FS(1), q, padded dim)
   PackedMatrix hidden;
   Floats hidden_bias;             // (padded dim)
@@ -114,6 +143,8 @@ class PackedModel {
   PackedLayer PackLayer(const Arrays& arrays, const std::string& tier, int layer) const;
   PackedStack PackStack(const Arrays& arrays, const std::vector<int>& dilations,
                         int channels) const;
+  PackedWaveRnn PackWaveRnn(const Arrays& arrays, int condition_width, int hold) const;
+  PackedTier WaveRnnState(const Arrays& arrays) const;
 };
 
 }  // namespace samplewise

@@ -20,7 +20,7 @@ Program::Program(Workspace& shared, Team& team, int max_batch, int thread)
       team_(team),
       thread_(thread),
       group_(std::max(1, kGroup / max_batch) * max_batch),
-      operand_(model_.dim, max_batch, model_.format),
+      operand_(model_.is_wavernn() ? model_.padded() : model_.dim, max_batch, model_.format),
       many_(model_.dim, group_, model_.format),
       frame_(Size(model_.lookback)),
       sums_(Size(model_.padded())),
@@ -29,6 +29,15 @@ Program::Program(Workspace& shared, Team& team, int max_batch, int thread)
       now_(model_.tiers.size()),
       history_(Size(max_batch) * Size(2 * model_.lookback)),
       codes_(Size(max_batch)) {
+  if (const PackedWaveRnn& rnn = model_.wavernn; model_.is_wavernn()) {
+    narrow_ = Operand(rnn.half, max_batch, model_.format);
+    if (rnn.condition.rows() > 0) {
+      vectors_ = Operand(rnn.condition.cols(), max_batch, rnn.condition.format());
+    }
+    stages_.resize(Size(max_batch));
+    rests_.resize(Size(max_batch));
+    scores_.resize(Size(max_batch));
+  }
   const PackedStack& stack = model_.stack;
   if (stack.layers.empty()) return;
   narrow_ = Operand(stack.channels, max_batch, model_.format);
@@ -53,6 +62,14 @@ void Program::Share(const State& state, int active) {
   units_ = shared_.Own(shared_.units, thread_, active);
   levels_ = shared_.Own(shared_.levels, thread_, active);
   if (has_stack) skips_ = shared_.Own(shared_.through, thread_, active);
+  if (!model_.is_wavernn()) return;
+  for (const int index : {0, 1}) {
+    const Workspace::Half& all = shared_.halves[index];
+    halves_[index] = {shared_.Own(all.units, thread_, active),
+                      shared_.Own(all.hidden, thread_, active),
+                      shared_.Own(all.levels, thread_, active)};
+  }
+  has_conditions_ = false;
 }
 
 void Program::Run(State& state, const Chunk& chunk, int begin, int end, int active) {
@@ -64,11 +81,15 @@ void Program::Run(State& state, const Chunk& chunk, int begin, int end, int acti
       chunk.forced == nullptr || chunk.log_probs != nullptr || chunk.logits != nullptr;
   const size_t window = Size(2 * model_.lookback);
   for (int sample = begin; sample < end; ++sample) {
-    for (size_t index = model_.tiers.size(); index-- > 0;) {
-      if (clock_ % model_.tiers[index].frame_size == 0) RunTier(index);
+    if (model_.is_wavernn()) {
+      RunWaveRnn(chunk, sample, wanted);
+    } else {
+      for (size_t index = model_.tiers.size(); index-- > 0;) {
+        if (clock_ % model_.tiers[index].frame_size == 0) RunTier(index);
+      }
+      if (has_stack) RunStack(state, wanted);
+      SampleLevel(chunk, sample);
     }
-    if (has_stack) RunStack(state, wanted);
-    SampleLevel(chunk, sample);
     const size_t place = Size(static_cast<int>(clock_ % model_.lookback));
     for (size_t voice = Size(voices_.first); voice < Size(voices_.last); ++voice) {
       history_[voice * window + place] = codes_[voice];
@@ -208,10 +229,11 @@ void Program::Draw(const Chunk& chunk, int sample, int voice, bool keep) {
   const float* logits = &shared_.logits[Size(voice) * Size(model_.output.padded_rows())];
   const size_t at = Size(voice) * Size(chunk.samples) + Size(sample);
   double log_prob = 0.0;
+  double rest = 0.0;
   if (chunk.forced == nullptr) {
     const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[sample];
     const int code = kernels_.draw(logits, model_.q_levels, temperature,
-                                   static_cast<double>(chunk.uniforms[at]), &log_prob);
+                                   static_cast<double>(chunk.uniforms[at]), &log_prob, &rest);
     codes_[Size(voice)] = code;
     if (batch_ > 1) shared_.drawn[Size(voice)] = code;
   } else if (chunk.log_probs != nullptr) {

@@ -44,6 +44,13 @@ class Workspace {
   Floats gated;    // (batch, layers, channels): what their gates let through
   Floats ahead[2]; // (layers, batch, 2 * padded channels): of an even and of an odd time
   Progress progress;  // of the chain of layers, in groups whose skip maps are one product
+  Floats bias;     // (batch, blocks, gates * 32): WaveRNN's, conditions included
+  struct Half {
+    Shares units;   // blocks of the gates' units
+    Shares hidden;  // panels of the maps to the logits
+    Shares levels;
+  };
+  Half halves[2];  // of a WaveRNN
   Shares units;   // blocks of hidden units
   Shares levels;  // panels of the output
   Shares through;  // panels of the skip maps
@@ -72,6 +79,14 @@ class Program {
   void ResetBefore(size_t index, size_t layer);
   void TierOutputs(size_t index);
   void Conditions(size_t index, const float* output);
+  void RunWaveRnn(const Chunk& chunk, int sample, bool wanted);
+  void Hear(const Chunk& chunk, int sample);
+  void Recurrent(int first, int last);
+  void Units(int index);
+  void StageHidden(int index);
+  void StageLogits(int index);
+  void DrawStage(const Chunk& chunk, int sample, int index);
+  void DrawVoice(const Chunk& chunk, int sample, int index, int voice);
   void RunStack(State& state, bool wanted);
   void BeginStack(const State& state);
   void LookAhead(const State& state, bool known);
@@ -107,13 +122,24 @@ class Program {
   Workspace::Range units_{0, 0};
   Workspace::Range levels_{0, 0};
   Workspace::Range skips_{0, 0};
+  struct Half {
+    Workspace::Range units{0, 0};   // blocks, of both halves' blocks
+    Workspace::Range hidden{0, 0};  // panels
+    Workspace::Range levels{0, 0};
+  };
+  Half halves_[2];                  // of a WaveRNN: coarse, fine
   Operand operand_;              // (dim,) for every voice
   Operand many_;                 // (dim,) for some conditions of every voice
   Floats frame_;                 // (FS,) real values
   Floats sums_;                  // (padded,)
   Floats zeros_;                 // (padded,)
   Floats products_;              // (batch, padded)
-  Operand narrow_;               // (channels,) for every voice
+  Operand narrow_;               // (channels,) or (half,) for every voice
+  Operand vectors_;              // (condition width,) for every voice
+  bool has_conditions_ = false;  // of this block of samples
+  std::vector<int32_t> stages_;  // (batch,) coarse codes of this sample
+  std::vector<double> rests_;    // (batch,) what the last draw has left of the random number
+  std::vector<double> scores_;   // (batch,) ln p of what is drawn of this sample
   std::vector<Operand> wide_;    // per product of skip maps, for every voice
   Floats x_;                     // (batch, channels): what the next layer is given
   Floats gates_;                 // (batch, 2 * padded channels)

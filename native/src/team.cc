@@ -88,13 +88,18 @@ void Team::Run(int active, const std::function<void(int)>& job) {
   SpinUntil([this] { return running_.load(std::memory_order_acquire) == 0; });
 }
 
-void Team::Meet() {
+unsigned Team::Arrive() {
+  if (active_ <= 1) return 0;
   const unsigned generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == active_ - 1) {
     arrived_.store(0, std::memory_order_relaxed);
     generation_.store(generation + 1, std::memory_order_release);
-    return;
   }
+  return generation;
+}
+
+void Team::Await(unsigned generation) {
+  if (active_ <= 1) return;
   SpinUntil([&] { return generation_.load(std::memory_order_acquire) != generation; });
 }
 

@@ -37,13 +37,13 @@ class Team {
   void Run(int active, const std::function<void(int)>& job);
 
   // Waits until every active thread is here. Only within a job, by all of its threads.
-  void Barrier() {
-    if (active_ > 1) Meet();
-  }
+  void Barrier() { Await(Arrive()); }
+  // A barrier in two parts, between which a thread does what concerns nobody else.
+  unsigned Arrive();
+  void Await(unsigned generation);  // what Arrive has given
 
  private:
   void Stop();
-  void Meet();
   void Work(int thread);
 
   // Each on a cache line of its own: spinning on one must not disturb the others.

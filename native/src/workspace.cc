@@ -68,6 +68,27 @@ Shares SplitSkips(const PackedModel& model, int threads) {
   return shares;
 }
 
+std::vector<size_t> PanelCosts(const PackedMatrix& matrix) {
+  std::vector<size_t> costs;
+  for (int panel = 0; panel < matrix.panels(); ++panel) costs.push_back(matrix.panel_bytes(panel));
+  return costs;
+}
+
+// Each half of a WaveRNN's gates, and each of its maps, is shared for itself: threads meet between.
+Workspace::Half SplitHalf(const PackedWaveRnn& rnn, int index, int threads) {
+  const std::vector<size_t> panels = PanelCosts(rnn.recurrent);
+  const int first = index * rnn.blocks;
+  std::vector<size_t> blocks;
+  for (int block = first; block < first + rnn.blocks; ++block) {
+    blocks.push_back(panels[Size(3 * block)] + panels[Size(3 * block + 1)] +
+                     panels[Size(3 * block + 2)]);
+  }
+  Workspace::Half half{Split(blocks, threads), Split(PanelCosts(rnn.halves[index].hidden), threads),
+                       Split(PanelCosts(rnn.halves[index].output), threads)};
+  for (int& bound : half.units.bounds) bound += first;
+  return half;
+}
+
 }  // namespace
 
 Workspace::Workspace(const PackedModel& model, int max_batch, int threads)
@@ -89,12 +110,12 @@ Workspace::Workspace(const PackedModel& model, int max_batch, int threads)
     if (index > 0) tier.left.resize(ratio * batch * Size(model.condition_width(index)));
     tiers.push_back(std::move(tier));
   }
-  std::vector<size_t> levels;
-  for (int panel = 0; panel < model.output.panels(); ++panel) {
-    levels.push_back(model.output.panel_bytes(panel));
+  units = Split(UnitCosts(model), threads);
+  levels = Split(PanelCosts(model.output), threads);
+  if (model.is_wavernn()) {
+    bias.resize(batch * model.wavernn.bias.size());
+    for (const int index : {0, 1}) halves[index] = SplitHalf(model.wavernn, index, threads);
   }
-  this->units = Split(UnitCosts(model), threads);
-  this->levels = Split(levels, threads);
   if (!model.stack.layers.empty()) {
     const size_t layers = model.stack.layers.size();
     skips.resize(vector);
@@ -103,7 +124,7 @@ Workspace::Workspace(const PackedModel& model, int max_batch, int threads)
     through = SplitSkips(model, threads);
   }
   hidden.resize(vector);
-  logits.resize(batch * Size(model.output.padded_rows()));
+  logits.resize(batch * Size(std::max(model.output.padded_rows(), model.logits())));
   drawn.resize(batch);
 }
 

@@ -109,12 +109,12 @@ void BenchElementwise(const Kernels& k) {
          }));
   report("accumulate 8", 128,
          ten([&] { k.accumulate(128, 8, v[0].data(), v[1].data(), v[2].data()); }));
-  double log_prob, u = 0.0;
+  double log_prob, rest, u = 0.0;
   for (const int q : {256, 1024}) {
     for (const double temperature : {1.0, 0.9}) {
       report(temperature == 1.0 ? "draw" : "draw at 0.9", q, ten([&] {
                u = u < 0.9 ? u + 0.0917 : 0.001;
-               k.draw(v[0].data(), q, temperature, u, &log_prob);
+               k.draw(v[0].data(), q, temperature, u, &log_prob, &rest);
              }));
     }
   }

@@ -26,8 +26,9 @@ std::vector<double> Cdf(const std::vector<float>& logits, double temperature) {
 void CheckDraw(const Kernels& k, const std::vector<float>& logits, double temperature,
                double uniform, const std::vector<double>& cdf, const std::vector<double>& at_one) {
   double log_prob = 1.0;
+  double rest = -1.0;
   const int q = static_cast<int>(logits.size());
-  const int code = k.draw(logits.data(), q, temperature, uniform, &log_prob);
+  const int code = k.draw(logits.data(), q, temperature, uniform, &log_prob, &rest);
   CHECK(code >= 0 && code < q, "%s: code %d of %d", k.name, code, q);
   if (code < 0 || code >= q) return;
   const auto at = static_cast<size_t>(code);
@@ -37,6 +38,11 @@ void CheckDraw(const Kernels& k, const std::vector<float>& logits, double temper
   CHECK(uniform >= below - 1e-6 && uniform < cdf[at] + 1e-6,
         "%s q %d T %g u %.9g: code %d is %.9g to %.9g", k.name, q, temperature, uniform, code,
         below, cdf[at]);
+  // What is left of the number leads back to it.
+  const double share = cdf[at] - below;
+  CHECK(rest >= 0.0 && rest < 1.0, "%s q %d: rest %g", k.name, q, rest);
+  CHECK(std::abs(below + rest * share - uniform) <= 1e-6,
+        "%s q %d T %g u %.9g: rest %.9g of code %d", k.name, q, temperature, uniform, rest, code);
   const double expected = std::log(at_one[at] - (at == 0 ? 0.0 : at_one[at - 1]));
   if (at_one[at] - (at == 0 ? 0.0 : at_one[at - 1]) >
       1e-9) {  // else the CDF's difference is not exact enough
@@ -80,10 +86,10 @@ void TestImpossible(const Kernels& k) {
       for (const int only : {0, q / 2, q - 1}) {
         std::vector<float> logits(static_cast<size_t>(q), impossible);
         logits[static_cast<size_t>(only)] = 3.0f;
-        double log_prob;
+        double log_prob, rest;
         for (const double u : {0.0, 1e-300, 0.3, kLast, std::nextafter(1.0, 0.0)}) {
           for (const double t : {0.0, 1e-40, 1e-3, 1.0, 1.5}) {
-            const int code = k.draw(logits.data(), q, t, u, &log_prob);
+            const int code = k.draw(logits.data(), q, t, u, &log_prob, &rest);
             CHECK(code == only, "%s: code %d, not %d, T %g u %g", k.name, code, only, t, u);
             CHECK(log_prob == 0.0, "%s: ln p %g", k.name, log_prob);
           }
@@ -96,18 +102,18 @@ void TestImpossible(const Kernels& k) {
 // At an edge the next code is drawn, and the last draw of all never steps into codes without
 // probability.
 void TestEdges(const Kernels& k) {
-  double log_prob;
+  double log_prob, rest;
   for (const int q : {2, 4, 64, 256, 1024}) {
     const std::vector<float> logits(static_cast<size_t>(q), 1.5f);
     for (int code = 0; code < q; ++code) {
-      CHECK(k.draw(logits.data(), q, 1.0, static_cast<double>(code) / q, &log_prob) == code,
+      CHECK(k.draw(logits.data(), q, 1.0, static_cast<double>(code) / q, &log_prob, &rest) == code,
             "%s: edge %d of %d", k.name, code, q);
     }
   }
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::vector<float> logits = Normal(200, seed, 3.0f);
     std::fill(logits.begin() + 150, logits.end(), -kInf);
-    const int code = k.draw(logits.data(), 200, 0.9, std::nextafter(1.0, 0.0), &log_prob);
+    const int code = k.draw(logits.data(), 200, 0.9, std::nextafter(1.0, 0.0), &log_prob, &rest);
     CHECK(code < 150, "%s: code %d has no probability", k.name, code);
   }
 }
@@ -115,14 +121,14 @@ void TestEdges(const Kernels& k) {
 void TestTemperatureZero(const Kernels& k) {
   const std::vector<float> logits = Normal(256, 6);
   const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
-  double log_prob;
+  double log_prob, rest;
   for (const double t : {0.0, 1e-320, 1e-30, 1e-9}) {
-    CHECK(k.draw(logits.data(), 256, t, 0.7, &log_prob) == best, "%s: T %g", k.name, t);
+    CHECK(k.draw(logits.data(), 256, t, 0.7, &log_prob, &rest) == best, "%s: T %g", k.name, t);
     CHECK(std::abs(log_prob - k.log_prob(logits.data(), 256, static_cast<int>(best))) < 1e-12,
           "ln p");
   }
   // Without end, every code is as likely.
-  CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob) == 128,
+  CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob, &rest) == 128,
         "%s: hot", k.name);
 }
 
@@ -131,10 +137,11 @@ void TestNan(const Kernels& k) {
     for (const size_t at : {size_t{0}, size_t{100}, size_t{299}}) {
       std::vector<float> logits = Normal(300, 8);
       logits[at] = bad;
-      double log_prob = 0.0;
-      const int code = k.draw(logits.data(), 300, 1.0, 0.5, &log_prob);
+      double log_prob = 0.0, rest = -1.0;
+      const int code = k.draw(logits.data(), 300, 1.0, 0.5, &log_prob, &rest);
       CHECK(code >= 0 && code < 300, "%s: code %d", k.name, code);
       CHECK(std::isnan(log_prob), "%s: ln p %g", k.name, log_prob);
+      CHECK(rest >= 0.0 && rest < 1.0, "%s: rest %g", k.name, rest);
     }
   }
 }
@@ -147,9 +154,9 @@ void TestFrequencies(const Kernels& k) {
   std::vector<int> counts(256, 0);
   std::mt19937_64 generator(10);
   std::uniform_real_distribution<double> uniform;
-  double log_prob;
+  double log_prob, rest;
   for (int i = 0; i < kDraws; ++i) {
-    ++counts[static_cast<size_t>(k.draw(logits.data(), 256, 0.9, uniform(generator), &log_prob))];
+    ++counts[static_cast<size_t>(k.draw(logits.data(), 256, 0.9, uniform(generator), &log_prob, &rest))];
   }
   double chi2 = 0.0;
   for (size_t i = 0; i < 256; ++i) {

@@ -73,6 +73,32 @@ std::vector<float> RunGruAfter(const Kernels& k, const Inputs& v, int a, int n) 
   k.gru_after(n, v[0] + a, v[1] + a, v[2] + a, v[3] + a, v[4] + a, v[5] + a, v[6] + a, h.data());
   return h;
 }
+// Blocks of 32 units whose gates lie next to each other give the bits of three gates apart.
+void TestGruNumbers(const Kernels& k) {
+  constexpr int kBlocks = 3, kUnits = 32, kGates = 3 * kUnits;
+  const float numbers[] = {0.25f, -0.7f, 1.0f};
+  for (const int count : {0, 2, 3}) {
+    const std::vector<float> bias = Normal(kBlocks * kGates, 1);
+    const std::vector<float> columns = Normal(static_cast<size_t>(kBlocks * count * kGates), 2);
+    const std::vector<float> u = Normal(kBlocks * kGates, 3);
+    const std::vector<float> bn = Normal(kBlocks * kUnits, 4);
+    const std::vector<float> before = Normal(kBlocks * kUnits, 5);
+    std::vector<float> h(before.size());
+    k.gru_numbers(kBlocks, count, bias.data(), columns.data(), numbers, u.data(), bn.data(),
+                  before.data(), h.data());
+    for (int block = 0; block < kBlocks; ++block) {
+      std::vector<float> x = From(bias.data() + block * kGates, kGates);
+      k.accumulate(kGates, count, columns.data() + block * count * kGates, numbers, x.data());
+      const float* own = u.data() + block * kGates;
+      std::vector<float> expected = From(before.data() + block * kUnits, kUnits);
+      k.gru_after(kUnits, x.data(), x.data() + kUnits, x.data() + 2 * kUnits, own, own + kUnits,
+                  own + 2 * kUnits, bn.data() + block * kUnits, expected.data());
+      CHECK(std::equal(expected.begin(), expected.end(), h.begin() + block * kUnits),
+            "%s: %d numbers, block %d", k.name, count, block);
+    }
+  }
+}
+
 std::vector<float> RunReset(const Kernels& k, const Inputs& v, int a, int n) {
   std::vector<float> rh(static_cast<size_t>(n));
   k.gru_before_reset(n, v[0] + a, v[3] + a, v[7] + a, rh.data());
@@ -232,6 +258,7 @@ int main() {
     samplewise::TestNonlinearities(k);
     samplewise::TestGates(k);
     samplewise::TestAccumulate(k);
+    samplewise::TestGruNumbers(k);
     samplewise::TestNanStays(k);
   }
   samplewise::TestHalf();

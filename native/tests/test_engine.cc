@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <map>
-#include <string>
 #include <vector>
 
 #include "check.h"
+#include "made_up.h"
 #include "samplewise/engine.h"
 #include "team.h"
 
@@ -16,105 +15,16 @@ namespace {
 using samplewise::Cell;
 using samplewise::Chunk;
 using samplewise::Engine;
+using samplewise::MadeUp;
+using samplewise::Make;
+using samplewise::MakeRnn;
+using samplewise::MakeWaveNet;
+using samplewise::MakeWaveRnn;
 using samplewise::Model;
 using samplewise::Pace;
-using samplewise::ModelSpec;
 using samplewise::State;
 
 constexpr int kSamples = 70;
-
-// A description and the memory that its arrays point into.
-struct MadeUp {
-  ModelSpec spec;
-  std::map<std::string, std::vector<float>> memory;
-
-  void Add(const std::string& name, int rows, int cols) {
-    const auto size = static_cast<size_t>(rows) * static_cast<size_t>(cols);
-    const float deviation = 1.5F / std::sqrt(static_cast<float>(std::max(cols, 4)));
-    memory[name] = Normal(size, static_cast<unsigned>(memory.size()) + 1, deviation);
-    spec.arrays[name] = {memory[name], rows, cols};
-  }
-  void Remove(const std::string& name) {
-    spec.arrays.erase(name);
-    memory.erase(name);
-  }
-};
-
-MadeUp Make(Cell cell, std::vector<int> frame_sizes, int dim, int n_rnn, bool skip, int q) {
-  MadeUp made;
-  made.spec.frame_sizes = frame_sizes;
-  made.spec.dim = dim;
-  made.spec.n_rnn = n_rnn;
-  made.spec.cell = cell;
-  made.spec.skip = skip;
-  made.spec.q_levels = q;
-  made.spec.silence = q / 2;
-  made.spec.real_values = Normal(static_cast<size_t>(q), 99);
-  const int gates = cell == Cell::kLstm ? 4 : 3;
-  const int inputs = gates * (skip ? n_rnn : 1) * dim;
-  for (size_t k = 2; k <= frame_sizes.size(); ++k) {
-    const std::string name = "tier" + std::to_string(k) + ".";
-    const int ratio = frame_sizes[k - 1] / (k > 2 ? frame_sizes[k - 2] : 1);
-    made.Add(name + "frame", inputs, frame_sizes[k - 1]);
-    if (k < frame_sizes.size()) made.Add(name + "above", inputs, dim);
-    made.Add(name + "bias", 1, gates * n_rnn * dim);
-    made.Add(name + "h0", n_rnn, dim * (cell == Cell::kLstm ? 2 : 1));
-    for (int layer = 0; layer < n_rnn; ++layer) {
-      const std::string number = "." + std::to_string(layer);
-      made.Add(name + "recurrent" + number, gates * dim, dim);
-      if (layer > 0) made.Add(name + "input" + number, gates * dim, dim);
-      if (cell == Cell::kGruResetAfter) made.Add(name + "candidate" + number, 1, dim);
-      if (skip) made.Add(name + "skip" + number, dim, dim);
-    }
-    if (skip) made.Add(name + "skip_bias", 1, dim);
-    made.Add(name + "upsample", ratio * dim, dim);
-    made.Add(name + "upsample_bias", 1, ratio * dim);
-  }
-  made.Add("sample.table", frame_sizes[0] * q, dim);
-  made.Add("sample.hidden", dim, dim);
-  made.Add("sample.hidden_bias", 1, dim);
-  made.Add("sample.output", q, dim);
-  made.Add("sample.output_bias", 1, q);
-  return made;
-}
-
-// The RNN baseline: frames are codes.
-MadeUp MakeRnn(Cell cell, int dim, int n_rnn, bool skip, int q) {
-  MadeUp made = Make(cell, {1, 1}, dim, n_rnn, skip, q);
-  made.spec.frame_sizes = {0, 1};
-  made.Remove("sample.table");
-  made.Remove("tier2.frame");
-  made.Add("tier2.codes", q, (cell == Cell::kLstm ? 4 : 3) * (skip ? n_rnn : 1) * dim);
-  return made;
-}
-
-MadeUp MakeWaveNet(std::vector<int> dilations, int channels, int dim, int q) {
-  MadeUp made;
-  made.spec.frame_sizes = {0};
-  made.spec.dilations = dilations;
-  made.spec.channels = channels;
-  made.spec.dim = dim;
-  made.spec.n_rnn = 1;
-  made.spec.q_levels = q;
-  made.spec.silence = q / 2;
-  made.spec.real_values = Normal(static_cast<size_t>(q), 99);
-  made.Add("stack.embedding", q, channels);
-  for (size_t layer = 0; layer < dilations.size(); ++layer) {
-    const std::string number = "." + std::to_string(layer);
-    made.Add("stack.taps" + number, 2 * channels, 2 * channels);
-    made.Add("stack.bias" + number, 1, 2 * channels);
-    made.Add("stack.skip" + number, dim, channels);
-    if (layer + 1 == dilations.size()) continue;
-    made.Add("stack.residual" + number, channels, channels);
-    made.Add("stack.residual_bias" + number, 1, channels);
-  }
-  made.Add("stack.skip_bias", 1, dim);
-  made.Add("sample.hidden", dim, dim);
-  made.Add("sample.hidden_bias", 1, dim);
-  made.Add("sample.output", q, dim);
-  made.Add("sample.output_bias", 1, q);
-  return made;
-}
 
 struct Result {
   std::vector<int32_t> codes;
@@ -127,7 +37,26 @@ std::vector<float> Uniforms(int batch) {
   return values;
 }
 
-Result Draw(Engine& engine, State state, int begin, int end) {
+// The vectors that condition samples [begin, end) of some voices; none for most models.
+std::vector<float> Conditioning(const MadeUp& made, int first, int voices, int begin, int end,
+                                Chunk* chunk) {
+  std::vector<float> vectors;
+  const int width = made.spec.condition_width;
+  if (width == 0) return vectors;
+  const int hold = made.spec.hold;
+  for (int voice = first; voice < first + voices; ++voice) {
+    for (int vector = begin / hold; vector <= (end - 1) / hold; ++vector) {
+      const auto seed = static_cast<unsigned>(1000 * voice + vector);
+      const std::vector<float> values = Normal(static_cast<size_t>(width), seed);
+      vectors.insert(vectors.end(), values.begin(), values.end());
+    }
+  }
+  chunk->vectors = (end - 1) / hold - begin / hold + 1;
+  chunk->conditioning = vectors.data();
+  return vectors;
+}
+
+Result Draw(const MadeUp& made, Engine& engine, State state, int begin, int end) {
   const int batch = state.batch;
   const std::vector<float> all = Uniforms(batch);
   std::vector<float> uniforms;
@@ -142,6 +71,7 @@ Result Draw(Engine& engine, State state, int begin, int end) {
   chunk.uniforms = uniforms.data();
   chunk.codes = result.codes.data();
   chunk.log_probs = result.scores.data();
+  const std::vector<float> vectors = Conditioning(made, 0, batch, begin, end, &chunk);
   CHECK(engine.Run(state, chunk) == end - begin, "not all samples");
   return result;
 }
@@ -149,11 +79,11 @@ Result Draw(Engine& engine, State state, int begin, int end) {
 void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
   const Model model(made.spec, format);
   Engine alone(model, batch, 1);
-  const Result expected = Draw(alone, State(model, batch), 0, kSamples);
+  const Result expected = Draw(made, alone, State(model, batch), 0, kSamples);
   for (const int threads : {2, 3}) {
     for (const Pace pace : {Pace::kAdaptive, Pace::kAll, Pace::kAlternate}) {
       Engine engine(model, batch, threads, pace);
-      const Result found = Draw(engine, State(model, batch), 0, kSamples);
+      const Result found = Draw(made, engine, State(model, batch), 0, kSamples);
       CHECK(pace != Pace::kAll || engine.threads_used() == engine.threads(), "too few threads");
       CHECK(pace != Pace::kAlternate || engine.threads_used() > 1.0, "one thread");
       CHECK(found.codes == expected.codes, "%s, %d threads, batch %d", format, threads, batch);
@@ -169,6 +99,8 @@ void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
     chunk.samples = 7;
     chunk.uniforms = &uniforms[static_cast<size_t>((batch - 1) * kSamples + begin)];
     chunk.codes = codes.data();
+    const std::vector<float> vectors =
+        Conditioning(made, batch - 1, 1, begin, begin + 7, &chunk);
     alone.Run(state, chunk);
     CHECK(std::equal(codes.begin(), codes.end(), expected.codes.end() - kSamples + begin),
           "%s, voice %d from %d", format, batch - 1, begin);
@@ -259,15 +191,19 @@ int main() {
       MakeRnn(Cell::kGru, 70, 2, true, 50),
       MakeWaveNet({1, 2, 4, 1, 2, 4}, 40, 70, 50),
       MakeWaveNet({3, 1, 8}, 300, 40, 36),  // skip maps: one product for two layers, one for one
+      MakeWaveRnn(150, 0, 0),               // halves of 3 panels, the last one not full
+      MakeWaveRnn(6, 0, 0),
+      MakeWaveRnn(70, 5, 3),
   };
   for (const MadeUp& made : models) {
     for (const char* format : {"f32", "f16", "int8", "int8x16"}) {
       for (const int batch : {1, 5}) TestThreadsAndChunks(made, format, batch);
     }
   }
-  for (const MadeUp& made : models) TestCopies(made);
-  TestCancellation(models[0]);
-  TestCancellation(models[4]);
+  for (const MadeUp& made : models) {
+    if (made.spec.condition_width == 0) TestCopies(made);
+  }
+  for (const size_t index : {0, 4, 6}) TestCancellation(models[index]);
   TestTeam();
   return Report("test_engine");
 }

@@ -2,11 +2,11 @@
 
 import pytest
 from tests.generate.conftest import make_model
-from tests.models.conftest import CONFIGS
+from tests.models.conftest import UNTOLD
 
 from samplewise.engine.pack import can_pack
 from samplewise.models.build import build_model
-from samplewise.models.configs import RNNConfig, SampleRNNConfig, WaveNetConfig
+from samplewise.models.configs import RNNConfig, SampleRNNConfig, WaveNetConfig, WaveRNNConfig
 
 EXTRA = {
     "odd": SampleRNNConfig(
@@ -28,11 +28,13 @@ EXTRA = {
     "rnn-real": RNNConfig(dim=40, sample_input="real", quantizer="mulaw", q_levels=64),
     # More than one product of skip maps.
     "wavenet-wide": WaveNetConfig(blocks=2, layers=6, channels=70, skip_channels=90, q_levels=100),
+    # Halves that fill neither panels of 32 nor blocks of 4 columns.
+    "wavernn-odd": WaveRNNConfig(dim=70),
     "wavenet-alone": WaveNetConfig(blocks=1, layers=1, channels=33, skip_channels=100, q_levels=64),
 }
 ALL = {
     name: config
-    for name, config in (CONFIGS | EXTRA).items()
+    for name, config in (UNTOLD | EXTRA).items()
     if can_pack(build_model(config, seed=None))
 }
 

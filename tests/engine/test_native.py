@@ -145,7 +145,7 @@ def test_a_baseline_too_large_to_fold_goes_to_the_reference(monkeypatch):
         pack(small)
 
 
-@pytest.mark.parametrize("kind", ["skips", "rnn-lstm", "wavenet-wide"])
+@pytest.mark.parametrize("kind", ["skips", "rnn-lstm", "wavenet-wide", "wavernn-odd"])
 def test_random_damage_to_a_description_never_crashes(kind):
     arguments, chance = pack(make_model(EXTRA[kind])), random.Random(0)  # noqa: S311
     refused = 0

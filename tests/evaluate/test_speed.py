@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from samplewise.cli import bench
-from samplewise.evaluate.generation_speed import generation_speed
+from samplewise.evaluate.generation_speed import generation_speed, zero_blocks
 from samplewise.evaluate.handwritten import HandWritten
 from samplewise.evaluate.speed import interleave, machine, median_rate
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.models.build import build_model
+from samplewise.models.configs import SampleRNNConfig, WaveRNNConfig
 from samplewise.models.samplernn import SampleRNN
 from samplewise.training import presets
 from samplewise.training.speed import OurTraining
@@ -97,6 +98,40 @@ def test_generation_is_timed_with_every_back_end():
         assert row["share_of_limit"] == pytest.approx(row["samples_per_s"] / limit)
 
 
+def test_so_many_blocks_of_every_gate_and_map_are_zero():
+    model = build_model(WaveRNNConfig(dim=64), seed=0)
+    zero_blocks(model, 0.75, (16, 4))
+    shares = {}
+    for name, matrix in model.named_parameters():
+        if not name.endswith(("recurrent.v", "o1.weight.v", "o4.weight.v")):
+            continue
+        for index, gate in enumerate(matrix.split(64)):
+            blocks = gate.unflatten(1, (-1, 4)).unflatten(0, (-1, 16)).transpose(1, 2).flatten(2)
+            is_zero = (blocks == 0).all(-1)
+            assert torch.equal(is_zero, (blocks == 0).any(-1))
+            shares[name, index] = is_zero.double().mean().item()
+    assert set(shares.values()) == {0.75}
+    assert len(shares) == 3 + 1 + 4
+    rows = generation_speed(
+        WaveRNNConfig(dim=64), 1, 4, 1, weights=["int8"], threads=[1], sparsity=0.75
+    )
+    assert rows[1]["real_time_24khz"] == pytest.approx(rows[1]["samples_per_s"] / 24000)
+
+
+@pytest.mark.parametrize(
+    ("config", "sparsity", "block", "message"),
+    [
+        (CONFIGS[0], 0.5, (16, 4), "sparsity = 0.5 must .* of a WaveRNN, not of a samplernn"),
+        (WaveRNNConfig(dim=64), 1.0, (16, 4), r"sparsity = 1.0 must lie in \[0, 1\)"),
+        (WaveRNNConfig(dim=64), 0.5, (16, 5), "block = 16x5 must tile 32 x 32 and 256 x 32"),
+        (WaveRNNConfig(dim=64), 0.5, (0, 4), "block = 0x4 must tile"),
+    ],
+)
+def test_blocks_that_a_model_does_not_have_are_refused(config, sparsity, block, message):
+    with pytest.raises(ValueError, match=message):
+        zero_blocks(build_model(config, seed=0), sparsity, block)
+
+
 def test_the_machine_is_described():
     facts = machine("cpu")
     assert facts["torch"] == torch.__version__
@@ -129,9 +164,22 @@ def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
     assert bench.main([*options, "--lanes", "2"]) == 0
     table = capsys.readouterr().out
     assert "hand-written" in table
-    assert "real time" in table
+    assert "at 16 kHz" in table
     assert bench.main(["train", *options]) == 0
-    assert "real time" not in capsys.readouterr().out
+    assert "at 16 kHz" not in capsys.readouterr().out
+
+
+def test_a_sparse_wavernn_is_named_and_stands_beside_published_figures(capsys):
+    options = ["generate", "--preset", "wavernn-224", "--dim", "64", "--sparsity", "0.5"]
+    options += ["--block", "8x4", "--runs", "1", "--batch", "1", "--threads", "1"]
+    assert bench.main([*options, "--weights", "int8", "--device", "cpu", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    names = {row["preset"] for row in result["generation"]}
+    assert names == {"wavernn-224 at 64 units, 50% of 8x4 blocks zero"}
+    assert 29100 in [row["samples_per_s"] for row in result["published"]]
+    table = bench.describe(result)
+    assert "on other hardware" in table
+    assert "at 24 kHz" in table
 
 
 @pytest.mark.parametrize(
@@ -140,6 +188,10 @@ def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
         (["--preset", "huge"], "preset = 'huge' must be of tiny"),
         (["--runs", "0"], "runs = 0"),
         (["--threads", "0"], "threads = 0 must be at least 1"),
+        (["--sparsity", "0.9"], "sparsity = 0.9 .* is of `samplewise bench generate`"),
+        (["generate", "--sparsity", "1"], r"sparsity = 1.0 must lie in \[0, 1\)"),
+        (["--block", "16"], "block = '16' must be rows x columns, such as 16x4"),
+        (["--preset", "paper-wavenet", "--dim", "8"], "paper-wavenet has no such width"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

@@ -55,6 +55,18 @@ enum class Cell { kGru, kGruResetAfter, kLstm };
 //   stack.skip.I                            (dim, channels)
 //   stack.skip_bias                         (1, dim)    the sum of all layers'
 // Rows of taps are filters, then gates; columns are for what came `dilation` before, then for now.
+//
+// WaveRNN: frame_sizes = {0}, and `is_wavernn`: a gru-reset-after of dim units, of which the first
+// half makes the coarse 8 bits of a code, the other the fine ones; q = 65536, n_rnn = 1. I is 0 for
+// the coarse half, 1 for the fine one; codes are seen as real numbers in [-1, 1].
+//   wavernn.input                           (3 * dim, 2)       of the last coarse and fine code
+//   wavernn.current                         (3 * dim / 2, 1)   of this coarse code: fine units only
+//   wavernn.bias, wavernn.candidate         (1, 3 * dim), (1, dim)
+//   wavernn.recurrent                       (3 * dim, dim)
+//   wavernn.h0                              (1, dim)
+//   wavernn.hidden.I, wavernn.hidden_bias.I (dim / 2, dim / 2), (1, dim / 2)
+//   wavernn.output.I, wavernn.output_bias.I (256, dim / 2), (1, 256)
+//   wavernn.condition                       (3 * dim, condition_width); only where that is not 0
 struct ModelSpec {
   std::vector<int> frame_sizes;  // in samples, sample level first
   std::vector<int> dilations;    // of each layer, in samples
@@ -63,6 +75,9 @@ struct ModelSpec {
   int n_rnn = 0;
   Cell cell = Cell::kGru;
   bool skip = false;
+  bool is_wavernn = false;
+  int condition_width = 0;  // of the vectors that condition a WaveRNN; 0: none
+  int hold = 0;             // samples that share such a vector
   int q_levels = 0;
   int silence = 0;
   std::vector<float> real_values;  // (q,) what frames see of a code
@@ -81,6 +96,7 @@ class Model {
   double macs_per_sample() const;   // multiply-adds of products, zero blocks left out
   const char* isa() const;
   int q_levels() const;
+  int logits() const;  // of a sample: q_levels; WaveRNN: 512, the coarse code's, the fine one's
 
   const PackedModel& packed() const { return *packed_; }
 
@@ -116,7 +132,11 @@ struct Chunk {
   const int32_t* forced = nullptr;      // codes to be heard instead of drawn; null: draw
   int32_t* codes = nullptr;             // out; may be null if forced
   double* log_probs = nullptr;          // out, nats at temperature 1; null: not wanted
-  float* logits = nullptr;              // out, (batch, samples, q); null: not wanted
+  float* logits = nullptr;              // out, (batch, samples, Model::logits()); null: not wanted
+  // (batch, vectors, condition_width): sample t, counted from the state's clock, is conditioned by
+  // vector (clock + t) / hold - clock / hold. Needed if and only if the model is conditioned.
+  const float* conditioning = nullptr;
+  int vectors = 0;
 };
 
 // How many threads work: kAdaptive is for users; the others fix it, so that tests know.
@@ -136,6 +156,8 @@ class Engine {
 
   int threads() const;
   int q_levels() const;
+  int logits() const;           // of a sample
+  int condition_width() const;  // of the vectors that condition a WaveRNN; 0: none
   double threads_used() const;  // in the last call, on average
 
  private:

@@ -64,6 +64,12 @@ struct Kernels {
   void (*gru_before_reset)(int n, const float* xr, const float* ur, const float* h, float* rh);
   void (*gru_before_update)(int n, const float* xz, const float* uz, const float* xn,
                             const float* un, float* h);
+  // gru_after for `blocks` blocks of kPanelRows units whose gates r, z, n lie next to each other,
+  // where the input's share is a bias and k real numbers times their columns: x = bias + sum over
+  // j of columns[j] * v[j]. bias, u: (blocks, 3, 32), columns: (blocks, k, 3, 32), v: (k,),
+  // bn, before, h: (blocks, 32); h may be `before`.
+  void (*gru_numbers)(int blocks, int k, const float* bias, const float* columns, const float* v,
+                      const float* u, const float* bn, const float* before, float* h);
   // Gates i, f, g, o: c = s(f) c + s(i) tanh(g), h = s(o) tanh(c).
   void (*lstm)(int n, const float* const x[4], const float* const u[4], float* c, float* h);
   // Gated activation of a dilated layer (van den Oord et al. 2016, Eq. 2), from two shares of the
@@ -84,9 +90,11 @@ struct Kernels {
 
   // Draws from softmax(logits / temperature): the first code at which the cumulative distribution
   // exceeds `uniform` in [0, 1). Never a code whose probability is 0. A temperature of 0 takes the
-  // most probable code (ties are drawn from). Stores ln p(code) at temperature 1 in *log_prob. With
-  // NaN among the logits the code is in range and *log_prob is NaN.
-  int (*draw)(const float* logits, int q, double temperature, double uniform, double* log_prob);
+  // most probable code (ties are drawn from). Stores ln p(code) at temperature 1 in *log_prob, and
+  // in *rest where `uniform` lies within the share of the code, in [0, 1): uniform again. With NaN
+  // among the logits the code is in range and *log_prob is NaN.
+  int (*draw)(const float* logits, int q, double temperature, double uniform, double* log_prob,
+              double* rest);
   double (*log_prob)(const float* logits, int q, int code);  // ln softmax(logits)[code]
 };
 

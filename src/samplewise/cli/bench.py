@@ -1,7 +1,7 @@
 """`samplewise bench`: training and generation speed on this machine."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,8 @@ class BenchArgs:
 
     Training is compared, turn by turn, with a hand-written loop over torch's own GRU of the same
     sizes; generation by the native engine with the reference back end and with what the machine's
-    bandwidth and multiply-adds allow. Codes and weights are made up.
+    bandwidth and multiply-adds allow. Codes and weights are made up. A WaveRNN's speed is printed
+    beside what others have published of theirs.
     """
 
     what: tyro.conf.Positional[Literal["all", "train", "generate"]] = "all"
@@ -36,6 +37,12 @@ class BenchArgs:
     """Formats of the native engine's weights."""
     threads: int | None = None
     """CPU threads; default: as many as torch chooses, and 1 and every core for the engine."""
+    dim: int | None = None
+    """Width of the models' recurrent layers; default: the presets'."""
+    sparsity: float = 0.0
+    """Share of the blocks of a WaveRNN's matrices that are zero, in generation."""
+    block: str = "16x4"
+    """Rows and columns of these blocks."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -63,6 +70,11 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"threads = {args.threads} must be at least 1")
     if args.output is not None and args.output.suffix != ".json":
         raise ValueError(f"output = {args.output} must end in .json; the picture goes beside it")
+    if not 0 <= args.sparsity < 1 or (args.sparsity and args.what != "generate"):
+        raise ValueError(
+            f"sparsity = {args.sparsity} must lie in [0, 1), and is of `samplewise bench generate`"
+        )
+    block_size(args.block)
     trainings = len(args.preset) * (args.what != "generate")
     generations = len(args.preset) * len(args.batch) * (args.what != "train")
     total = (args.runs + 1) * (2 * trainings + generations * _contestants(args))
@@ -81,6 +93,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     import torch
 
     from samplewise.evaluate.generation_speed import generation_speed
+    from samplewise.evaluate.published import WAVERNN
     from samplewise.evaluate.speed import machine
     from samplewise.nn.device import choose_device
     from samplewise.training.presets import PRESETS
@@ -92,8 +105,16 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
         torch.set_num_threads(args.threads)
     wants_bfloat16 = is_gpu if args.precision == "auto" else args.precision == "bfloat16"
     result: dict[str, Any] = {"machine": machine(device), "training": [], "generation": []}
+    result["published"] = []
     for name in args.preset:
         config = PRESETS[name]
+        if args.dim is not None:
+            if not hasattr(config.model, "dim"):
+                raise ValueError(f"dim = {args.dim}, but {name} has no such width; leave --dim out")
+            config = replace(config, model=replace(config.model, dim=args.dim))
+            name = f"{name} at {args.dim} units"
+        if args.sparsity:
+            name = f"{name}, {args.sparsity:.0%} of {args.block} blocks zero"
         lanes = args.lanes or (config.lanes if is_gpu else 16)
         least = STEP_SAMPLES["cuda" if is_gpu else "cpu"]
         steps = max(1, least // (lanes * config.seq_len))
@@ -113,10 +134,22 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
                 weights=args.weights,
                 threads=None if args.threads is None else [args.threads],
                 device=device,
+                sparsity=args.sparsity,
+                block=block_size(args.block),
                 after_run=after_run,
             )
             result["generation"] += [{"preset": name, **row} for row in rows]
+        if args.what != "train" and config.model.family == "wavernn":
+            result["published"] = [asdict(figure) for figure in WAVERNN]
     return result
+
+
+def block_size(text: str) -> tuple[int, int]:
+    """Return rows and columns of a block written as ``16x4``."""
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise ValueError(f"block = {text!r} must be rows x columns, such as 16x4")
+    return int(rows), int(columns)
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -139,19 +172,27 @@ def describe(result: dict[str, Any]) -> str:
             for row in result["training"]
         ]
     if result["generation"]:
-        head = f"{'generation':<14}{'clips':>6}  {'back end':<18}{'threads':>8}{'samples/s':>12}"
-        lines += ["", f"{head}{'real time':>11}{'ratio':>8}{'of limit':>10}"]
-        lines += [_generation_line(row) for row in result["generation"]]
-        lines += ["real time: one clip at 16 kHz; limit: what reading and multiplying would allow"]
+        width = max(13, *(len(row["preset"]) for row in result["generation"])) + 1
+        head = f"{'generation':<{width}}{'clips':>6}  {'back end':<18}{'threads':>8}"
+        head += f"{'samples/s':>12}{'at 16 kHz':>11}{'at 24 kHz':>11}"
+        lines += ["", f"{head}{'ratio':>8}{'of limit':>10}"]
+        lines += [_generation_line(row, width) for row in result["generation"]]
+        lines += ["at 16, 24 kHz: one clip to real time; limit: what reading and multiplying allow"]
+    if result["published"]:
+        lines += ["", "published by others, for one clip, on other hardware:"]
+        lines += [
+            f"{row['what']:<28}{row['where']:<28}{row['samples_per_s']:>10,.0f}  {row['source']}"
+            for row in result["published"]
+        ]
     return "\n".join(lines)
 
 
-def _generation_line(row: dict[str, Any]) -> str:
+def _generation_line(row: dict[str, Any], width: int) -> str:
     share = f"{row['share_of_limit']:>9.0%}" if "share_of_limit" in row else ""
     return (
-        f"{row['preset']:<14}{row['clips']:>6}  {row['backend'] + ' ' + row['weights']:<18}"
+        f"{row['preset']:<{width}}{row['clips']:>6}  {row['backend'] + ' ' + row['weights']:<18}"
         f"{row['threads']:>8}{row['samples_per_s']:>12,.0f}{row['real_time']:>10.3g}x"
-        f"{row['ratio']:>8.1f} {share}"
+        f"{row['real_time_24khz']:>10.3g}x{row['ratio']:>8.1f} {share}"
     ).rstrip()
 
 

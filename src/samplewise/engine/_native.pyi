@@ -8,6 +8,7 @@ class Model:
     bytes: int
     bytes_per_sample: float
     macs_per_sample: float
+    logits: int
     isa: str
     def __init__(
         self,
@@ -19,6 +20,9 @@ class Model:
         n_rnn: int,
         cell: str,
         skip: bool,
+        is_wavernn: bool = False,
+        condition_width: int = 0,
+        hold: int = 0,
         q_levels: int,
         silence: int,
         real_values: np.ndarray,
@@ -50,6 +54,7 @@ class Engine:
         codes: np.ndarray | None = None,
         log_probs: np.ndarray | None = None,
         logits: np.ndarray | None = None,
+        conditioning: np.ndarray | None = None,
     ) -> int: ...
 
 def isas() -> list[str]: ...

@@ -25,6 +25,7 @@ using Forced = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device:
 using Codes = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Scores = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Vectors = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 samplewise::Cell CellOf(const std::string& name) {
   if (name == "gru") return samplewise::Cell::kGru;
@@ -35,9 +36,10 @@ samplewise::Cell CellOf(const std::string& name) {
 
 void NewModel(samplewise::Model* self, const std::vector<int>& frame_sizes,
               const std::vector<int>& dilations, int channels, int dim, int n_rnn,
-              const std::string& cell, bool skip, int q_levels, int silence,
-              const Reals& real_values, const std::map<std::string, Matrix>& arrays,
-              const std::string& format, const std::string& isa) {
+              const std::string& cell, bool skip, bool is_wavernn, int condition_width, int hold,
+              int q_levels, int silence, const Reals& real_values,
+              const std::map<std::string, Matrix>& arrays, const std::string& format,
+              const std::string& isa) {
   samplewise::ModelSpec spec;
   spec.frame_sizes = frame_sizes;
   spec.dilations = dilations;
@@ -46,6 +48,9 @@ void NewModel(samplewise::Model* self, const std::vector<int>& frame_sizes,
   spec.n_rnn = n_rnn;
   spec.cell = CellOf(cell);
   spec.skip = skip;
+  spec.is_wavernn = is_wavernn;
+  spec.condition_width = condition_width;
+  spec.hold = hold;
   spec.q_levels = q_levels;
   spec.silence = silence;
   spec.real_values.assign(real_values.data(), real_values.data() + real_values.size());
@@ -102,7 +107,8 @@ class Signals {
 int Run(samplewise::Engine& self, samplewise::State& state, int samples,
         const std::optional<Matrix>& uniforms, const std::optional<Heat>& temperature,
         const std::optional<Forced>& forced, const std::optional<Codes>& codes,
-        const std::optional<Scores>& log_probs, const std::optional<Logits>& logits) {
+        const std::optional<Scores>& log_probs, const std::optional<Logits>& logits,
+        const std::optional<Vectors>& conditioning) {
   const auto batch = static_cast<size_t>(state.batch);
   const auto time = static_cast<size_t>(samples);
   samplewise::Chunk chunk;
@@ -128,8 +134,16 @@ int Run(samplewise::Engine& self, samplewise::State& state, int samples,
     chunk.log_probs = log_probs->data();
   }
   if (logits) {
-    CheckShape("logits", *logits, {batch, time, static_cast<size_t>(self.q_levels())});
+    CheckShape("logits", *logits, {batch, time, static_cast<size_t>(self.logits())});
     chunk.logits = logits->data();
+  }
+  if (conditioning) {
+    const auto width = static_cast<size_t>(self.condition_width());
+    // A model that takes none says so itself.
+    CheckShape("conditioning", *conditioning,
+               {batch, conditioning->shape(1), width > 0 ? width : conditioning->shape(2)});
+    chunk.conditioning = conditioning->data();
+    chunk.vectors = static_cast<int>(conditioning->shape(1));
   }
   Signals signals;
   int done = 0;
@@ -151,11 +165,12 @@ NB_MODULE(_native, m) {
   nb::class_<Model>(m, "Model")
       .def("__init__", &NewModel, nb::kw_only(), "frame_sizes"_a,
            "dilations"_a = std::vector<int>(), "channels"_a = 0, "dim"_a, "n_rnn"_a, "cell"_a,
-           "skip"_a, "q_levels"_a, "silence"_a, "real_values"_a, "arrays"_a, "format"_a,
+           "skip"_a, "is_wavernn"_a = false, "condition_width"_a = 0, "hold"_a = 0, "q_levels"_a, "silence"_a, "real_values"_a, "arrays"_a, "format"_a,
            "isa"_a = "")
       .def_prop_ro("bytes", &Model::bytes)
       .def_prop_ro("bytes_per_sample", &Model::bytes_per_sample)
       .def_prop_ro("macs_per_sample", &Model::macs_per_sample)
+      .def_prop_ro("logits", &Model::logits)
       .def_prop_ro("isa", &Model::isa);
 
   nb::class_<State>(m, "State")
@@ -171,7 +186,7 @@ NB_MODULE(_native, m) {
       .def("run", &Run, "state"_a, "samples"_a, nb::kw_only(), "uniforms"_a = nb::none(),
            "temperature"_a = nb::none(), "forced"_a = nb::none(),
            "codes"_a.noconvert() = nb::none(), "log_probs"_a.noconvert() = nb::none(),
-           "logits"_a.noconvert() = nb::none())
+           "logits"_a.noconvert() = nb::none(), "conditioning"_a = nb::none())
       .def_prop_ro("threads", &Engine::threads)
       .def_prop_ro("threads_used", &Engine::threads_used);
 

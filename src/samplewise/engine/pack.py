@@ -19,6 +19,7 @@ from samplewise.models.limits import MAX_TABLE
 from samplewise.models.rnn import RNN
 from samplewise.models.samplernn import FrameLevelModule, SampleRNN
 from samplewise.models.wavenet import WaveNet
+from samplewise.models.wavernn import WaveRNN
 from samplewise.nn.causal_conv import GatedLayer
 from samplewise.nn.linear import Linear
 from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
@@ -30,16 +31,16 @@ Vector = Float64[np.ndarray, " _"]
 def can_pack(model: Model) -> bool:
     """Return whether the engine knows models of this kind.
 
-    It knows SampleRNN and the RNN baseline with a softmax over codes, and WaveNet, all of them
-    without conditioning.
+    It knows SampleRNN and the RNN baseline with a softmax over codes, WaveNet and WaveRNN; what is
+    told something only if it is a WaveRNN.
     """
     if model.conditioner is not None:
-        return False
+        return isinstance(model, WaveRNN)
     if isinstance(model, RNN):
         return model.config.head == "categorical" and _codes_size(model) <= MAX_TABLE
     if isinstance(model, SampleRNN):
         return model.config.head == "categorical"
-    return isinstance(model, WaveNet)
+    return isinstance(model, WaveNet | WaveRNN)
 
 
 @torch.no_grad()
@@ -58,6 +59,8 @@ def pack(model: Model) -> dict[str, Any]:
         description = _pack_samplernn(model)
     elif isinstance(model, RNN):
         description = _pack_rnn(model)
+    elif isinstance(model, WaveRNN):
+        description = _pack_wavernn(model)
     else:
         assert isinstance(model, WaveNet)
         description = _pack_wavenet(model)
@@ -69,6 +72,9 @@ def pack(model: Model) -> dict[str, Any]:
         "n_rnn": 1,
         "cell": "gru",
         "skip": False,
+        "is_wavernn": False,
+        "condition_width": 0,
+        "hold": 0,
         **description,
         "q_levels": model.q_levels,
         "silence": model.quantizer.silence,
@@ -147,6 +153,38 @@ def _pack_wavenet(model: WaveNet) -> dict[str, Any]:
         "channels": config.channels,
         "dim": config.skip_channels,
         "arrays": arrays | {"stack.skip_bias": skip_bias[None]} | _pack_mlp(model.mlp),
+    }
+
+
+def _pack_wavernn(model: WaveRNN) -> dict[str, Any]:
+    layer, middle = model.layer, model.middle
+    inputs, bias = _linear(layer.input)
+    by_gate = inputs.reshape(3, -1, inputs.shape[1])
+    assert layer.candidate_bias is not None
+    arrays = {
+        "input": inputs[:, :2],
+        "current": by_gate[:, middle:, 2].reshape(-1, 1),
+        "bias": bias[None],
+        "candidate": _array(layer.candidate_bias)[None],
+        "recurrent": _array(layer.recurrent()),
+        "h0": _array(model.rnn.h0),
+    }
+    for index, maps in enumerate(((model.o1, model.o2), (model.o3, model.o4))):
+        for name, linear in zip(("hidden", "output"), maps, strict=True):
+            weight, bias = _linear(linear)
+            arrays |= {f"{name}.{index}": weight, f"{name}_bias.{index}": bias[None]}
+    width = hold = 0
+    if model.conditioner is not None:
+        arrays["condition"] = inputs[:, 3:]
+        width, hold = model.condition_width(), model.conditioner.config.hold
+    return {
+        "frame_sizes": [0],
+        "dim": model.config.dim,
+        "cell": "gru-reset-after",
+        "is_wavernn": True,
+        "condition_width": width,
+        "hold": hold,
+        "arrays": {f"wavernn.{name}": array for name, array in arrays.items()},
     }
 
 

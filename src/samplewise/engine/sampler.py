@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, Int64
@@ -13,6 +13,9 @@ from samplewise.models.base import Model
 
 WeightFormat = Literal["f32", "f16", "int8", "int8x16"]
 """f16: exact to 4e-4; int8: 8-bit weights and activations; int8x16: 16-bit activations."""
+Conditioning: TypeAlias = Float32[np.ndarray, "clips vectors width"]
+"""Of a conditioned model: sample t, counted from the first, is made by vector t // hold. A call is
+given the vectors of its samples: the first one may have been in use before."""
 PROMPT_CHUNK = 16384
 """Samples of a prompt between two calls of ``progress``."""
 
@@ -58,7 +61,9 @@ class NativeSampler:
         self._module = native_module()
         self.q_levels = model.q_levels
         self.weights: WeightFormat = weights
-        self.packed = self._module.Model(**pack(model), format=weights, isa=isa)
+        description = pack(model)
+        self.hold: int = description["hold"]
+        self.packed = self._module.Model(**description, format=weights, isa=isa)
         self.engine = self._module.Engine(self.packed, clips, threads or default_threads(), pace)
         self.most = clips
 
@@ -66,18 +71,24 @@ class NativeSampler:
         self,
         prompt: Int[np.ndarray, " samples"],
         progress: Callable[[int, int], None] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> NativeVoices:
         """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
 
         Args:
             prompt: Codes, of any length; what is drawn first follows its last.
             progress: Called with samples of the prompt done and in total.
+            conditioning: Of the prompt, one row.
         """
         state = self._module.State(self.packed, 1)
         codes = self._checked(prompt)[None]
         for start in range(0, len(prompt), PROMPT_CHUNK):
             part = np.ascontiguousarray(codes[:, start : start + PROMPT_CHUNK])
-            self.engine.run(state, part.shape[1], forced=part)
+            vectors = conditioning
+            if vectors is not None and self.hold:
+                last = start + part.shape[1] - 1
+                vectors = vectors[:, start // self.hold : last // self.hold + 1]
+            self._run(state, part.shape[1], conditioning=vectors, forced=part)
             if progress:
                 progress(start + part.shape[1], len(prompt))
         return NativeVoices(state, 1)
@@ -93,6 +104,7 @@ class NativeSampler:
         voices: NativeVoices,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> tuple[
         Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], NativeVoices
     ]:
@@ -102,6 +114,7 @@ class NativeSampler:
             voices: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
             temperature: Of each sample; None means 1.
+            conditioning: Of these samples.
 
         Returns:
             Codes; ln p of each under the model at temperature 1, in nats; what goes on.
@@ -109,9 +122,10 @@ class NativeSampler:
         codes = np.zeros(uniforms.shape, np.int32)
         log_probs = np.zeros(uniforms.shape)
         state = voices.state.copy()
-        self.engine.run(
+        self._run(
             state,
             uniforms.shape[1],
+            conditioning=conditioning,
             uniforms=np.ascontiguousarray(uniforms),
             temperature=temperature,
             codes=codes,
@@ -119,37 +133,60 @@ class NativeSampler:
         )
         return codes.astype(np.int64), log_probs, NativeVoices(state, voices.clips)
 
-    def force(self, voices: NativeVoices, codes: Int[np.ndarray, "clips samples"]) -> NativeVoices:
+    def force(
+        self,
+        voices: NativeVoices,
+        codes: Int[np.ndarray, "clips samples"],
+        conditioning: Conditioning | None = None,
+    ) -> NativeVoices:
         """Feed codes to every clip as if they had been drawn; return what goes on.
 
         Args:
             voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
             codes: One row per clip, of any length.
+            conditioning: Of these samples.
 
         Raises:
             ValueError: If there is not one row per clip, or a code does not exist.
         """
         state = voices.state.copy()
-        self.engine.run(state, codes.shape[1], forced=self._checked(codes))
+        self._run(state, codes.shape[1], conditioning=conditioning, forced=self._checked(codes))
         return NativeVoices(state, voices.clips)
 
     def logits(
-        self, codes: Int[np.ndarray, "clips samples"], voices: NativeVoices | None = None
-    ) -> Float32[np.ndarray, "clips samples q_levels"]:
+        self,
+        codes: Int[np.ndarray, "clips samples"],
+        voices: NativeVoices | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> Float32[np.ndarray, "clips samples logits"]:
         """Return the logits of every sample, teacher-forced; for comparison with the reference."""
         state = (voices or self.start(len(codes))).state.copy()
-        logits = np.zeros((*codes.shape, self.q_levels), np.float32)
-        self.engine.run(state, codes.shape[1], forced=self._checked(codes), logits=logits)
+        logits = np.zeros((*codes.shape, self.packed.logits), np.float32)
+        forced = self._checked(codes)
+        self._run(state, codes.shape[1], conditioning=conditioning, forced=forced, logits=logits)
         return logits
 
     def log_probs(
-        self, codes: Int[np.ndarray, "clips samples"], voices: NativeVoices | None = None
+        self,
+        codes: Int[np.ndarray, "clips samples"],
+        voices: NativeVoices | None = None,
+        conditioning: Conditioning | None = None,
     ) -> tuple[Float64[np.ndarray, "clips samples"], NativeVoices]:
         """Return ln p of every sample, teacher-forced, in nats; and what goes on."""
         state = (voices or self.start(len(codes))).state.copy()
         log_probs = np.zeros(codes.shape)
-        self.engine.run(state, codes.shape[1], forced=self._checked(codes), log_probs=log_probs)
+        forced = self._checked(codes)
+        self._run(
+            state, codes.shape[1], conditioning=conditioning, forced=forced, log_probs=log_probs
+        )
         return log_probs, NativeVoices(state, len(codes))
+
+    def _run(
+        self, state: Any, samples: int, conditioning: Conditioning | None, **arrays: Any
+    ) -> None:
+        if conditioning is not None:
+            arrays["conditioning"] = np.ascontiguousarray(conditioning, dtype=np.float32)
+        self.engine.run(state, samples, **arrays)
 
     def _checked(self, codes: Int[np.ndarray, "*shape"]) -> Int32[np.ndarray, "*shape"]:
         if codes.size and not 0 <= codes.min() <= codes.max() < self.q_levels:
