@@ -8,9 +8,11 @@ from samplewise.data.clips import cut, read_codes
 from samplewise.data.stream import LaneStream, finite_batches
 from samplewise.models.build import build_model
 from samplewise.models.configs import (
+    FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
     SampleRNNConfig,
+    SubscaleWaveRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
 )
@@ -22,6 +24,10 @@ CONFIGS = {
     "rnn": RNNConfig(dim=8, emb_size=4, q_levels=32, cell="lstm"),
     "wavenet": WaveNetConfig(blocks=2, layers=3, channels=4, skip_channels=6, q_levels=32),
     "wavernn": WaveRNNConfig(dim=8),
+    "subscale": SubscaleWaveRNNConfig(
+        n_subscale=2, columns=4, dilations=(1,), dim=8, channels=4, residual_channels=6
+    ),
+    "fused-subscale": FusedSubscaleConfig(dim=16, columns=4),
     "hybrid": HybridConfig(
         frame_size=8, dim=8, blocks=2, layers=2, channels=4, skip_channels=6, q_levels=32
     ),
