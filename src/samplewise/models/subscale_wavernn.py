@@ -138,7 +138,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
     def conditions(
         self,
         slots: Int[Tensor, "batch earlier earlier columns"],
-        known: Bool[Tensor, "#batch earlier earlier columns"],
+        known: Bool[Tensor, "#batch earlier earlier #columns"],
     ) -> Float[Tensor, "batch earlier columns-{self.config.horizon} residual"]:
         """Return what the network says to rows 1 to B - 1.
 
