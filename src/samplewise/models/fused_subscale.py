@@ -155,7 +155,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
         """Draw a segment, two samples a step."""
         n, (codes, is_known) = self.config.columns, given(known, 2 * self.config.columns, uniforms)
         codes, is_known, uniforms = (_steps(part, n) for part in (codes, is_known, uniforms))
-        heat = None if temperature is None else _steps(temperature, n)
+        heat = None if temperature is None else _steps(temperature, n, 1)
         line = torch.cat([state.last, codes.new_zeros(len(codes), ROWS, n)], -1)
         h, params = state.h[:, 0], []
         for j in range(n + LAG):
@@ -256,7 +256,8 @@ def _scalars(digits: Int[Tensor, "batch 2 4"], like: Tensor) -> Float[Tensor, "b
     return digits[..., :-1].flatten(1).to(like.dtype) * (2 / (DIGIT_LEVELS - 1)) - 1
 
 
-def _steps(signal: Tensor, columns: int) -> Tensor:
-    """Return (batch, 2, steps) of (batch, time): what each row draws in each step, zeros else."""
+def _steps(signal: Tensor, columns: int, rest: int = 0) -> Tensor:
+    """Return (batch, 2, steps) of (batch, time): what each row has in each step, else ``rest``."""
     rows = signal.unflatten(1, (columns, ROWS)).transpose(1, 2)
-    return torch.stack([F.pad(rows[:, 0], (0, LAG)), F.pad(rows[:, 1], (LAG, 0))], 1)
+    early = F.pad(rows[:, 0], (0, LAG), value=rest)
+    return torch.stack([early, F.pad(rows[:, 1], (LAG, 0), value=rest)], 1)
