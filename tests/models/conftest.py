@@ -4,9 +4,11 @@ import torch
 from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.models.build import build_model
 from samplewise.models.configs import (
+    FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
     SampleRNNConfig,
+    SubscaleWaveRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
 )
@@ -45,6 +47,11 @@ CONFIGS = {
         blocks=2, layers=4, channels=5, skip_channels=7, q_levels=16, conditioning=TOLD
     ),
     "told-wavernn": WaveRNNConfig(dim=8, conditioning=TOLD),
+    "subscale": SubscaleWaveRNNConfig(
+        n_subscale=3, columns=8, dilations=(1, 2), dim=8, channels=4, residual_channels=6
+    ),
+    "subscale-one-row": SubscaleWaveRNNConfig(n_subscale=1, columns=4, dim=8),
+    "fused-subscale": FusedSubscaleConfig(dim=16, columns=6),
     "conv-wavenet": HybridConfig(
         frame_size=4, frame_level="convolution", frame_blocks=2, frame_layers=3, **CONVOLUTIONS
     ),
@@ -63,4 +70,12 @@ def model(request):
     with torch.no_grad():  # so that a forgotten bias or h0 shows
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture
+def stepwise(model):
+    """A model that makes its samples in the order of time."""
+    if not model.is_stepwise:
+        pytest.skip("its samples depend on later ones")
     return model

@@ -121,6 +121,17 @@ def test_one_random_number_makes_both_stages_independent_and_right():
     assert rest.max() < 1
 
 
+def test_what_is_left_of_a_random_number_always_finds_a_code():
+    # 1 - 2^-53, the largest number below 1, times the sum of a CDF can round up to that sum.
+    logits = torch.randn(2000, 16, generator=torch.Generator().manual_seed(7))
+    cdf = logits.double().softmax(-1).cumsum(-1)
+    assert (cdf[:, -1] * (1 - 2.0**-53) == cdf[:, -1]).any()
+    certain = torch.tensor([[0.0, -900.0]], dtype=torch.double).expand(2000, -1)
+    _, rest = sample_with_rest(certain, torch.ones(2000))  # as rounding may leave it
+    code, _ = sample_with_rest(logits, rest)
+    assert code.max() < 16
+
+
 def test_the_sizes_of_the_paper():
     # Section 2.1: 896 units have about 3 million parameters; biases and h0 are ours.
     model = WaveRNN(WaveRNNConfig(), seed=None)

@@ -22,6 +22,8 @@ def test_the_command_of_training_parses_to_the_settings_of_the_run(run, preset):
         "wavenet": {"blocks": 2, "channels": 16},
         "hybrid": {"dim": 96, "frame_size": 64},
         "wavernn": {"dim": 96, "learn_h0": False},
+        "subscale-wavernn": {"dim": 96, "dilations": (1, 2, 3)},
+        "fused-subscale-wavernn": {"dim": 96, "learn_h0": False},
     }
     changed = changes[used.model.family]
     if hasattr(used.model, "weight_norm"):

@@ -3,14 +3,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from samplewise.data.clips import cut, read_codes
 from samplewise.data.stream import LaneStream, finite_batches
 from samplewise.models.build import build_model
 from samplewise.models.configs import (
+    FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
     SampleRNNConfig,
+    SubscaleWaveRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
 )
@@ -22,6 +25,10 @@ CONFIGS = {
     "rnn": RNNConfig(dim=8, emb_size=4, q_levels=32, cell="lstm"),
     "wavenet": WaveNetConfig(blocks=2, layers=3, channels=4, skip_channels=6, q_levels=32),
     "wavernn": WaveRNNConfig(dim=8),
+    "subscale": SubscaleWaveRNNConfig(
+        n_subscale=2, columns=4, dilations=(1,), dim=8, channels=4, residual_channels=6
+    ),
+    "fused-subscale": FusedSubscaleConfig(dim=16, columns=4),
     "hybrid": HybridConfig(
         frame_size=8, dim=8, blocks=2, layers=2, channels=4, skip_channels=6, q_levels=32
     ),
@@ -78,15 +85,21 @@ def test_tbptt_at_zero_learning_rate_reports_the_nll_of_one_long_pass(
     with torch.no_grad():
         for clip in clips:
             target = torch.from_numpy(read(clip)).unsqueeze(0)
+            if not model.is_stepwise:  # samples before the end depend on the silence after it
+                rest = -clip.samples % model.config.top_frame
+                target = functional.pad(target, (0, rest), value=model.quantizer.silence)
             first = torch.full((1, 1), model.quantizer.silence)
             previous = torch.cat([first, target[:, :-1]], 1)
             params, _ = model(previous, model.initial_state(1), target)
-            expected += model.head.nll(params, target).double().sum().item()
+            nll = model.head.nll(params, target)[:, : clip.samples]
+            expected += nll.double().sum().item()
     assert samples == sum(clip.samples for clip in clips)
     assert nats == pytest.approx(expected, rel=1e-6)
 
 
 def test_padding_has_no_part_in_cost_or_gradient(corpus, model):
+    if not model.is_stepwise:
+        pytest.skip("samples before a clip's end see that silence follows")
     batch = one_batch(corpus, model)
     garbage = torch.randint(32, batch.target.shape, generator=torch.Generator().manual_seed(1))
     spoiled = replace(

@@ -67,6 +67,11 @@ class NativeSampler:
         self.engine = self._module.Engine(self.packed, clips, threads or default_threads(), pace)
         self.most = clips
 
+    @property
+    def ahead(self) -> int:
+        """Random numbers that :meth:`draw` needs beyond those of the samples it returns: none."""
+        return 0
+
     def hear(
         self,
         prompt: Int[np.ndarray, " samples"],

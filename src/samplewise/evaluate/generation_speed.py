@@ -11,7 +11,7 @@ from samplewise.engine.native import default_threads, has_native, native_module
 from samplewise.engine.pack import can_pack
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.evaluate.speed import interleave, median_rate
-from samplewise.generate.reference import ReferenceSampler
+from samplewise.generate.backend import reference_sampler
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.base import Model
 from samplewise.models.build import build_model
@@ -131,13 +131,13 @@ def contestant_threads(threads: Sequence[int] | None) -> list[int]:
 
 
 def _reference(model: Model, clips: int, samples: int) -> dict[str, Any]:
-    sampler = ReferenceSampler(model, clips)
+    sampler = reference_sampler(model, clips)
     # The sampler may take fewer at once than asked for; then the others come after them.
     groups = [range(i, min(i + sampler.most, clips)) for i in range(0, clips, sampler.most)]
 
     def draw(count: int = samples) -> None:
         for group in groups:
-            sampler.draw(sampler.start(len(group)), uniforms(0, group, 0, count))
+            sampler.draw(sampler.start(len(group)), uniforms(0, group, 0, count + sampler.ahead))
 
     draw(WARM_UP_SAMPLES)
     return {

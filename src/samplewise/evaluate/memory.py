@@ -248,8 +248,9 @@ class _Take:
         """Return the next codes of every clip."""
         parts = []
         for count in self._counts(samples):
-            numbers = uniforms(self.plan.seed, self.indices, self.time, count)
-            heat = np.full(count, float(self.plan.temperature))
+            wanted = count + self.sampler.ahead
+            numbers = uniforms(self.plan.seed, self.indices, self.time, wanted)
+            heat = np.full(wanted, float(self.plan.temperature))
             codes, _, self.voices = self.sampler.draw(self.voices, numbers, heat)
             parts.append(codes)
             self._advance(count)

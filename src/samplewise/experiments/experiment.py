@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from samplewise.models.configs import (
+    FusedSubscaleConfig,
     HybridConfig,
     ModelConfig,
     RNNConfig,
     SampleRNNConfig,
+    SubscaleWaveRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
 )
@@ -125,8 +127,11 @@ def _narrow(model: ModelConfig) -> ModelConfig:
     changes: dict[str, Any] = {}
     if isinstance(model, SampleRNNConfig | RNNConfig):
         changes = {"dim": model.dim // SHRINK, "emb_size": max(1, model.emb_size // SHRINK)}
-    elif isinstance(model, WaveRNNConfig):
+    elif isinstance(model, WaveRNNConfig | FusedSubscaleConfig):
         changes = {"dim": model.dim // SHRINK}
+    elif isinstance(model, SubscaleWaveRNNConfig):
+        names = ("dim", "channels", "residual_channels")
+        changes = {name: max(1, getattr(model, name) // SHRINK) for name in names}
     else:
         changes = {
             "channels": model.channels // 2,

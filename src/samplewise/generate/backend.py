@@ -17,7 +17,11 @@ from samplewise.engine.pack import can_pack
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.errors import EngineError
 from samplewise.generate.reference import ReferenceSampler
+from samplewise.generate.segments import SegmentSampler
+from samplewise.generate.wavefront import WavefrontSampler
 from samplewise.models.base import Model
+from samplewise.models.segments import SegmentModel
+from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``."""
@@ -28,6 +32,11 @@ class Sampler(Protocol):
     """Draws codes; what its clips remember is an argument and a result."""
 
     name: str
+
+    @property
+    def ahead(self) -> int:
+        """Random numbers that :meth:`draw` needs beyond those of the samples it returns."""
+        ...
 
     @property
     def most(self) -> int:
@@ -50,11 +59,14 @@ class Sampler(Protocol):
     def draw(
         self,
         voices: Any,
-        uniforms: Float32[np.ndarray, "clips samples"],
-        temperature: Float64[np.ndarray, " samples"] | None = None,
+        uniforms: Float32[np.ndarray, "clips numbers"],
+        temperature: Float64[np.ndarray, " numbers"] | None = None,
         conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Any]:
-        """Return codes, ln p of each at temperature 1 in nats, and what goes on."""
+        """Return codes, ln p of each at temperature 1 in nats, and what goes on.
+
+        There are ``ahead`` more numbers, and temperatures, than samples.
+        """
         ...
 
     def force(
@@ -103,7 +115,7 @@ class Backend:
     def sampler(self, model: Model, clips: int) -> Sampler:
         """Return what draws up to ``clips`` clips at once."""
         if self.resolve(model).name == "reference":
-            return ReferenceSampler(model, clips)
+            return reference_sampler(model, clips)
         return NativeSampler(model, clips, self.weights, self.threads)
 
     def describe(self, model: Model) -> str:
@@ -114,6 +126,15 @@ class Backend:
         device = model.real_values.device
         where = f"cpu, {_threads(torch.get_num_threads())}" if device.type == "cpu" else str(device)
         return f"reference back end on {where}"
+
+
+def reference_sampler(model: Model, clips: int) -> Sampler:
+    """Return what draws up to ``clips`` clips with PyTorch, in the order that the model needs."""
+    if isinstance(model, SubscaleWaveRNN):
+        return WavefrontSampler(model, clips)
+    if isinstance(model, SegmentModel):
+        return SegmentSampler(model, clips)
+    return ReferenceSampler(model, clips)
 
 
 def _threads(count: int) -> str:

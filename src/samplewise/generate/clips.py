@@ -175,8 +175,8 @@ class _Take:
             count = min(chunk, total - start)
             drawn, log_probs, self.voices = sampler.draw(
                 self.voices,
-                uniforms(self.seed, self.indices, start, count),
-                self.temperature.at(start, count, rate),
+                uniforms(self.seed, self.indices, start, count + sampler.ahead),
+                self.temperature.at(start, count + sampler.ahead, rate),
             )
             codes[:, start : start + count] = drawn
             nats -= log_probs.sum(1)

@@ -51,6 +51,11 @@ class ReferenceSampler:
         self.plan: RowPlan = plan_rows(model, clips)
 
     @property
+    def ahead(self) -> int:
+        """Random numbers that :meth:`draw` needs beyond those of the samples it returns: none."""
+        return 0
+
+    @property
     def most(self) -> int:
         """How many clips :meth:`start` takes at once: about as many as asked for, or fewer."""
         return self.plan.most

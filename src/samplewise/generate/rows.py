@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from samplewise.models.base import Model
+from samplewise.models.segments import SegmentModel
 from samplewise.nn.state import map_tensors
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ def plan_rows(model: Model, clips: int) -> RowPlan:
         expected = _probe(model, fewest)
         if not _has_equal_rows(expected):
             continue
+        if isinstance(model, SegmentModel) and _agrees(expected, _probe(model, 1)):
+            fewest = 1  # a clip that is drawn in rows is a batch already
         most = fewest * math.ceil(clips / fewest)
         while most > fewest and not _agrees(_probe(model, most), expected):
             most = fewest * max(1, most // fewest // 2)
@@ -108,6 +111,8 @@ def _timed(model: Model, rows: int, threads: int) -> tuple[float, Tensor]:
 @torch.inference_mode()
 def _probe(model: Model, rows: int) -> Float[Tensor, "steps {rows} q_levels"]:
     """Return logits of a fixed sequence in every row, from a state in which all is in motion."""
+    if isinstance(model, SegmentModel):
+        return model.probe(rows)
     length = 2 * model.config.top_frame
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(model.q_levels, (length + PROBE_STEPS,), generator=generator)

@@ -59,6 +59,7 @@ def stream_chunks(
         size = chunk if samples is None else min(chunk, samples - start)
         if size <= 0:
             return
-        numbers = uniforms(seed, [index], start, size)
-        drawn, _, voices = sampler.draw(voices, numbers, temperature.at(start, size, rate))
+        numbers = uniforms(seed, [index], start, size + sampler.ahead)
+        heat = temperature.at(start, size + sampler.ahead, rate)
+        drawn, _, voices = sampler.draw(voices, numbers, heat)
         yield quantizer.decode(drawn[0])

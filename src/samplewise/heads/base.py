@@ -11,6 +11,7 @@ from samplewise.heads.categorical import (
     categorical_nll,
     categorical_sample,
 )
+from samplewise.heads.digit_softmax import digit_log_prob, digit_nll
 from samplewise.heads.dual_softmax import dual_log_prob, dual_nll
 from samplewise.heads.gaussian_mixture import mixture_log_density, mixture_sample
 
@@ -77,6 +78,24 @@ class DualSoftmaxHead(nn.Module):
     def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
         """Refuse: the fine softmax is not known before the coarse code is drawn."""
         raise NotImplementedError("a dual softmax is drawn in two stages, by Model.sample")
+
+
+class DigitSoftmaxHead(nn.Module):
+    """Four softmaxes over 16 digits (Kalchbrenner et al. 2018, section 4.4)."""
+
+    is_density = False
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        """Return -ln p(target), in nats per 16-bit sample."""
+        return digit_nll(params, target)
+
+    def log_prob(self, params: Tensor, code: Tensor) -> Tensor:
+        """Return ln p(code), in nats, in double precision."""
+        return digit_log_prob(params, code)
+
+    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
+        """Refuse: a softmax is not known before the digits above its own are drawn."""
+        raise NotImplementedError("digits are drawn in four stages, by Model.draw_segment")
 
 
 class GaussianMixtureHead(nn.Module):

@@ -53,6 +53,10 @@ class Model(nn.Module, Generic[Config]):
     """
 
     config: Config
+    is_stepwise: bool = True
+    """Whether a sample depends on earlier ones alone: it can be drawn, and a subsequence can be of
+    any length. Else ``step``, ``sample`` and ``draw`` do not exist, subsequences are whole top
+    frames, and there is ``draw_segment`` (see :class:`SegmentModel`)."""
 
     def __init__(self, config: Config, seed: int | None):
         super().__init__()

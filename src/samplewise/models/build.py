@@ -2,16 +2,20 @@
 
 from samplewise.models.base import Model
 from samplewise.models.configs import (
+    FusedSubscaleConfig,
     HybridConfig,
     ModelConfig,
     RNNConfig,
     SampleRNNConfig,
+    SubscaleWaveRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
 )
+from samplewise.models.fused_subscale import FusedSubscale
 from samplewise.models.hybrid import Hybrid
 from samplewise.models.rnn import RNN
 from samplewise.models.samplernn import SampleRNN
+from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 from samplewise.models.wavenet import WaveNet
 from samplewise.models.wavernn import WaveRNN
 
@@ -21,6 +25,8 @@ FAMILIES = {
     "wavenet": (WaveNetConfig, WaveNet),
     "hybrid": (HybridConfig, Hybrid),
     "wavernn": (WaveRNNConfig, WaveRNN),
+    "subscale-wavernn": (SubscaleWaveRNNConfig, SubscaleWaveRNN),
+    "fused-subscale-wavernn": (FusedSubscaleConfig, FusedSubscale),
 }
 """Configuration and model of each family, by the name that files carry."""
 

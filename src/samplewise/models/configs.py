@@ -8,15 +8,16 @@ from samplewise.models.convolutional import HybridConfig, WaveNetConfig
 from samplewise.models.limits import (
     MAX_DIM,
     MAX_FRAME,
-    MAX_Q,
     MAX_TABLE,
     MAX_TIERS,
     Cell,
     check_codes,
+    check_dual,
     check_head,
     check_range,
     check_stack,
 )
+from samplewise.models.subscale_configs import FusedSubscaleConfig, SubscaleWaveRNNConfig
 
 SampleInput = Literal["embedding", "one-hot", "real", "none"]
 HeadName = Literal["categorical", "gmm"]
@@ -193,11 +194,7 @@ class WaveRNNConfig:
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""
-        check_range("dim", self.dim, 2, MAX_DIM)
-        if self.dim % 2:
-            raise ValueError(f"dim = {self.dim} must be even: its halves make coarse and fine bits")
-        if self.q_levels != MAX_Q:
-            raise ValueError(f"q_levels = {self.q_levels} must be {MAX_Q}: two codes of 8 bits")
+        check_dual(self.dim, 2, self.q_levels)
 
     @property
     def top_frame(self) -> int:
@@ -210,7 +207,15 @@ class WaveRNNConfig:
         return 8 * self.dim + 3 * 512
 
 
-ModelConfig = SampleRNNConfig | RNNConfig | WaveNetConfig | HybridConfig | WaveRNNConfig
+ModelConfig = (
+    SampleRNNConfig
+    | RNNConfig
+    | WaveNetConfig
+    | HybridConfig
+    | WaveRNNConfig
+    | SubscaleWaveRNNConfig
+    | FusedSubscaleConfig
+)
 
 
 def head_width(config: SampleRNNConfig | RNNConfig) -> int:

@@ -6,6 +6,7 @@ Cell = Literal["gru", "gru-reset-after", "lstm"]
 """``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
 MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
 MAX_TABLE = 2**28
+MAX_SUBSCALE, MAX_DILATION = 256, 4096
 MAX_BLOCKS, MAX_LAYERS, MAX_COMPONENTS = 64, 16, 1024
 
 
@@ -20,6 +21,17 @@ def check_codes(q_levels: int) -> None:
     check_range("q_levels", q_levels, 2, MAX_Q)
     if q_levels % 2:
         raise ValueError(f"q_levels = {q_levels} must be even")
+
+
+def check_dual(dim: int, parts: int, q_levels: int) -> None:
+    """Refuse a WaveRNN whose units cannot be shared among the parts of a sample."""
+    check_range("dim", dim, parts, MAX_DIM)
+    if parts == 2 and dim % 2:
+        raise ValueError(f"dim = {dim} must be even: its halves make coarse and fine bits")
+    if dim % parts:
+        raise ValueError(f"dim = {dim} must be a multiple of {parts}: its parts make 4 bits each")
+    if q_levels != MAX_Q:
+        raise ValueError(f"q_levels = {q_levels} must be {MAX_Q}: two codes of 8 bits")
 
 
 def check_stack(n_rnn: int, dim: int, skip: bool) -> None:

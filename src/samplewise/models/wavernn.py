@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from samplewise.heads.dual_softmax import sample_with_rest
 from samplewise.models.base import Model
 from samplewise.models.configs import WaveRNNConfig
+from samplewise.nn.dual_gru import byte_inputs, gru_units, masked_gru
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear
-from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
+from samplewise.nn.rnn import RecurrentLayer
 from samplewise.quantize.dual import FINE_LEVELS
 
 
@@ -43,20 +44,7 @@ class WaveRNN(Model[WaveRNNConfig]):
         super().__init__(config, seed)
         init, dim, half = Initializer(seed), config.dim, config.dim // 2
         self.middle = half
-        self.rnn = RecurrentStack(
-            inputs=3 + self.condition_width(),
-            dim=dim,
-            n_rnn=1,
-            cell="gru-reset-after",
-            skip=False,
-            weight_norm=False,
-            learn_h0=config.learn_h0,
-            init=init,
-        )
-        # Gates, units, inputs: the three scalars, then what the model is told.
-        mask = torch.ones(3, dim, 3 + self.condition_width(), dtype=torch.bool)
-        mask[:, :half, 2] = False  # the coarse half must not see the coarse code it makes
-        self.layer.input.weight.mask = mask.flatten(0, 1)
+        self.rnn = masked_gru(dim, config.learn_h0, init, self.condition_width())
         self.o1 = Linear(init.he(half, half), weight_norm=False)
         self.o2 = Linear(init.he(FINE_LEVELS, half), weight_norm=False)
         self.o3 = Linear(init.he(half, half), weight_norm=False)
@@ -124,8 +112,7 @@ class WaveRNN(Model[WaveRNNConfig]):
         conditioning: Float[Tensor, "*lead width"] | None = None,
     ) -> Float[Tensor, "*lead inputs"]:
         """Return x_t = [c_(t-1), f_(t-1), c_t], each in [-1, 1], and what the model is told."""
-        codes = torch.stack([previous // FINE_LEVELS, previous % FINE_LEVELS, coarse], -1)
-        x = codes.to(self.real_values.dtype) * (2 / (FINE_LEVELS - 1)) - 1
+        x = byte_inputs(previous, coarse, self.real_values)
         return x if conditioning is None else torch.cat([x, conditioning.to(x.dtype)], -1)
 
     def _half(
@@ -136,10 +123,4 @@ class WaveRNN(Model[WaveRNNConfig]):
         units: slice,
     ) -> Float[Tensor, "batch half"]:
         """Return h_t of some units, by the paper's equations for u, r, e and h."""
-        gates = self.layer.input(x).unflatten(-1, (3, -1))[..., units]
-        products = recurrent.unflatten(-1, (3, -1))[..., units]
-        bias = self.layer.candidate_bias
-        assert bias is not None
-        r, u = torch.sigmoid(gates[:, :2] + products[:, :2]).unbind(1)
-        e = torch.tanh(gates[:, 2] + r * (products[:, 2] + bias[units]))
-        return u * h[:, units] + (1 - u) * e
+        return gru_units(self.layer, self.layer.input(x), recurrent, h, units)

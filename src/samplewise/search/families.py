@@ -5,9 +5,11 @@ sensible", are answered here; `--fix`, `--range` and `--choices` change the answ
 """
 
 from samplewise.models.configs import (
+    FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
     SampleRNNConfig,
+    SubscaleWaveRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
 )
@@ -74,12 +76,28 @@ WAVERNN: dict[str, Entry | Times] = {
 }
 """WaveRNN: its one size."""
 
+SUBSCALE: dict[str, Entry | Times] = {
+    "model.dim": Times((0.5, 1, 2)),
+    "model.channels": Times((0.5, 1, 2)),
+    "model.residual_channels": Times((0.5, 1, 2)),
+    "seq_len": Times((1, 2)),
+}
+"""Subscale WaveRNN: widths of the WaveRNN and of the network; subsequences of whole segments."""
+
+FUSED: dict[str, Entry | Times] = {
+    "model.dim": Times((0.5, 1, 2)),
+    "seq_len": Times((1, 2)),
+}
+"""Fused Subscale WaveRNN: its one size."""
+
 MODELS: dict[type, dict[str, Entry | Times]] = {
     SampleRNNConfig: SAMPLERNN,
     RNNConfig: RNN,
     WaveNetConfig: WAVENET,
     HybridConfig: HYBRID,
     WaveRNNConfig: WAVERNN,
+    SubscaleWaveRNNConfig: SUBSCALE,
+    FusedSubscaleConfig: FUSED,
 }
 """Configuration of a model -> what is varied about it."""
 

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 from samplewise.models.configs import (
+    FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
     SampleRNNConfig,
+    SubscaleWaveRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
 )
@@ -197,12 +199,32 @@ WAVERNN_PRESETS = tuple(
 )
 """The sizes of Table 3."""
 
+SUBSCALE_PRESETS = tuple(
+    replace(
+        WAVERNN,
+        preset=f"subscale-wavernn-{rows}x",
+        model=SubscaleWaveRNNConfig(n_subscale=rows, columns=8192 // rows),
+        lanes=8,
+        seq_len=8192,
+    )
+    for rows in (8, 16)
+)
+"""Section 5.3: 1024 units, ten layers of three taps, 384 and 768 channels, a horizon of 128 columns
+of 8 or 16 samples. Segments must be longer than the horizon: 8192 samples; fewer lanes of them."""
+
+FUSED_SUBSCALE = replace(
+    WAVERNN,
+    preset="fused-subscale-wavernn-896",
+    model=FusedSubscaleConfig(dim=896, columns=480),
+)
+"""Section 4.4: 896 units make two samples a step; sequences of 960 samples as for WaveRNN."""
+
 PRESETS = {
     config.preset: config
     for config in (
         *(TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER, PAPER_RNN, PAPER_WAVENET),
         *(PAPER_RNN_WAVENET, PAPER_CONV_WAVENET, PAPER_RNN_GMM, PAPER_2TIER_GMM),
         *(PAPER_NO_EMBEDDING, PAPER_MULTI_SOFTMAX),
-        *WAVERNN_PRESETS,
+        *(*WAVERNN_PRESETS, *SUBSCALE_PRESETS, FUSED_SUBSCALE),
     )
 }

@@ -1,0 +1,222 @@
+"""Drawing from models that make their samples a segment at a time, in another order than time.
+
+What is asked for may end anywhere; what was drawn beyond it is kept with the voices. A sample that
+is drawn before its turn needs its random number then: so the sampler is given ``ahead`` more of
+them than it returns codes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64, Int, Int64
+from torch import Tensor
+
+from samplewise.engine.sampler import Conditioning
+from samplewise.generate.rows import RowPlan, plan_rows
+from samplewise.models.base import State
+from samplewise.models.segments import SegmentModel
+from samplewise.nn.state import map_tensors
+
+Progress = Callable[[int, int], None]
+"""``progress(done, total)``."""
+PROMPT_CHUNK = 4096
+"""Samples of a prompt per pass, about: bounds the memory."""
+
+
+@dataclass(frozen=True)
+class SegmentVoices:
+    """Some clips in the making."""
+
+    model: State
+    """State of the model at the start of the current segment, one row per clip and padding."""
+    known: Int[Tensor, "rows known"]
+    """Codes of the current segment that were heard or handed out: less than a segment."""
+    clips: int
+    """How many of the rows are clips."""
+    ahead: Any = None
+    """What was drawn beyond; None: nothing."""
+
+
+class SegmentSampler:
+    """Draws whole segments with ``model.draw_segment`` and hands out what is asked for.
+
+    Args:
+        model: In evaluation mode; folded, or it will be slow.
+        clips: Most clips that shall be drawn together; see :attr:`most`.
+    """
+
+    name = "reference"
+
+    def __init__(self, model: SegmentModel, clips: int = 1):
+        self.model = model
+        self.segment = model.config.top_frame
+        self.plan: RowPlan = plan_rows(model, clips)
+
+    @property
+    def most(self) -> int:
+        """How many clips :meth:`start` takes at once: about as many as asked for, or fewer."""
+        return self.plan.most
+
+    @property
+    def ahead(self) -> int:
+        """Random numbers that :meth:`draw` needs beyond those of the samples it returns."""
+        return self.segment - 1
+
+    @torch.inference_mode()
+    def hear(
+        self,
+        prompt: Int[np.ndarray, " samples"],
+        progress: Progress | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> SegmentVoices:
+        """Run a prompt through the model, teacher-forced; return one voice that would go on.
+
+        Args:
+            prompt: Codes, of any length; what is drawn first follows its last.
+            progress: Called with samples of the prompt done and in total.
+            conditioning: None: these models are told nothing.
+        """
+        self.model.check_told(conditioning)
+        self._check(prompt)
+        codes = self._tensor(prompt.astype(np.int64))[None]
+        state, whole = self.model.initial_state(1), len(prompt) // self.segment * self.segment
+        chunk = max(1, PROMPT_CHUNK // self.segment) * self.segment
+        for start in range(0, whole, chunk):
+            part = codes[:, start : min(start + chunk, whole)]
+            _, state = self.model(part, state, part)
+            if progress:
+                progress(start + part.shape[1], len(prompt))
+        if progress and whole < len(prompt):
+            progress(len(prompt), len(prompt))
+        return SegmentVoices(state, codes[:, whole:], 1)
+
+    @torch.inference_mode()
+    def start(self, clips: int, after: SegmentVoices | None = None) -> SegmentVoices:
+        """Begin clips, at most :attr:`most`, in silence or after what :meth:`hear` gave."""
+        one = after or self.hear(np.zeros(0, np.int64))
+        rows = self.plan.rows(clips)
+        state = map_tensors(one.model, lambda part: part.expand(rows, *part.shape[1:]).clone())
+        return SegmentVoices(state, one.known.expand(rows, -1), clips)
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        voices: SegmentVoices,
+        uniforms: Float32[np.ndarray, "clips numbers"],
+        temperature: Float64[np.ndarray, " numbers"] | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> tuple[
+        Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], SegmentVoices
+    ]:
+        """Draw the next samples of every clip: as many as there are numbers beyond ``ahead``.
+
+        Args:
+            voices: From :meth:`start` or from the last call; it stays valid.
+            uniforms: The random number that makes each sample, in [0, 1).
+            temperature: Of each of these samples; None means 1.
+            conditioning: None: these models are told nothing.
+
+        Returns:
+            Codes; ln p of each under the model at temperature 1, in nats; what goes on.
+
+        Raises:
+            ValueError: If there are fewer numbers than ``ahead``.
+        """
+        self.model.check_told(conditioning)
+        count = uniforms.shape[1] - self.ahead
+        if count < 0:
+            raise ValueError(
+                f"uniforms has {uniforms.shape[1]} numbers per clip, but {self.ahead} are drawn "
+                "ahead; give as many more as samples are wanted"
+            )
+        if not count:
+            empty = np.zeros((voices.clips, 0))
+            return empty.astype(np.int64), empty, voices
+        rows, known = voices.known.shape
+        numbers = self._tensor(np.pad(uniforms, ((0, rows - voices.clips), (known, 0))))
+        heat = None
+        if temperature is not None and not (temperature == 1).all():
+            padded = np.pad(temperature, (known, 0), constant_values=1)
+            heat = self._tensor(padded).expand(rows, -1)
+        codes, scores, voices = self._draw(voices, count, numbers, heat)
+        return codes[: voices.clips].cpu().numpy(), scores[: voices.clips].cpu().numpy(), voices
+
+    @torch.inference_mode()
+    def force(
+        self,
+        voices: SegmentVoices,
+        codes: Int[np.ndarray, "clips samples"],
+        conditioning: Conditioning | None = None,
+    ) -> SegmentVoices:
+        """Feed codes to every clip as if they had been drawn; what was drawn ahead is dropped.
+
+        What was drawn, forced, leaves the same state in the same bits.
+
+        Args:
+            voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
+            codes: One row per clip, of any length.
+            conditioning: None: these models are told nothing.
+
+        Raises:
+            ValueError: If there is not one row per clip, or a code does not exist.
+        """
+        self.model.check_told(conditioning)
+        self._check(codes)
+        if len(codes) != voices.clips:
+            raise ValueError(f"codes have {len(codes)} rows, but there are {voices.clips} clips")
+        if not codes.size:
+            return voices
+        rows = np.pad(codes.astype(np.int64), ((0, len(voices.known) - voices.clips), (0, 0)))
+        known = torch.cat([voices.known, self._tensor(rows)], 1)
+        state = voices.model
+        while known.shape[1] >= self.segment:
+            state = self._pass(state, known[:, : self.segment])
+            known = known[:, self.segment :]
+        return SegmentVoices(state, known, voices.clips)
+
+    def _draw(
+        self,
+        voices: SegmentVoices,
+        count: int,
+        numbers: Float[Tensor, "rows numbers"],
+        heat: Float[Tensor, "rows numbers"] | None,
+    ) -> tuple[Tensor, Tensor, SegmentVoices]:
+        """Draw ``count`` samples; numbers and temperatures begin with the current segment."""
+        drawn: list[tuple[Tensor, Tensor]] = []
+        while count:
+            begin = voices.known.shape[1]
+            if voices.ahead is None:
+                part = slice(0, self.segment)
+                own = None if heat is None else heat[:, part]
+                segment = self.model.draw_segment(voices.model, numbers[:, part], own, voices.known)
+                voices = replace(voices, ahead=segment)
+            codes, state, scores = voices.ahead
+            end = min(begin + count, self.segment)
+            drawn.append((codes[:, begin:end], scores[:, begin:end]))
+            count -= end - begin
+            if end < self.segment:
+                voices = replace(voices, known=codes[:, :end])
+                continue
+            numbers = numbers[:, self.segment :]
+            heat = None if heat is None else heat[:, self.segment :]
+            voices = SegmentVoices(state, codes[:, :0], voices.clips)
+        codes, scores = (torch.cat(parts, 1) for parts in zip(*drawn, strict=True))
+        return codes, scores, voices
+
+    def _pass(self, state: State, codes: Int[Tensor, "rows samples"]) -> State:
+        """Return the state after a whole segment that is known."""
+        numbers = torch.zeros_like(codes, dtype=torch.float32)
+        return self.model.draw_segment(state, numbers, None, codes)[1]
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.model.real_values.device)
+
+    def _check(self, codes: Int[np.ndarray, "*shape"]) -> None:
+        if codes.size and not 0 <= codes.min() <= codes.max() < self.model.q_levels:
+            raise ValueError(
+                f"codes range from {codes.min()} to {codes.max()}, "
+                f"not within [0, {self.model.q_levels})"
+            )

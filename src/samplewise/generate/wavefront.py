@@ -1,0 +1,214 @@
+"""Subscale WaveRNN drawn as a wavefront: all rows at once, each behind the one before.
+
+Kalchbrenner et al. 2018, sections 4.2 and 4.3. Row s trails row s - 1 by F + L columns, rounded up
+to blocks of L: the conditioning network is asked for L columns of every row at a time, then all
+rows take L steps together. With L = 1 that is the paper's lag of F + 1. Row 0 waits for nobody, so
+the front goes on from segment to segment without a stop.
+
+Chosen: the network's layers are computed anew over L + F columns for each block, and nothing of
+them is kept. So a block costs the same wherever it lies, and a row may be anywhere in its segment.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from samplewise.generate.segments import SegmentSampler, SegmentVoices
+from samplewise.models.base import State
+from samplewise.models.subscale_wavernn import SubscaleState, SubscaleWaveRNN, fold
+
+GATE_BYTES = 512 * 2**20
+"""What a block's gates may take: bounds the clips drawn together."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """How far the rows have come since the start of the current segment."""
+
+    blocks: int
+    """Blocks that row 0 has drawn."""
+    codes: Int[Tensor, "batch rows columns"]
+    """What was drawn, and zeros where a row has not come yet."""
+    scores: Float[Tensor, "batch rows columns"]
+    """ln p of each, in nats."""
+    h: Float[Tensor, "batch rows dim"]
+    """State of each row."""
+    last: Int[Tensor, "batch rows"]
+    """The code that each row drew last."""
+    marks: tuple[Float[Tensor, "batch rows dim"], ...]
+    """For each segment that a row has finished: the states there, of the rows that have."""
+
+
+class WavefrontSampler(SegmentSampler):
+    """Draws all rows of all clips as one batch; see :class:`SegmentSampler`.
+
+    Args:
+        model: In evaluation mode; folded, or it will be slow.
+        clips: Most clips that shall be drawn together; see :attr:`most`.
+    """
+
+    model: SubscaleWaveRNN
+
+    def __init__(self, model: SubscaleWaveRNN, clips: int = 1):
+        config = model.config
+        self.rows, self.columns, self.block = config.n_subscale, config.columns, model.block
+        size = model.real_values.element_size() * 3 * config.dim * self.block * self.rows
+        super().__init__(model, min(clips, max(1, GATE_BYTES // size)))
+        self.lag = 1 + -(-config.horizon // self.block)
+
+    @property
+    def ahead(self) -> int:
+        """Random numbers needed beyond those of the samples asked for: the front's length."""
+        return self.rows * self.block * ((self.rows - 1) * self.lag + 1) - 1
+
+    def _draw(
+        self,
+        voices: SegmentVoices,
+        count: int,
+        numbers: Float[Tensor, "rows numbers"],
+        heat: Float[Tensor, "rows numbers"] | None,
+    ) -> tuple[Tensor, Tensor, SegmentVoices]:
+        begin, end = voices.known.shape[1], voices.known.shape[1] + count
+        front = voices.ahead or self._begin(voices.model)
+        run = _Run(self, front, self._blocks(end), voices.known, numbers, heat)
+        while run.blocks < self._blocks(end):
+            run.advance()
+        front = run.front()
+        codes = front.codes.transpose(1, 2).flatten(1)
+        scores = front.scores.transpose(1, 2).flatten(1)
+        after = replace(voices, known=codes[:, :end], ahead=front)
+        while after.known.shape[1] >= self.segment:
+            after = self._next_segment(after)
+        return codes[:, begin:end], scores[:, begin:end], after
+
+    def _pass(self, state: SubscaleState, codes: Int[Tensor, "rows samples"]) -> State:
+        need = self._blocks(self.segment)
+        run = _Run(self, self._begin(state), need, codes, None, None)
+        while run.blocks < need:
+            run.advance()
+        return self._next_segment(SegmentVoices(state, codes, 1, run.front())).model
+
+    def _blocks(self, samples: int) -> int:
+        """Return how many blocks row 0 has drawn when the last row has come so far."""
+        columns = -(-samples // self.rows)
+        return -(-columns // self.block) + (self.rows - 1) * self.lag
+
+    def _begin(self, state: SubscaleState) -> Front:
+        codes = state.last.new_zeros(*state.last.shape, 0)
+        return Front(0, codes, codes.double(), state.h, state.last, ())
+
+    def _next_segment(self, voices: SegmentVoices) -> SegmentVoices:
+        """Let the voices begin with the next segment: every row has finished the current one."""
+        front, n = voices.ahead, self.columns
+        last, clock = front.codes[:, :, n - 1], voices.model.clock + self.segment
+        return replace(
+            voices,
+            model=SubscaleState(front.marks[0], last, clock),
+            known=voices.known[:, self.segment :],
+            ahead=replace(
+                front,
+                blocks=front.blocks - n // self.block,
+                codes=front.codes[:, :, n:],
+                scores=front.scores[:, :, n:],
+                marks=front.marks[1:],
+            ),
+        )
+
+
+class _Run:
+    """A front in motion: a copy that changes."""
+
+    def __init__(
+        self,
+        sampler: WavefrontSampler,
+        front: Front,
+        blocks: int,
+        known: Int[Tensor, "batch known"],
+        numbers: Float[Tensor, "batch numbers"] | None,
+        heat: Float[Tensor, "batch numbers"] | None,
+    ):
+        """Make room for ``blocks`` blocks of row 0; without numbers, all codes are known."""
+        self.sampler, self.model = sampler, sampler.model
+        self.blocks, self.h, self.last = front.blocks, front.h, front.last
+        _, rows, columns = front.codes.shape
+        self.end = None if numbers is not None else known.shape[1] // rows
+        room = (0, blocks * sampler.block - columns)
+        self.codes = torch.nn.functional.pad(front.codes, room)
+        self.scores = torch.nn.functional.pad(front.scores, room)
+        self.marks = [mark.clone() for mark in front.marks]
+        size = (0, self.codes.shape[2] * rows)
+        self.is_known = torch.arange(size[1], device=known.device) < known.shape[1]
+        self.is_known = fold(self.is_known[None], rows)[0]  # (rows, columns)
+        heard = fold(_padded(known, size[1]), rows)
+        self.codes = torch.where(self.is_known, heard, self.codes)
+        self.numbers = fold(_padded(numbers if numbers is not None else known * 0.0, size[1]), rows)
+        self.heat = None if heat is None else fold(_padded(heat, size[1]), rows)
+        self.row = torch.arange(rows, device=known.device)
+
+    def front(self) -> Front:
+        """Return where the rows are."""
+        return Front(self.blocks, self.codes, self.scores, self.h, self.last, tuple(self.marks))
+
+    def advance(self) -> None:
+        """Let every row that may draw one block."""
+        size = self.sampler.block
+        first = (self.blocks - self.row * self.sampler.lag) * size  # column of each row
+        moves = first >= 0
+        if self.end is not None:
+            moves &= first < self.end
+        columns = first.clamp(min=0)[:, None] + torch.arange(size, device=first.device)
+        columns = columns.clamp(max=self.codes.shape[2] - 1)
+        gates, place = self._gates(first.clamp(min=0)), (self.row[:, None], columns)
+        numbers, known = self.numbers[:, *place], self.codes[:, *place]
+        is_known = self.is_known[place].expand(len(known), -1, -1)
+        heat = None if self.heat is None else self.heat[:, *place]
+        drawn, scores = [], []
+        for i in range(size):
+            code, h, logits = self.model.sample_rows(
+                *(self.last.flatten(), self.h.flatten(0, 1), gates[:, :, i].flatten(0, 1)),
+                *(numbers[:, :, i].flatten(), None if heat is None else heat[:, :, i].flatten()),
+                *(known[:, :, i].flatten(), is_known[:, :, i].flatten()),
+            )
+            scores.append(self.model.head.log_prob(logits, code).view_as(self.last))
+            code, h = code.view_as(self.last), h.view_as(self.h)
+            self.last = torch.where(moves, code, self.last)
+            self.h = torch.where(moves[:, None], h, self.h)
+            drawn.append(code)
+        moving = self.row[moves]
+        target = (slice(None), moving[:, None], columns[moves])
+        self.codes[target] = torch.stack(drawn, 2)[:, moves]
+        self.scores[target] = torch.stack(scores, 2)[:, moves]
+        self._mark(moving, first[moves] + size)
+        self.blocks += 1
+
+    def _gates(self, first: Int[Tensor, " rows"]) -> Float[Tensor, "batch rows columns gates"]:
+        """Return what conditions add to the gates of every row, from its first column on."""
+        model, size = self.model, self.sampler.block
+        own = model.condition_gates(None, size).expand(len(self.codes), 1, -1, -1)
+        if not model.earlier:
+            return own
+        near, n = model.neighbours(), self.sampler.columns
+        ahead = torch.arange(size + model.config.horizon, device=near.device)
+        columns = (first[1:, None] + ahead)[:, None]  # (asking row, 1, columns)
+        ends = ((first[1:] // n + 1) * n)[:, None, None]  # beyond the segment all is unknown
+        seen: Bool[Tensor, "rows rows columns"] = (near >= 0)[:, :, None] & (columns < ends)
+        columns = columns.clamp(max=self.codes.shape[2] - 1)
+        slots = self.codes[:, near.clamp(min=0)[:, :, None], columns]
+        said = model.conditions(slots, seen[None])
+        return torch.cat([own, model.condition_gates(said, size)], 1)
+
+    def _mark(self, rows: Int[Tensor, " moving"], columns: Int[Tensor, " moving"]) -> None:
+        """Note the states of rows that have just finished a segment."""
+        n = self.sampler.columns
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            if column % n == 0:
+                while len(self.marks) < column // n:
+                    self.marks.append(torch.zeros_like(self.h))
+                self.marks[column // n - 1][:, row] = self.h[:, row]
+
+
+def _padded(values: Tensor, size: int) -> Tensor:
+    """Return ``size`` columns of ``values``, zeros after its own."""
+    return torch.nn.functional.pad(values[:, :size], (0, max(0, size - values.shape[1])))

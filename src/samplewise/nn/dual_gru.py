@@ -1,0 +1,80 @@
+"""The cell of WaveRNN, whose halves make the coarse and the fine 8 bits of a sample.
+
+Kalchbrenner et al. 2018, section 2: what the plain, the subscale and other models share.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from samplewise.nn.init import Initializer
+from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
+from samplewise.quantize.dual import FINE_LEVELS
+
+SCALARS = 3
+"""Inputs c_(t-1), f_(t-1) and c_t; further ones condition."""
+
+
+def masked_gru(dim: int, learn_h0: bool, init: Initializer, width: int = 0) -> RecurrentStack:
+    """Return the GRU with I*: its coarse half does not see the coarse code that it makes.
+
+    Args:
+        dim: Units, even, coarse half first.
+        learn_h0: Learn the initial state.
+        init: Draws the weights.
+        width: Further inputs, which every gate of every unit sees: they enter additively.
+    """
+    rnn = RecurrentStack(
+        inputs=SCALARS + width,
+        dim=dim,
+        n_rnn=1,
+        cell="gru-reset-after",
+        skip=False,
+        weight_norm=False,
+        learn_h0=learn_h0,
+        init=init,
+    )
+    layer = rnn.layers[0]
+    assert isinstance(layer, RecurrentLayer)
+    weight = layer.input.weight
+    if width:  # each kind of input as if it were alone: three scalars among many would be lost
+        with torch.no_grad():
+            both = [init.input_map(3 * dim, SCALARS), init.input_map(3 * dim, width)]
+            weight.v = torch.nn.Parameter(torch.cat(both, 1))
+    mask = torch.ones(3, dim, SCALARS + width, dtype=torch.bool)  # gates, units, inputs
+    mask[:, : dim // 2, 2] = False
+    weight.mask = mask.flatten(0, 1)
+    return rnn
+
+
+def byte_inputs(
+    previous: Int[Tensor, "*lead"], coarse: Int[Tensor, "*lead"], like: Tensor
+) -> Float[Tensor, "*lead 3"]:
+    """Return x_t = [c_(t-1), f_(t-1), c_t], each scaled to [-1, 1], in the type of ``like``."""
+    codes = torch.stack([previous // FINE_LEVELS, previous % FINE_LEVELS, coarse], -1)
+    return codes.to(like.dtype) * (2 / (FINE_LEVELS - 1)) - 1
+
+
+def gru_units(
+    layer: RecurrentLayer,
+    gates: Float[Tensor, "batch gates"],
+    products: Float[Tensor, "batch gates"],
+    h: Float[Tensor, "batch dim"],
+    units: slice,
+) -> Float[Tensor, "batch units"]:
+    """Return h_t of some units, by the paper's equations for u, r, e and h.
+
+    Args:
+        layer: The GRU.
+        gates: What its inputs add to r, u and e of all units, biases included.
+        products: R h_(t-1).
+        h: h_(t-1).
+        units: Which.
+    """
+    gates = gates.unflatten(-1, (3, -1))[..., units]
+    products = products.unflatten(-1, (3, -1))[..., units]
+    bias = layer.candidate_bias
+    assert bias is not None
+    r, u = torch.sigmoid(gates[:, :2] + products[:, :2]).unbind(1)
+    e = torch.tanh(gates[:, 2] + r * (products[:, 2] + bias[units]))
+    return u * h[:, units] + (1 - u) * e
