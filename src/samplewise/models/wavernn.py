@@ -5,6 +5,7 @@ the fine half. In training that is a GRU with a masked input matrix. In sampling
 is made once, the coarse half is completed, its code drawn, and only then the fine half.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from samplewise.heads.dual_softmax import sample_with_rest
 from samplewise.models.base import Model
 from samplewise.models.configs import WaveRNNConfig
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear
+from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
 from samplewise.quantize.dual import FINE_LEVELS
 
@@ -108,6 +109,16 @@ class WaveRNN(Model[WaveRNNConfig]):
         after = WaveRNNState(torch.cat([coarse_half, fine_half], -1)[:, None], state.clock + 1)
         params = torch.cat([coarse_logits, fine_logits], -1)
         return coarse * FINE_LEVELS + fine, after, params
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield R, whose gates are ranked apart (section 3.1), and O1 to O4.
+
+        Chosen: O1 to O4 too. The paper only says "each sparsified layer"; in the weights that its
+        authors published later they are as sparse as R.
+        """
+        yield self.layer.recurrent, 3
+        for output in (self.o1, self.o2, self.o3, self.o4):
+            yield output.weight, 1
 
     def _inputs(
         self, previous: Int[Tensor, "*lead"], coarse: Int[Tensor, "*lead"]
