@@ -12,7 +12,6 @@ from tests.training.test_resume import assert_same_bits, command, tensors_of, tr
 from samplewise.models.files import load_model
 from samplewise.models.pruning import masks_of, zero_share
 from samplewise.training import loop
-from samplewise.training import run as run_module
 from samplewise.training.config import TrainConfig
 from samplewise.training.pruning import is_due, share_at
 from samplewise.training.run import start
@@ -43,7 +42,7 @@ def test_the_papers_schedule():
 
 def test_without_steps_the_schedule_follows_the_budget():
     short = TrainConfig(sparsity=0.8, minutes=5.0)
-    shares = [share_at(short, 10**6, used) for used in (0, 0.05, 0.275, 0.5, 1.0)]
+    shares = [share_at(short, 10**6, used) for used in (0.0, 0.05, 0.275, 0.5, 1.0)]
     assert shares == pytest.approx([0, 0, 0.7, 0.8, 0.8])
     assert is_due(short, 50, 0.1, 0.0)
     assert not is_due(short, 51, 0.1, 0.0)
@@ -73,7 +72,7 @@ def test_impossible_prunings_are_refused(changes, message):
 def test_a_block_that_does_not_fit_is_refused_before_anything_is_written(
     sparse, corpus, tmp_path, alone
 ):
-    with pytest.raises(ValueError, match="block = 16x4 does not divide frame_levels.0"):
+    with pytest.raises(ValueError, match=r"block = 16x4 does not divide frame_levels\.0"):
         start(replace(sparse, block="16x4"), corpus, tmp_path / "run", alone)
     assert not (tmp_path / "run").exists()
 
@@ -85,24 +84,6 @@ def test_a_pruned_run_in_parts_equals_the_run_in_one(sparse, corpus, tmp_path, a
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
     masks = [name for name in tensors_of(tmp_path / "whole") if name.startswith("mask.")]
     assert len(masks) == 8  # seven that were pruned, and the diagonal
-
-
-def test_without_the_masks_of_the_checkpoint_it_ends_in_other_bits(
-    sparse, corpus, tmp_path, alone, monkeypatch
-):
-    """The control: were they not restored, the test above would notice."""
-    train(sparse, corpus, tmp_path / "whole", alone)
-    train(replace(sparse, steps=11), corpus, tmp_path / "parts", alone)
-    real = run_module.load_latest
-
-    def forgetful(folder):
-        tensors, facts = real(folder)
-        return {name: t for name, t in tensors.items() if not name.startswith("mask.")}, facts
-
-    monkeypatch.setattr(run_module, "load_latest", forgetful)
-    train(sparse, corpus, tmp_path / "parts", alone)
-    a, b = tensors_of(tmp_path / "whole"), tensors_of(tmp_path / "parts")
-    assert [n for n in a if n.startswith("model.") and not torch.equal(a[n], b[n])]
 
 
 def test_what_was_pruned_stays_zero_in_weights_averages_and_moments(
@@ -179,6 +160,3 @@ def test_two_ranks_prune_the_same_blocks_as_one(corpus, tmp_path):
     masks = [name for name in one if name.startswith("mask.")]
     assert len(masks) == 8
     assert all(torch.equal(one[name], two[name]) for name in masks)
-    for steps in ("3", "8"):
-        run_command(command(corpus, tmp_path / "parts", **(options | {"steps": steps}), ranks="2"))
-    assert_same_bits(tmp_path / "two", tmp_path / "parts")

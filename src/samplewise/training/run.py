@@ -131,10 +131,11 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
     config = _with_moments(config, corpus, recordings)
+    if config.sparsity:
+        check_blocks(build_model(config.model, seed=None), config.block_size)
     _agree(config, corpus, folder, ranks)
     model = build_model(config.model, config.seed)
     if config.sparsity:
-        check_blocks(model, config.block_size)
         model.prepare_to_prune()
     model = model.to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
