@@ -95,6 +95,7 @@ def test_what_was_pruned_stays_zero_in_weights_averages_and_moments(
     for part, averaged in zip(run.model.prunable(), run.averaged.prunable(), strict=True):
         weight = part.weight
         assert weight.block == (4, 2)
+        assert weight.mask is not None
         assert torch.equal(weight.kept, averaged.weight.kept)
         assert not weight.v[~weight.mask].any()
         assert not averaged.weight.v[~weight.mask].any()
