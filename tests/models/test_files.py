@@ -103,7 +103,7 @@ def rewrite(file, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "it is samplernn of format 99; this version reads format 1"),
+        ({"format": 99}, "it is samplernn of format 99; this version reads formats 1 and 2"),
         ({"family": "tacotron"}, "it is tacotron of format 1"),
         ({"model__dim": 65536}, "weights do not fit the description"),
         ({"model__dim": 10**12}, "dim = 1000000000000 must lie in"),

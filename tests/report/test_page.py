@@ -288,3 +288,18 @@ def test_a_failed_write_leaves_the_old_page(run, undrawn, monkeypatch):
         write_report(run)
     assert (run / page.NAME).read_bytes() == old
     assert not [path for path in run.iterdir() if path.name.startswith(".tmp-")]
+
+
+def test_a_pruned_run_says_how_sparse_it_is_and_counts_no_dense_validation(run, undrawn):
+    before = read(run).text
+    assert "Best validation: 2.250 at step 400." in before
+    assert "Blocks" not in before
+    events = [("prune", 100, {"sparsity": 0.6}), ("prune", 150, {"sparsity": 0.9})]
+    events += [("valid", 50, {"bits": 1.0})]  # dense, and better than all that follow
+    with (run / "metrics.jsonl").open("a") as file:
+        for event, step, figures in events:
+            file.write(json.dumps({"event": event, "step": step, "seconds": 1.0} | figures) + "\n")
+    after = read(run).text
+    assert "Blocks at zero 90.0%" in after
+    assert "Blocks were pruned until step 150; since then 90.0% of them are zero" in after
+    assert "Best validation: 2.250 at step 400." in after

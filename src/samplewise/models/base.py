@@ -1,5 +1,7 @@
 """What every autoregressive model is: states as values, one step, one draw."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -18,7 +20,7 @@ from samplewise.models.configs import (
 )
 from samplewise.nn.conditioning import Conditioner
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear, fold_weight_norm
+from samplewise.nn.linear import Linear, Weight, fold_weight_norm
 from samplewise.quantize.build import make_quantizer
 
 Config = TypeVar("Config", bound=ModelConfig, covariant=True)
@@ -43,6 +45,18 @@ def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.Mod
     if config.head == "gmm":
         last = last * MIXTURE_SCALE
     return nn.ModuleList([*hidden, Linear(last, weight_norm=norm)])
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """A matrix of which blocks may be set to zero (Kalchbrenner et al. 2018, section 3.1)."""
+
+    name: str
+    """Where it is in the model, as files name it."""
+    weight: Weight
+    """The matrix."""
+    bands: int
+    """Parts of equal height that are ranked apart: the gates of a recurrent layer."""
 
 
 class Model(nn.Module, Generic[Config]):
@@ -173,6 +187,18 @@ class Model(nn.Module, Generic[Config]):
             raise ValueError(
                 f"this model {needs} conditioning: a mel spectrogram or a class, as it was trained"
             )
+
+    def prunable(self) -> list[Prunable]:
+        """Return every matrix whose blocks may be pruned; empty for a family that has none."""
+        names = {part: name for name, part in self.named_modules() if isinstance(part, Weight)}
+        return [Prunable(names[weight], weight, bands) for weight, bands in self.wide_weights()]
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield the matrices that take nearly all of a sample's time, and the gates in each."""
+        yield from ()
+
+    def prepare_to_prune(self) -> None:
+        """Give a model that is not trained yet the form in which pruning makes it faster."""
 
     def check_boundary(self, state: State) -> None:
         """Refuse to start a sequence in the middle of a frame."""

@@ -20,11 +20,13 @@ from samplewise.data.clips import Level
 from samplewise.durable import write_bytes
 from samplewise.errors import CheckpointError
 from samplewise.models.base import Model
+from samplewise.models.blocks import BLOCKS, KEPT, expand, pruned_weights, to_blocks
 from samplewise.models.build import FAMILIES, build_model
 from samplewise.models.configs import ModelConfig
 from samplewise.nn.linear import Weight
 
-FORMAT = 1
+FORMAT, SPARSE_FORMAT = 1, 2
+"""2 has matrices stored in blocks (:mod:`samplewise.models.blocks`); dense models stay with 1."""
 WEIGHTS = "weights.safetensors"
 MAX_HEADER = 16 * 2**20
 """Bytes of a safetensors header beyond which a file is not ours."""
@@ -60,12 +62,13 @@ class LoadedModel:
 
 
 def save_model(path: Path, model: Model, audio: AudioFormat, provenance: dict[str, Any]) -> None:
-    """Write ``model`` to ``path``, whole or not at all."""
+    """Write ``model`` to ``path``, whole or not at all; of pruned matrices, what is left."""
     from safetensors.torch import save
 
+    stored = _stored(model)
     description = json.dumps(
         {
-            "format": FORMAT,
+            "format": SPARSE_FORMAT if pruned_weights(model) else FORMAT,
             "family": model.config.family,
             "model": to_json(model.config),
             "audio": to_json(audio),
@@ -73,7 +76,7 @@ def save_model(path: Path, model: Model, audio: AudioFormat, provenance: dict[st
         },
         allow_nan=False,
     )
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _weights(model).items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
     metadata = {"samplewise": description, "sha256": _digest(description, weights)}
     write_bytes(path, save(weights, metadata))
 
@@ -129,10 +132,10 @@ def read_verified(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError("its SHA-256 does not match: the file is damaged")
     description = json.loads(metadata["samplewise"])
     kind = (description.get("format"), description.get("family"))
-    if kind[0] != FORMAT or kind[1] not in FAMILIES:
+    if kind[0] not in (FORMAT, SPARSE_FORMAT) or kind[1] not in FAMILIES:
         raise ValueError(
-            f"it is {kind[1]} of format {kind[0]}; this version reads format {FORMAT} of "
-            f"{', '.join(FAMILIES)}"
+            f"it is {kind[1]} of format {kind[0]}; this version reads formats {FORMAT} and "
+            f"{SPARSE_FORMAT} of {', '.join(FAMILIES)}"
         )
     return description, weights
 
@@ -172,6 +175,15 @@ def _weights(model: Model) -> dict[str, Tensor]:
     return dict(model.named_parameters())
 
 
+def _stored(model: Model) -> dict[str, Tensor]:
+    stored = _weights(model)
+    for name, weight in pruned_weights(model).items():
+        assert weight.kept is not None
+        blocks, places = to_blocks(stored.pop(name), weight.kept)
+        stored |= {name + BLOCKS: blocks, name + KEPT: places}
+    return stored
+
+
 def _assemble(config: ModelConfig, weights: dict[str, Tensor]) -> Model:
     model = build_model(config, seed=None)  # takes no memory until the weights are known to fit
     if not any(name.endswith(".g") for name in weights):
@@ -179,6 +191,7 @@ def _assemble(config: ModelConfig, weights: dict[str, Tensor]) -> Model:
             if isinstance(part, Weight):
                 part.g = None  # the file was folded
     wanted = {name: parameter.shape for name, parameter in _weights(model).items()}
+    weights, masks = expand(weights, wanted)
     found = {name: tensor.shape for name, tensor in weights.items()}
     if wanted != found:
         wrong = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
@@ -195,4 +208,8 @@ def _assemble(config: ModelConfig, weights: dict[str, Tensor]) -> Model:
     if broken:
         raise ValueError(f"{broken[0]} holds NaN or infinity: training went wrong")
     model.load_state_dict(weights, assign=True)
+    for name, kept in masks.items():
+        part = model.get_submodule(name.removesuffix(".v"))
+        assert isinstance(part, Weight)
+        part.restrict(kept)
     return model

@@ -112,6 +112,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
             previous: Not looked at: what a sample follows is in ``target`` and in the state.
             state: At the start of a segment.
             target: The codes to predict, and to depend on.
+            conditioning: None: these models are told nothing.
 
         Raises:
             ValueError: If there is no target, or not a number of whole segments.

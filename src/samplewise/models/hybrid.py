@@ -4,6 +4,7 @@ A frame-level module reads frames of FS samples; its output is repeated FS times
 every time step with that of a WaveNet over samples, and an MLP makes the distribution of both.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,8 @@ from samplewise.models.base import Model
 from samplewise.models.configs import HybridConfig
 from samplewise.nn.causal_conv import GatedStack, Pasts, reset_pasts
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear
-from samplewise.nn.rnn import RecurrentStack, relu_mlp
+from samplewise.nn.linear import Linear, Weight
+from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,15 @@ class Hybrid(Model[HybridConfig]):
             codes[:, codes.shape[1] - size + 1 :],
             state.clock + time,
         )
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield the maps of both levels but for the one that reads frames, and the MLP's."""
+        yield from self.stack.wide_weights()
+        if self.rnn is not None:
+            yield from self.rnn.wide_weights(first_input=False)
+        if self.frame_stack is not None:
+            yield from self.frame_stack.wide_weights()
+        yield from weights_of(self.mlp)
 
     def _read(
         self, frames: Float[Tensor, "batch frames {self.config.frame_size}"], state: HybridState

@@ -1,5 +1,6 @@
 """The RNN baseline: a deep RNN that takes a step at every sample (Mehri et al. 2017, Eqs. 2-3)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,8 @@ from torch.nn import functional as F
 from samplewise.models.base import Model, output_mlp
 from samplewise.models.configs import RNNConfig
 from samplewise.nn.init import Initializer
-from samplewise.nn.rnn import RecurrentStack, relu_mlp
+from samplewise.nn.linear import Weight
+from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,8 @@ class RNN(Model[RNNConfig]):
         h, last = self.rnn(x, state.h)  # Eq. 2
         params = relu_mlp(h, self.mlp)  # Eq. 3, without the softmax
         return params, RNNState(last, state.clock + previous.shape[1])
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield the recurrent maps, those between layers, and the MLP's."""
+        yield from self.rnn.wide_weights(first_input=False)
+        yield from weights_of(self.mlp if self.config.head == "categorical" else self.mlp[:-1])

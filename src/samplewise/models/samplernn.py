@@ -4,6 +4,7 @@ Sample t is predicted from the samples before it. Tier k > 1 wakes when FS(k) di
 frame x_(t-FS(k)) ... x_(t-1) and conditions the next FS(k) samples; tier 1 predicts each sample.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from samplewise.models.base import Model, output_mlp
 from samplewise.models.configs import SampleRNNConfig
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
-from samplewise.nn.rnn import RecurrentStack, relu_mlp
+from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,35 @@ class SampleRNN(Model[SampleRNNConfig]):
         logits = self.sample_level(codes[:, window:], values[:, window:], upper[:, :time])
         history = codes[:, codes.shape[1] - lookback + 1 :]
         return logits, SampleRNNState(tuple(h), tuple(conditions), history, clock + time)
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield recurrent, input and upsampling maps of the tiers, and the MLP's but its first.
+
+        Frames and codes come in through narrow maps, and the engine makes a table of the latter.
+        """
+        top = self.tiers[-1]
+        for tier in self.tiers:
+            yield from tier.rnn.wide_weights(first_input=tier is not top)
+            yield tier.upsample.weight, 1
+        mlp, has_codes = self.sample_level.mlp, self.config.head == "categorical"
+        yield from weights_of(mlp[1:] if has_codes else mlp[1:-1])
+
+    @torch.no_grad()
+    def prepare_to_prune(self) -> None:
+        """Make the first map of the MLP diagonal, at first the identity.
+
+        Chosen: no non-linearity is between that map and tier 2's upsampling and W_x (Eqs. 6, 8 and
+        9), so the engine multiplies them out, and the product of two sparse maps is not sparse.
+        With a diagonal one it is as sparse as the upsampling. What the model can express stays the
+        same: W_x and the upsampling can be whatever they would be after a full map.
+        """
+        first = self.sample_level.mlp[0]
+        assert isinstance(first, Linear)
+        weight = first.weight
+        weight.v.copy_(torch.eye(self.config.dim))
+        if weight.g is not None:
+            weight.g.fill_(1.0)
+        weight.prune(torch.eye(self.config.dim, dtype=torch.bool, device=weight.v.device))
 
     def fold(self) -> None:
         """Put weight norm into the matrices and the embedding into W_x."""

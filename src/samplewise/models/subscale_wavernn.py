@@ -19,6 +19,7 @@ as unknown. So a pass over several segments gives the numbers of one over all of
 states are carried on. The wavefront need not stop at a segment's end.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +33,7 @@ from samplewise.models.configs import SubscaleWaveRNNConfig
 from samplewise.models.segments import SegmentModel, given
 from samplewise.nn.dual_gru import SCALARS, byte_inputs, gru_units, masked_gru
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear
+from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.lookahead_conv import LookaheadStack
 from samplewise.nn.product import linear
 from samplewise.nn.rnn import RecurrentLayer
@@ -90,6 +91,10 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         """The GRU of every row."""
         return self.rnn.layers[0]  # pyright: ignore[reportReturnType]
 
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield R and O1 to O4; the conditioning network stays dense."""
+        yield from cell_weights(self.layer, self.o1, self.o2, self.o3, self.o4)
+
     def initial_state(self, batch: int) -> SubscaleState:
         """Return the learned h0 in every row; silence behind."""
         rows = self.config.n_subscale
@@ -116,6 +121,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
             previous: Not looked at: what a sample follows in its row is in ``target`` and state.
             state: At the start of a segment.
             target: The codes to predict, and to depend on.
+            conditioning: None: these models are told nothing.
 
         Raises:
             ValueError: If there is no target, or not a number of whole segments.

@@ -4,6 +4,7 @@ Blocks of dilated layers (van den Oord et al. 2016). A step costs the same whate
 field: the layers' past vectors are the state.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int
@@ -14,8 +15,8 @@ from samplewise.models.base import Model
 from samplewise.models.configs import WaveNetConfig
 from samplewise.nn.causal_conv import GatedStack, Pasts, reset_pasts
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear
-from samplewise.nn.rnn import relu_mlp
+from samplewise.nn.linear import Linear, Weight
+from samplewise.nn.rnn import relu_mlp, weights_of
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,8 @@ class WaveNet(Model[WaveNetConfig]):
         skips, pasts = self.stack(x, state.pasts, conditioning)
         params = relu_mlp(F.relu(skips), self.mlp)
         return params, WaveNetState(pasts, state.clock + previous.shape[1])
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield the maps of the dilated layers, filter and gate ranked apart, and the MLP's."""
+        yield from self.stack.wide_weights()
+        yield from weights_of(self.mlp)

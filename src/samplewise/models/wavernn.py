@@ -5,6 +5,7 @@ the fine half. In training that is a GRU with a masked input matrix. In sampling
 is made once, the coarse half is completed, its code drawn, and only then the fine half.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,9 @@ from torch.nn import functional as F
 from samplewise.heads.dual_softmax import sample_with_rest
 from samplewise.models.base import Model
 from samplewise.models.configs import WaveRNNConfig
-from samplewise.nn.dual_gru import byte_inputs, gru_units, masked_gru
+from samplewise.nn.dual_gru import byte_inputs, cell_weights, gru_units, masked_gru
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear
+from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentLayer
 from samplewise.quantize.dual import FINE_LEVELS
 
@@ -104,6 +105,10 @@ class WaveRNN(Model[WaveRNNConfig]):
         after = WaveRNNState(torch.cat([coarse_half, fine_half], -1)[:, None], state.clock + 1)
         params = torch.cat([coarse_logits, fine_logits], -1)
         return coarse * FINE_LEVELS + fine, after, params
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield R and O1 to O4."""
+        yield from cell_weights(self.layer, self.o1, self.o2, self.o3, self.o4)
 
     def _inputs(
         self,

@@ -4,14 +4,14 @@ The state of a layer is the last ``dilation`` vectors that it was given, so that
 any length, one sample included, goes on where the last one ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Linear
+from samplewise.nn.linear import Linear, Weight
 
 Pasts = tuple[Float[Tensor, "batch _ channels"], ...]
 """The last vectors that each layer was given, oldest first, as many as its dilation."""
@@ -83,6 +83,15 @@ class GatedStack(nn.Module):
             GatedLayer(dilation, channels, skip_channels, index == last, weight_norm, init, told)
             for index, dilation in enumerate(self.dilations)
         )
+
+    def wide_weights(self) -> Iterator[tuple[Weight, int]]:
+        """Yield every layer's matrices, and how many parts each has: filter and gate."""
+        for layer in self.layers:
+            assert isinstance(layer, GatedLayer)
+            yield layer.taps.weight, 2
+            yield layer.skip.weight, 1
+            if layer.residual is not None:
+                yield layer.residual.weight, 1
 
     def initial_state(self, batch: int, like: Tensor) -> Pasts:
         """Return zeros: before the first vector there was nothing."""

@@ -3,11 +3,14 @@
 Kalchbrenner et al. 2018, section 2: what the plain, the subscale and other models share.
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from samplewise.nn.init import Initializer
+from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
 from samplewise.quantize.dual import FINE_LEVELS
 
@@ -45,6 +48,17 @@ def masked_gru(dim: int, learn_h0: bool, init: Initializer, width: int = 0) -> R
     mask[:, : dim // 2, 2] = False
     weight.mask = mask.flatten(0, 1)
     return rnn
+
+
+def cell_weights(layer: RecurrentLayer, *outputs: Linear) -> Iterator[tuple[Weight, int]]:
+    """Yield R, whose gates are ranked apart when blocks are pruned (section 3.1), and O1 to O4.
+
+    Chosen: O1 to O4 too. The paper only says "each sparsified layer"; in the weights that its
+    authors published later they are as sparse as R.
+    """
+    yield layer.recurrent, 3
+    for output in outputs:
+        yield output.weight, 1
 
 
 def byte_inputs(

@@ -1,6 +1,7 @@
 """Deep GRU and LSTM stacks with a learned initial state, skips and weight normalisation."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -125,6 +126,22 @@ class RecurrentStack(nn.Module):
         else:
             self.register_buffer("h0", h0, persistent=False)
 
+    def wide_weights(self, first_input: bool) -> Iterator[tuple[Weight, int]]:
+        """Yield the matrices between vectors of the layers' width, and the gates in each.
+
+        Args:
+            first_input: Whether the first layer's input is such a vector.
+        """
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, RecurrentLayer)
+            gates = len(layer.recurrent.v) // self.dim
+            yield layer.recurrent, gates
+            if index or first_input:
+                yield layer.input.weight, gates
+        for skip in self.skips:
+            assert isinstance(skip, Linear)
+            yield skip.weight, 1
+
     def initial_state(self, batch: int) -> Float[Tensor, "batch {self.n_rnn} {self.state_dim}"]:
         """Return h0 for every row."""
         return self.h0.expand(batch, -1, -1)
@@ -155,6 +172,13 @@ class RecurrentStack(nn.Module):
                 outputs.append(self.skips[index](h))
         output = torch.stack(outputs).sum(0) if self.skips else h
         return output, torch.stack(lasts, 1)
+
+
+def weights_of(layers: nn.ModuleList) -> Iterator[tuple[Weight, int]]:
+    """Yield the matrices of linear maps, each of one part."""
+    for layer in layers:
+        assert isinstance(layer, Linear)
+        yield layer.weight, 1
 
 
 def relu_mlp(x: Float[Tensor, "*lead dim"], layers: nn.ModuleList) -> Float[Tensor, "*lead out"]:

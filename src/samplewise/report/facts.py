@@ -65,6 +65,8 @@ class Facts:
     """Bits per sample on the validation recordings."""
     learning_rate: Curve
     """Learning rate."""
+    sparsity: Curve
+    """Share of the blocks that each pruning left at zero; empty for a dense model."""
     clips: tuple[Clip, ...]
     """Generated clips with sound, best rank first; at most ``MAX_CLIPS``."""
     silent_clips: tuple[Clip, ...]
@@ -87,6 +89,17 @@ class Facts:
     def minutes(self) -> float:
         """Minutes of training so far."""
         return 60 * max([0.0, *self.train.hours[-1:], *self.valid.hours[-1:]])
+
+    @property
+    def best_valid(self) -> tuple[float, float] | None:
+        """Step and bits per sample of the best validation at the last sparsity."""
+        first = max([0.0, *self.sparsity.step[-1:]])
+        counted = [
+            (bits, step)
+            for bits, step in zip(self.valid.value, self.valid.step, strict=True)
+            if step >= first
+        ]
+        return min(counted)[::-1] if counted else None
 
     @property
     def test_bits(self) -> float | None:
@@ -130,6 +143,7 @@ def gather(folder: Path) -> Facts:
         train=reading.read_curve(lines, "train", "bits"),
         valid=reading.read_curve(lines, "valid", "bits"),
         learning_rate=reading.read_curve(lines, "train", "lr"),
+        sparsity=reading.read_curve(lines, "prune", "sparsity"),
         clips=clips,
         silent_clips=silent,
         excerpt=excerpt,

@@ -21,6 +21,8 @@ def headline(facts: Facts, folder: str) -> str:
     entries.append(("Training", words.minutes(facts.minutes)))
     if (parameters := reading.number(facts.config, "parameters")) is not None:
         entries.append(("Parameters", words.big(parameters)))
+    if len(facts.sparsity.value):
+        entries.append(("Blocks at zero", f"{float(facts.sparsity.value[-1]):.1%}"))
     if (rate := reading.number(facts.config, "audio", "sample_rate")) is not None:
         entries.append(("Audio", words.kilohertz(rate)))
     cells = "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in entries)
@@ -82,12 +84,18 @@ def curves(facts: Facts) -> str:
         return f"<p>There are no training figures yet: <code>{command}</code> makes them.</p>"
     png = curves_picture(facts)
     sentences = ["Bits per sample; the thin line is what was logged, the grey one its mean."]
-    if len(facts.valid.value):
-        best = int(facts.valid.value.argmin())
-        bits, step = float(facts.valid.value[best]), facts.valid.step[best]
+    if best := facts.best_valid:
+        step, bits = best
         sentences.append(f"Best validation: {words.bits(bits)} at step {words.count(step)}.")
     else:
         sentences.append("There is no validation score: the first one comes later in training.")
+    if len(facts.sparsity.value):
+        share, step = float(facts.sparsity.value[-1]), facts.sparsity.step[-1]
+        sentences.insert(
+            1,
+            f"Blocks were pruned until step {words.count(step)}; since then {share:.1%} of them "
+            "are zero, and validations before it do not count.",
+        )
     alt = f"Training curves over {words.plural(facts.last_step, 'step')}. {sentences[-1]}"
     return (
         f'<figure class="scroll" tabindex="0" role="region" aria-label="Training curves">'

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from samplewise.models.configs import ModelConfig, SampleRNNConfig
+from samplewise.models.limits import MAX_DIM
 
 RESUMABLE = frozenset(
     {
@@ -14,6 +15,23 @@ RESUMABLE = frozenset(
     }
 )
 """Fields that may differ when a run is resumed; all others make it another run."""
+MAX_SPARSITY = 0.99
+"""Beyond it a file would ask for more memory than its own size can pay for."""
+
+
+def parse_block(text: str) -> tuple[int, int]:
+    """Return rows and columns of ``"16x4"``.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(f"block = {text!r} must be rows x columns, such as 16x4, 16x1 or 4x4")
+    rows, columns = map(int, sides)
+    if not (0 < rows <= MAX_DIM and 0 < columns <= MAX_DIM):
+        raise ValueError(f"block = {text!r} must have 1 to {MAX_DIM} rows and columns")
+    return rows, columns
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,18 @@ class TrainConfig:
     """Steps over which the learning rate rises from zero."""
     ema: float = 0.0
     """Decay per step of the averaged weights that are validated and used; 0: none."""
+    sparsity: float = 0.0
+    """Share of the wide matrices that is zero in the end (Z of Kalchbrenner et al. 2018); 0: dense;
+    at most 0.99."""
+    block: str = "16x4"
+    """Rows x columns that are zeroed together; 16x4 is what int8 weights skip, 16x1 the others."""
+    prune_start: int | None = None
+    """Step of the first pruning (t0; 1000 in the paper); default: at 5% of the budget."""
+    prune_steps: int | None = None
+    """Steps from there to the whole sparsity (S; 200000 in the paper); default: 45% of the budget,
+    which leaves half of it to train what is left."""
+    prune_every: int | None = None
+    """Steps between two prunings; default: 500, as in the paper, or 50 if prune_steps is unset."""
     steps: int | None = None
     """Stop after so many steps."""
     epochs: float | None = None
@@ -127,6 +157,32 @@ class TrainConfig:
         for name in ("clip_seconds", "valid_seconds", "preview_minutes", "save_minutes"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
+        self._check_pruning()
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        return parse_block(self.block)
+
+    def _check_pruning(self) -> None:
+        if not 0 <= self.sparsity <= MAX_SPARSITY:
+            raise ValueError(f"sparsity = {self.sparsity} must lie in [0, {MAX_SPARSITY}]")
+        parse_block(self.block)
+        if (self.prune_start is None) != (self.prune_steps is None):
+            raise ValueError(
+                f"prune_start = {self.prune_start} and prune_steps = {self.prune_steps}: give "
+                "both, or neither for a schedule that follows the budget"
+            )
+        for name, low in (("prune_start", 0), ("prune_steps", 1), ("prune_every", 1)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ValueError(f"{name} = {value} must be at least {low}")
+        has_budget = (self.steps, self.epochs, self.minutes) != (None, None, None)
+        if self.sparsity and self.prune_start is None and not has_budget:
+            raise ValueError(
+                f"sparsity = {self.sparsity} needs a schedule: give --steps, --epochs or "
+                "--minutes, or --prune-start and --prune-steps"
+            )
 
     def learning_rate_at(self, step: int, progress: float) -> float:
         """Return the learning rate.

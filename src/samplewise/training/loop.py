@@ -20,6 +20,7 @@ from samplewise.evaluate.nll import nats_to_bits, score
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
 from samplewise.training.previews import make_preview
+from samplewise.training.pruning import prune_if_due
 from samplewise.training.run import RunState, validation_clips
 from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
 
@@ -62,7 +63,8 @@ def fit(
     config, progress = run.config, run.progress
     subsequence = Subsequence(run.model)
     if run.ranks.world > 1:
-        subsequence = DistributedDataParallel(subsequence)
+        # Buffers are constants, and masks are the same on all ranks, as the weights are.
+        subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
     clips = validation_clips(config, run.corpus)
     clock = Clock(progress.seconds)
     saved = previewed = clock.now
@@ -73,6 +75,8 @@ def fit(
         _step(run, subsequence, batch, interval)
         progress.seconds = clock.now
         interval.seconds += progress.seconds - began
+        if config.sparsity:
+            prune_if_due(run, journal, share_used(run))
         if journal is not None and interval.seconds >= config.log_seconds:
             _log(run, journal, interval)
             interval = _Interval()
@@ -92,6 +96,11 @@ def fit(
             previewed = clock.now
     if journal is not None and interval.samples:
         _log(run, journal, interval)
+    if journal is not None and progress.sparsity < config.sparsity:
+        journal.say(
+            f"only {progress.sparsity:.1%} of the blocks are zero, not {config.sparsity:.1%}: the "
+            "schedule had not ended"
+        )
     if not reason.startswith("interrupted"):
         validate(run, journal, clips)
         progress.seconds = clock.now
@@ -260,8 +269,9 @@ def _log(run: RunState, journal: Journal, interval: _Interval) -> None:
         epoch=run.stream.epochs,
     )
     valid = "" if progress.best_bits is None else f"  valid {progress.best_bits:.3f}"
+    sparse = f"  sparse {progress.sparsity:.1%}" if run.config.sparsity else ""
     journal.say(
-        f"step {progress.step}  train {bits:.3f}{valid} bits/sample  "
+        f"step {progress.step}  train {bits:.3f}{valid} bits/sample{sparse}  "
         f"{_thousands(speed)} samples/s{_time_left(run)}"
     )
 

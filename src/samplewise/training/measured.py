@@ -6,7 +6,12 @@ from dataclasses import replace
 from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.data.clips import cut, moments
 from samplewise.data.corpus import Corpus
-from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig
+from samplewise.models.configs import (
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+    WaveRNNConfig,
+)
 from samplewise.training.config import TrainConfig
 
 
@@ -36,8 +41,10 @@ def with_conditioning(config: TrainConfig, labels: Mapping[str, str] | None) -> 
     if config.mel and config.level == "paper":
         raise ValueError("level = paper hides the true level from a mel: give --level keep")
     model = config.model
-    if isinstance(model, HybridConfig):
-        raise ValueError("a hybrid cannot be told anything: drop --mel and --labels")  # noqa: TRY004
+    if not isinstance(model, SampleRNNConfig | RNNConfig | WaveNetConfig | WaveRNNConfig):
+        raise ValueError(  # noqa: TRY004
+            f"a {model.family} model cannot be told anything: drop --mel and --labels"
+        )
     names = () if labels is None else tuple(sorted(set(labels.values())))
     told = model.conditioning or Conditioning(MelConfig() if config.mel else None, names)
     return replace(config, model=replace(model, conditioning=replace(told, classes=names)))

@@ -23,6 +23,7 @@ from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import Model, State
 from samplewise.models.build import build_model
 from samplewise.models.files import WEIGHTS, AudioFormat, save_model
+from samplewise.models.pruning import apply_masks, check_blocks, masks_of
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
@@ -42,6 +43,8 @@ class Progress:
     best_bits: float | None = None
     best_step: int = 0
     bad_validations: int = 0
+    sparsity: float = 0.0
+    """Share of the blocks that the last pruning zeroed."""
 
 
 @dataclass
@@ -83,6 +86,7 @@ class RunState:
             moments = self.optimizer.state.get(parameter, {})
             tensors |= {f"adam.{name}.{moment}": value for moment, value in moments.items()}
         tensors |= {f"lanes.{name}": value for name, value in to_tensors(lanes).items()}
+        tensors |= {f"mask.{name}": kept for name, kept in masks_of(self.model).items()}
         facts = {
             "progress": asdict(self.progress),
             "cursor": to_json(self.stream.cursor),
@@ -106,6 +110,7 @@ class RunState:
                 "split_rule": self.corpus.split_rule,
             },
             "parameters": count_parameters(self.model),
+            "sparsity": self.progress.sparsity,
         }
         save_model(self.folder / WEIGHTS, self.usable, self.audio, provenance)
 
@@ -130,8 +135,13 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
         )
     labels = None if config.labels is None else read_labels(config.labels, corpus)
     config = with_conditioning(with_moments(config, corpus), labels)
+    if config.sparsity:
+        check_blocks(build_model(config.model, seed=None), config.block_size)
     _agree(config, corpus, folder, ranks)
-    model = build_model(config.model, config.seed).to(ranks.device)
+    model = build_model(config.model, config.seed)
+    if config.sparsity:
+        model.prepare_to_prune()
+    model = model.to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
     optimizer = torch.optim.Adam(
         model.parameters(),
@@ -252,8 +262,11 @@ def _restore(run: RunState, tensors: dict[str, Tensor], facts: dict[str, Any]) -
         named = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         return {name: tensor.to(device) for name, tensor in named.items()}
 
+    masks = part("mask.")
+    apply_masks(run.model, masks)
     run.model.load_state_dict(part("model."))
     if run.averaged is not None:
+        apply_masks(run.averaged, masks)
         run.averaged.load_state_dict(part("averaged."))
     for name, parameter in run.model.named_parameters():
         moments = part(f"adam.{name}.")
