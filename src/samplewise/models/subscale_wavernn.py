@@ -31,7 +31,7 @@ from samplewise.heads.base import DualSoftmaxHead
 from samplewise.heads.dual_softmax import sample_with_rest
 from samplewise.models.configs import SubscaleWaveRNNConfig
 from samplewise.models.segments import SegmentModel, given
-from samplewise.nn.dual_gru import SCALARS, byte_inputs, gru_units, masked_gru
+from samplewise.nn.dual_gru import SCALARS, byte_inputs, cell_weights, gru_units, masked_gru
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.lookahead_conv import LookaheadStack
