@@ -46,6 +46,8 @@ class GenerateArgs:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder of the clips; default: generated/ in the run folder, FILE-clips/ beside a file. An
     earlier generation in it is replaced."""
+    label: str | None = None
+    """Class of every clip, for a model trained with --labels; default: each class in turn."""
     batch: int = 64
     """Most clips drawn at once: more is faster per clip and takes more memory."""
     stream: str | None = None
@@ -81,7 +83,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def prepare_model(args: GenerateArgs, clips: int) -> "tuple[LoadedModel, Backend]":
+def prepare_model(
+    model: Path,
+    clips: int,
+    *,
+    device: str,
+    backend: Literal["auto", "native", "reference"],
+    weights: Literal["int8", "int8x16", "f16", "f32"],
+    threads: int | None,
+) -> "tuple[LoadedModel, Backend]":
     """Load the model, choose what computes, and set the threads."""
     import torch
 
@@ -91,19 +101,18 @@ def prepare_model(args: GenerateArgs, clips: int) -> "tuple[LoadedModel, Backend
     from samplewise.models.files import load_model
     from samplewise.nn.device import choose_device
 
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"threads = {args.threads} must be at least 1")
-    device = args.device
-    if device == "auto" and args.backend != "reference" and has_native():
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads = {threads} must be at least 1")
+    if device == "auto" and backend != "reference" and has_native():
         device = "cpu"  # where one clip is faster than step by step on a GPU
-    loaded = load_model(args.model, device=choose_device(device))
-    backend = Backend(args.backend, args.weights, args.threads).resolve(loaded.model)
-    if backend.name == "reference":
-        if args.threads is not None:
-            torch.set_num_threads(args.threads)
+    loaded = load_model(model, device=choose_device(device))
+    chosen = Backend(backend, weights, threads).resolve(loaded.model)
+    if chosen.name == "reference":
+        if threads is not None:
+            torch.set_num_threads(threads)
         else:
             torch.set_num_threads(pick_threads(loaded.model, clips))
-    return loaded, backend
+    return loaded, chosen
 
 
 def prepare_prompt(args: GenerateArgs, loaded: "LoadedModel") -> "Prompt | None":
@@ -118,11 +127,11 @@ def prepare_prompt(args: GenerateArgs, loaded: "LoadedModel") -> "Prompt | None"
     return prompt
 
 
-def pick_seed(args: GenerateArgs) -> int:
+def pick_seed(seed: int | None) -> int:
     """Return the seed that was given, or a random one."""
     import secrets
 
-    return secrets.randbelow(2**32) if args.seed is None else args.seed
+    return secrets.randbelow(2**32) if seed is None else seed
 
 
 @contextlib.contextmanager
@@ -153,7 +162,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     from samplewise.generate.uniforms import check_numbers
 
     seconds = DEFAULT_SECONDS if args.seconds is None else args.seconds
-    envelope, seed = parse_envelope(args.temperature), pick_seed(args)
+    envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
     first, count = args.index or 0, args.count
     if count is None:
         count = DEFAULT_COUNT if args.index is None else 1
@@ -161,7 +170,14 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         raise ValueError(f"count, batch = {count}, {args.batch} must be at least 1")
     indices = range(first, first + count)
     check_numbers(seed, [indices[0], indices[-1]])
-    loaded, backend = prepare_model(args, min(count, args.batch))
+    loaded, backend = prepare_model(
+        args.model,
+        min(count, args.batch),
+        device=args.device,
+        backend=args.backend,
+        weights=args.weights,
+        threads=args.threads,
+    )
     rate, prompt = loaded.audio.sample_rate, prepare_prompt(args, loaded)
     total = samples_of(seconds, rate) * count
     settings = _settings(args, loaded, backend, seed, str(envelope))
@@ -188,6 +204,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
             progress=lambda done, total: bar(done // rate, total // rate),
             on_prompt=on_prompt,
             backend=backend,
+            label=args.label,
         ):
             folder.add(clip)
     speed = total / (time.monotonic() - begin)
@@ -226,6 +243,7 @@ def _settings(
         "backend": backend.name,
         "weights": backend.weights if backend.name == "native" else "f32",
         "temperature": temperature,
+        **({} if args.label is None else {"label": args.label}),
         "sample_rate": loaded.audio.sample_rate,
         "prompt": None if args.prompt is None else str(args.prompt),
         "prompt_sha256": None if args.prompt is None else file_digest(args.prompt),

@@ -40,7 +40,7 @@ def run_stream(args: GenerateArgs) -> int:
 
     if args.count is not None or args.output is not None or args.json:
         raise ValueError("a stream is one clip: leave out --count, --output and --json")
-    envelope, seed = parse_envelope(args.temperature), pick_seed(args)
+    envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
     check_numbers(seed, [args.index or 0])
     is_wav = args.stream_format == "wav" or (
         args.stream_format == "auto" and str(args.stream).lower().endswith(".wav")
@@ -49,7 +49,14 @@ def run_stream(args: GenerateArgs) -> int:
         raise ValueError(f"chunk = {args.chunk:g} must lie in (0, {MAX_CHUNK_S:g}] seconds")
     try:
         # The file is not touched before everything is known to be in order.
-        loaded, backend = prepare_model(args, 1)
+        loaded, backend = prepare_model(
+            args.model,
+            1,
+            device=args.device,
+            backend=args.backend,
+            weights=args.weights,
+            threads=args.threads,
+        )
         prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
         samples = None if args.seconds is None else samples_of(args.seconds, rate)
         with _sink(str(args.stream)) as sink, late_bar(HEARING) as on_prompt:
@@ -65,6 +72,7 @@ def run_stream(args: GenerateArgs) -> int:
                 chunk_s=args.chunk,
                 on_prompt=on_prompt,
                 backend=backend,
+                label=args.label,
             )
             _pour(chunks, sink, rate, is_wav)
     except (BrokenPipeError, KeyboardInterrupt):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float32, Float64, Int, Integer, UInt
 
 from samplewise.generate.backend import Backend, Progress, Sampler
 from samplewise.generate.screen import Flag, screen
+from samplewise.generate.telling import Telling, telling
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.files import LoadedModel
@@ -35,6 +36,8 @@ class GeneratedClip:
     """-ln p of ``codes`` under the model at temperature 1, whatever they were drawn at."""
     flags: tuple[Flag, ...]
     """See :mod:`samplewise.generate.screen`."""
+    label: str | None = None
+    """Its class, for a model that is told one."""
 
     @property
     def bits_per_sample(self) -> float:
@@ -54,6 +57,7 @@ def generate_clips(
     batch: int = BATCH,
     progress: Progress | None = None,
     backend: Backend = AUTO,
+    label: str | None = None,
 ) -> list[GeneratedClip]:
     """Draw clips; see :func:`iterate_clips`, which does not keep them."""
     return list(
@@ -68,6 +72,7 @@ def generate_clips(
             batch=batch,
             progress=progress,
             backend=backend,
+            label=label,
         )
     )
 
@@ -85,6 +90,7 @@ def iterate_clips(
     progress: Progress | None = None,
     on_prompt: Progress | None = None,
     backend: Backend = AUTO,
+    label: str | None = None,
 ) -> Iterator[GeneratedClip]:
     """Draw clips in batches and give them out, in order, as soon as a batch is complete.
 
@@ -103,9 +109,11 @@ def iterate_clips(
         progress: Called with samples drawn of all clips together, and their total.
         on_prompt: Called with samples of the prompt that were heard, and their total.
         backend: What computes.
+        label: Class of every clip, for a model that is told one; None: each in turn.
 
     Raises:
         ValueError: If there is nothing to draw, or the prompt exceeds full scale.
+        SamplewiseError: If the model does not know the class, or draws for mel spectrograms only.
     """
     total = samples_of(seconds, loaded.audio.sample_rate)
     if not len(indices):
@@ -114,20 +122,28 @@ def iterate_clips(
     groups = even_groups(indices, batch)
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
     groups = even_groups(indices, sampler.most)
-    heard = None if codes is None else sampler.hear(codes, on_prompt)
+    told = telling(loaded.model, label, indices)
+    if codes is not None and len(set(told.labels)) > 1:
+        raise ValueError("a prompt has one class: name it (--label)")
+    heard, before = None, 0
+    if codes is not None:
+        vectors = told.at(0, len(codes))
+        before = len(codes)
+        heard = sampler.hear(codes, on_prompt, None if vectors is None else vectors[:1])
     done = 0
     for group in groups:
-        take = _Take(loaded, sampler.start(len(group), heard), group, seed, temperature)
+        voices, own = sampler.start(len(group), heard), telling(loaded.model, label, group)
+        take = _Take(loaded, voices, group, seed, temperature, own, before)
 
-        def report(drawn: int, before: int = done, clips: int = len(group)) -> None:
+        def report(drawn: int, earlier: int = done, clips: int = len(group)) -> None:
             if progress:
-                progress(before + drawn * clips, total * len(indices))
+                progress(earlier + drawn * clips, total * len(indices))
 
         drawn, nats = take.draw(sampler, total, report)
         done += total * len(group)
-        for index, row, score in zip(group, drawn, nats, strict=True):
+        for index, row, score, name in zip(group, drawn, nats, own.labels, strict=True):
             kept = codes if keep_prompt else None
-            yield _finish(loaded, index, row, float(score), kept)
+            yield replace(_finish(loaded, index, row, float(score), kept), label=name)
 
 
 def samples_of(seconds: float, sample_rate: int) -> int:
@@ -162,6 +178,9 @@ class _Take:
     indices: Sequence[int]
     seed: int
     temperature: Envelope
+    told: Telling
+    heard: int
+    """Samples of the prompt."""
 
     def draw(
         self, sampler: Sampler, total: int, report: Callable[[int], None]
@@ -177,6 +196,7 @@ class _Take:
                 self.voices,
                 uniforms(self.seed, self.indices, start, count + sampler.ahead),
                 self.temperature.at(start, count + sampler.ahead, rate),
+                self.told.at(self.heard + start, count),
             )
             codes[:, start : start + count] = drawn
             nats -= log_probs.sum(1)

@@ -97,7 +97,7 @@ class ClipFolder:
             "seconds": len(clip.codes) / rate,
             "bits_per_sample": clip.bits_per_sample,
             "flags": list(clip.flags),
-        }
+        } | ({} if clip.label is None else {"label": clip.label})
         self._write_index()
 
     def ranked(self, by_index: bool = False) -> list[dict[str, Any]]:

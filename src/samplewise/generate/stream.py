@@ -8,6 +8,7 @@ from jaxtyping import Float32
 
 from samplewise.generate.backend import Backend, Progress
 from samplewise.generate.clips import AUTO
+from samplewise.generate.telling import telling
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.files import LoadedModel
@@ -28,6 +29,7 @@ def stream_chunks(
     chunk_s: float = CHUNK_S,
     on_prompt: Progress | None = None,
     backend: Backend = AUTO,
+    label: str | None = None,
 ) -> Iterator[Float32[np.ndarray, " chunk"]]:
     """Draw clip ``index`` of ``seed`` chunk by chunk: the same samples as the clip, without end.
 
@@ -42,6 +44,7 @@ def stream_chunks(
         chunk_s: Seconds per chunk, above 0.
         on_prompt: Called with samples of the prompt that were heard, and their total.
         backend: What computes.
+        label: Class of the clip, for a model that is told one; None: by ``index``, in turn.
 
     Yields:
         Amplitude, full scale ±1, at most ``chunk_s`` at a time (the prompt comes at once).
@@ -51,7 +54,10 @@ def stream_chunks(
     rate, quantizer = loaded.audio.sample_rate, loaded.model.quantizer
     codes = None if prompt is None else quantizer.encode(prompt)
     sampler = backend.sampler(loaded.model, 1)
-    voices = sampler.start(1, None if codes is None else sampler.hear(codes, on_prompt))
+    told, heard = telling(loaded.model, label, [index]), 0 if codes is None else len(codes)
+    voices = sampler.start(1)
+    if codes is not None:
+        voices = sampler.start(1, sampler.hear(codes, on_prompt, told.at(0, heard)))
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
     chunk = max(1, round(chunk_s * rate))
@@ -61,5 +67,5 @@ def stream_chunks(
             return
         numbers = uniforms(seed, [index], start, size + sampler.ahead)
         heat = temperature.at(start, size + sampler.ahead, rate)
-        drawn, _, voices = sampler.draw(voices, numbers, heat)
+        drawn, _, voices = sampler.draw(voices, numbers, heat, told.at(heard + start, size))
         yield quantizer.decode(drawn[0])

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float32
 
 from samplewise.audio.mel import SILENCE
+from samplewise.config.conditioning import MelConfig
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import AUTO
+from samplewise.generate.telling import class_number
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.base import Model
@@ -137,22 +139,7 @@ def frame_vectors(
             yield current()
 
 
-def class_number(model: Model, label: str | None) -> int:
-    """Return the place of a class in the model's list; 0 for a model without classes.
-
-    Raises:
-        SamplewiseError: If there is no such class, or none was named.
-    """
-    names = () if model.conditioner is None else model.conditioner.config.classes
-    if not names and label is None:
-        return 0
-    if label not in names:
-        known = f"it knows {', '.join(names)}" if names else "it knows no classes"
-        raise SamplewiseError(f"the model does not know the class {label!r} (--label): {known}")
-    return names.index(label)
-
-
-def mel_of(model: Model):
+def mel_of(model: Model) -> MelConfig:
     """Return the parameters of the spectrograms that a model is told.
 
     Raises:
