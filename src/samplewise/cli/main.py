@@ -13,6 +13,7 @@ COMMANDS = {
     "search": "try many training configurations; show the best and what mattered",
     "experiment": "run a paper's table or figure on a corpus",
     "generate": "make new clips with a trained model, or stream for ever",
+    "vocode": "turn mel spectrograms into sound, streamed",
     "evaluate": "bits per sample of a model on recordings it has not seen",
     "report": "write report.html of a run",
     "export": "write a model as one self-describing file",

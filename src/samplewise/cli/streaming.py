@@ -42,9 +42,7 @@ def run_stream(args: GenerateArgs) -> int:
         raise ValueError("a stream is one clip: leave out --count, --output and --json")
     envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
     check_numbers(seed, [args.index or 0])
-    is_wav = args.stream_format == "wav" or (
-        args.stream_format == "auto" and str(args.stream).lower().endswith(".wav")
-    )
+    as_wav = is_wav(str(args.stream), args.stream_format)
     if not 0 < args.chunk <= MAX_CHUNK_S:
         raise ValueError(f"chunk = {args.chunk:g} must lie in (0, {MAX_CHUNK_S:g}] seconds")
     try:
@@ -59,8 +57,8 @@ def run_stream(args: GenerateArgs) -> int:
         )
         prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
         samples = None if args.seconds is None else samples_of(args.seconds, rate)
-        with _sink(str(args.stream)) as sink, late_bar(HEARING) as on_prompt:
-            _announce(loaded, backend, seed, is_wav)
+        with sink(str(args.stream)) as file, late_bar(HEARING) as on_prompt:
+            announce(loaded, backend, seed, as_wav)
             chunks = stream_chunks(
                 loaded,
                 seed,
@@ -74,14 +72,24 @@ def run_stream(args: GenerateArgs) -> int:
                 backend=backend,
                 label=args.label,
             )
-            _pour(chunks, sink, rate, is_wav)
+            pour(chunks, file, rate, as_wav)
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # the usual ends of a stream
     return 0
 
 
+def is_wav(stream: str, stream_format: str) -> bool:
+    """Return whether a stream is a WAV file rather than raw samples."""
+    return stream_format == "wav" or (stream_format == "auto" and stream.lower().endswith(".wav"))
+
+
 @contextlib.contextmanager
-def _sink(name: str) -> Iterator[BinaryIO]:
+def sink(name: str) -> Iterator[BinaryIO]:
+    """Open a file, or with - stdout, for sound.
+
+    Raises:
+        ValueError: If stdout is a terminal.
+    """
     if name == "-":
         if sys.stdout.isatty():
             raise ValueError(
@@ -95,23 +103,25 @@ def _sink(name: str) -> Iterator[BinaryIO]:
             yield file
 
 
-def _announce(loaded: "LoadedModel", backend: "Backend", seed: int, is_wav: bool) -> None:
-    kind = "WAV" if is_wav else "raw 16-bit little-endian PCM"
+def announce(loaded: "LoadedModel", backend: "Backend", seed: int, as_wav: bool) -> None:
+    """Say what comes, and what computes it."""
+    kind = "WAV" if as_wav else "raw 16-bit little-endian PCM"
     say(
         f"seed {seed} · {kind}, mono, {loaded.audio.sample_rate} Hz · "
         f"{backend.describe(loaded.model)}"
     )
 
 
-def _pour(chunks: Iterator, sink: BinaryIO, rate: int, is_wav: bool) -> None:
+def pour(chunks: Iterator, file: BinaryIO, rate: int, as_wav: bool) -> None:
+    """Write chunks as they come; a WAV file is told its length at the end, however that comes."""
     from samplewise.audio.writing import pcm16, wav_header
 
     frames, first, begin, is_told = 0, 0, 0.0, False
     try:
-        if is_wav:
-            _write(sink, wav_header(None, rate))
+        if as_wav:
+            _write(file, wav_header(None, rate))
         for chunk in chunks:
-            _write(sink, pcm16(chunk).tobytes())
+            _write(file, pcm16(chunk).tobytes())
             frames += len(chunk)
             if not first:  # a prompt was heard before it
                 first, begin = frames, time.monotonic()
@@ -121,10 +131,10 @@ def _pour(chunks: Iterator, sink: BinaryIO, rate: int, is_wav: bool) -> None:
                 factor = seconds / (time.monotonic() - begin)
                 say(f"{seconds:.1f} s at {factor:.2g} times real time")
     finally:
-        if is_wav and stat.S_ISREG(os.fstat(sink.fileno()).st_mode):
+        if as_wav and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             header = wav_header(frames, rate)
             if len(header) == len(wav_header(None, rate)):  # RF64 is longer: length stays unknown
-                os.pwrite(sink.fileno(), header, 0)
+                os.pwrite(file.fileno(), header, 0)
 
 
 def _write(sink: BinaryIO, data: bytes) -> None:

@@ -133,7 +133,9 @@ def evaluate_split(
                 progress=progress,
             )
         else:
-            scores = score_natively(loaded.model, corpus, clips, level, weights, progress=progress)
+            scores = score_natively(
+                loaded.model, corpus, clips, level, weights, labels=labels, progress=progress
+            )
     seconds = time.perf_counter() - started
     to_beat = {}
     if with_baselines and not loaded.model.head.is_density:

@@ -1,11 +1,14 @@
 """Negative log-likelihood by the native engine: a full-speed check of the reference's figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
+from jaxtyping import Float32
 
 from samplewise.data.clips import Clip, Level, read_codes
 from samplewise.data.corpus import Corpus
+from samplewise.data.cues import CueReader, cue_reader
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
 from samplewise.models.base import Model
@@ -23,6 +26,7 @@ def score_natively(
     level: Level,
     weights: WeightFormat = "int8",
     threads: int | None = None,
+    labels: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Score every sample of every clip exactly once; see :func:`samplewise.evaluate.nll.score`.
@@ -34,6 +38,7 @@ def score_natively(
     if not clips:
         raise ValueError("clips is empty: there is nothing to score")
     sampler = NativeSampler(model, min(CLIPS, len(clips)), weights, threads)
+    cues = cue_reader(corpus, getattr(model.config, "conditioning", None), labels)
     order = sorted(range(len(clips)), key=lambda index: -clips[index].samples)
     nats, done, total = [0.0] * len(clips), 0, sum(clip.samples for clip in clips)
     size = max(1, min(CLIPS, CODE_BYTES // (4 * clips[order[0]].samples)))
@@ -43,10 +48,17 @@ def score_natively(
         codes = np.full((len(group), lengths.max()), model.quantizer.silence, np.int32)
         for row, index in enumerate(group):
             codes[row, : lengths[row]] = read_codes(corpus, clips[index], level, model.quantizer)
+        told = None
+        if cues is not None:
+            told = _told(model, cues, [clips[index] for index in group])
         voices, sums = sampler.start(len(group)), np.zeros(len(group))
         for start in range(0, codes.shape[1], CHUNK):
             part = codes[:, start : start + CHUNK]
-            log_probs, voices = sampler.log_probs(part, voices)
+            vectors = None
+            if told is not None:
+                last = start + part.shape[1] - 1
+                vectors = told[:, start // sampler.hold : last // sampler.hold + 1]
+            log_probs, voices = sampler.log_probs(part, voices, vectors)
             is_padding = start + np.arange(part.shape[1]) >= lengths[:, None]
             sums -= np.where(is_padding, 0.0, log_probs).sum(1)
             done += int((~is_padding).sum())
@@ -55,3 +67,18 @@ def score_natively(
         for index, value in zip(group, sums.tolist(), strict=True):
             nats[index] = value
     return Scores(tuple(clips), tuple(nats))
+
+
+@torch.inference_mode()
+def _told(
+    model: Model, cues: CueReader, clips: Sequence[Clip]
+) -> Float32[np.ndarray, "clips vectors width"]:
+    """Return every vector of every clip, with zeros up to the longest one."""
+    assert model.conditioner is not None
+    rows = []
+    for clip in clips:
+        told = cues.read(clip)
+        mel = None if told.mel is None else torch.from_numpy(told.mel)[None]
+        rows.append(model.conditioner.vectors(mel, torch.tensor([told.label]))[0].numpy())
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, ((0, longest - len(row)), (0, 0))) for row in rows])

@@ -1,5 +1,6 @@
 """A vocoder: sound for a mel spectrogram, frame by frame as it arrives, or many at once."""
 
+import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
@@ -111,21 +112,24 @@ def frame_vectors(
 ) -> Iterator[Float32[np.ndarray, "upsampling width"]]:
     """Return the vectors of each frame: the same bits whether frames come one by one or at once.
 
+    Each frame is worked out from a window of the same size, and in double precision, so that the
+    number of threads, by which sums are split, does not show in single precision either.
+
     Raises:
         ValueError: If a frame is not as wide as the model's, or not finite.
         SamplewiseError: If the model does not know the class.
     """
     config = mel_of(model)
-    conditioner = model.conditioner
-    assert conditioner is not None
+    assert model.conditioner is not None
+    conditioner = copy.deepcopy(model.conditioner).double().cpu()
     context = conditioner.config.context
     number = torch.tensor([class_number(model, label)])
     silent = np.full(config.n_mels, SILENCE, np.float32)
     window = deque([silent] * (2 * context + 1), maxlen=2 * context + 1)
 
     def current() -> Float32[np.ndarray, "upsampling width"]:
-        mel = torch.from_numpy(np.stack(window))[None].to(model.real_values)
-        return conditioner.vectors(mel, number.to(mel.device))[0].float().cpu().numpy()
+        mel = torch.from_numpy(np.stack(window))[None].double()
+        return conditioner.vectors(mel, number)[0].float().numpy()
 
     followed = chain(frames, repeat(silent, context))
     for count, frame in enumerate(followed):

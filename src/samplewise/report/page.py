@@ -1,17 +1,15 @@
 """report.html of a run: one file with everything inside, no network, no fonts, no plug-ins."""
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from samplewise import durable, pictures
 from samplewise.report import listening, reproduction, sections
+from samplewise.report.document import document
 from samplewise.report.facts import Facts, gather
 from samplewise.report.markup import esc
 
-TEMPLATE = Path(__file__).parent / "template"
 NAME = "report.html"
 PICTURES = "pictures"
 COMPARED = 4
@@ -59,22 +57,7 @@ def render(facts: Facts, progress: Callable[[int, int], None] | None = None) -> 
     body.append(listening.previews(facts, folder, drawn) + "</section>")
     body += [sections.figures(facts, folder), sections.configuration(facts)]
     body += [reproduction.reproduction(facts), reproduction.environment(facts)]
-    style = (TEMPLATE / "style.css").read_text(encoding="utf-8")
-    script = (TEMPLATE / "script.js").read_text(encoding="utf-8")
-    policy = (
-        "default-src 'none'; img-src data:; media-src data:; "
-        f"style-src {_digest(style)}; script-src {_digest(script)}"
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{esc(facts.name)} · samplewise report</title>"
-        f"<style>{style}</style></head>\n<body><main>\n"
-        + "\n".join(body)
-        + f"\n</main><script>{script}</script></body></html>\n"
-    )
+    return document(facts.name, "\n".join(body))
 
 
 def _pictures(facts: Facts) -> Iterator[tuple[str, bytes]]:
@@ -88,8 +71,3 @@ def _pictures(facts: Facts) -> Iterator[tuple[str, bytes]]:
             named.insert(0, (f"a real recording: {facts.excerpt.name}", facts.excerpt))
         waves = [(name, clip.wave) for name, clip in named if clip.sample_rate == rate]
         yield "clips.png", pictures.spectrogram_png(waves, rate)
-
-
-def _digest(text: str) -> str:
-    """Return what lets a browser run this very text and nothing that was smuggled in."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

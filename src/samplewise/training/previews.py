@@ -2,10 +2,16 @@
 
 import copy
 
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from samplewise.audio.mel import mel_spectrogram
 from samplewise.audio.writing import write_wav
 from samplewise.durable import write_bytes
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips
+from samplewise.generate.vocoder import vocode_all
 from samplewise.models.files import LoadedModel
 from samplewise.pictures import spectrogram_png
 from samplewise.training.journal import Journal
@@ -13,24 +19,38 @@ from samplewise.training.run import RunState
 
 
 def make_preview(run: RunState, journal: Journal) -> None:
-    """Write ``previews/step-N/``; the clips have the same seeds every time."""
-    config, step = run.config, run.progress.step
+    """Write ``previews/step-N/``; the clips have the same seeds every time.
+
+    A model that is told mel spectrograms is given those of validation recordings.
+    """
+    step = run.progress.step
     model = copy.deepcopy(run.usable).eval().requires_grad_(False)
     model.fold()
     loaded = LoadedModel(model, run.audio, {}, run.folder)
-    clips = generate_clips(
-        loaded,
-        count=config.preview_count,
-        seconds=config.preview_seconds,
-        seed=config.seed,
-        backend=Backend(threads=config.threads),
-    )
+    waves = _waves(run, loaded)
     folder = run.folder / "previews" / f"step-{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)
-    for clip in clips:
-        write_wav(folder / f"clip-{clip.index}.wav", clip.wave, run.audio.sample_rate)
-        journal.sound(f"preview/{clip.index}", clip.wave, run.audio.sample_rate, step)
-    named = [(f"clip {clip.index}", clip.wave) for clip in clips]
+    for index, wave in enumerate(waves):
+        write_wav(folder / f"clip-{index}.wav", wave, run.audio.sample_rate)
+        journal.sound(f"preview/{index}", wave, run.audio.sample_rate, step)
+    named = [(f"clip {index}", wave) for index, wave in enumerate(waves)]
     png = spectrogram_png(named, run.audio.sample_rate)
     write_bytes(folder / "spectrogram.png", png)
     journal.picture("preview/spectrogram", png, step)
+
+
+def _waves(run: RunState, loaded: LoadedModel) -> list[Float32[np.ndarray, " samples"]]:
+    """Return what the model draws."""
+    config, conditioner = run.config, loaded.model.conditioner
+    backend = Backend(threads=config.threads)
+    if conditioner is None or conditioner.config.mel is None:
+        seconds, count = config.preview_seconds, config.preview_count
+        clips = generate_clips(loaded, count, seconds, config.seed, backend=backend)
+        return [clip.wave for clip in clips]
+    rate, mels, labels = run.audio.sample_rate, [], []
+    for recording in run.corpus.split("valid")[: config.preview_count]:
+        end = min(recording.samples, max(1, round(config.preview_seconds * rate)))
+        wave = torch.from_numpy(run.corpus.amplitude(recording, 0, end))
+        mels.append(mel_spectrogram(wave, conditioner.config.mel, rate).numpy())
+        labels.append(None if run.labels is None else run.labels[recording.source])
+    return vocode_all(loaded, mels, config.seed, labels=labels, backend=backend)

@@ -1,0 +1,256 @@
+"""`samplewise vocode`: sound for mel spectrograms, whole or as they arrive."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from samplewise.cli.generate import pick_seed, prepare_model, say
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from samplewise.generate.backend import Backend
+    from samplewise.models.files import LoadedModel
+
+STDIN = Path("-")
+FRAMES_FORMAT = "<f4"
+
+
+@dataclass(frozen=True)
+class VocodeArgs:
+    """Turn mel spectrograms into sound with a model that was trained with --mel.
+
+    An input is a sound file, of which nothing but its own spectrogram is used, or a .npy file of
+    frames x bands (ln of magnitudes, as --save-mels writes them), or -, frames of 32-bit
+    little-endian floats on stdin. With --stream the sound of a frame is written as soon as the
+    few frames that it depends on are there. With --corpus in place of inputs, recordings that the
+    model has not seen are vocoded, and compared with the originals and with Griffin-Lim.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Run folder, or an exported model file."""
+    inputs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Sound files, .npy files of spectrograms, or - for frames on stdin."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """A .wav file for a single input, else a folder; default: vocoded/ in the run folder,
+    FILE-vocoded/ beside a file."""
+    stream: str | None = None
+    """Write the sound of one input to this file or, with -, to stdout, as it is drawn."""
+    stream_format: Literal["auto", "raw", "wav"] = "auto"
+    """raw: 16-bit little-endian PCM without a header; auto: wav if the file is named so."""
+    corpus: Path | None = None
+    """Compare on recordings of this corpus; writes report.html and scores.json too."""
+    split: Literal["test", "valid", "train"] = "test"
+    """Which recordings of the corpus."""
+    count: int = 8
+    """How many of them, evenly spread."""
+    seconds: float = 6.0
+    """How much of each of them at most, from its start; 0: all."""
+    label: str | None = None
+    """Who speaks, for a model trained with --labels."""
+    labels: str | None = None
+    """With --corpus: class of each recording, a CSV or `folders`; default: as trained."""
+    temperature: str = "1"
+    """Below 1 plays safe; fixed, or an envelope in seconds: 0:0.8,5:1.1."""
+    seed: int | None = None
+    """Decides about all random numbers; a random one is taken, and printed, unless given."""
+    save_mels: bool = False
+    """Also write the spectrogram of each sound file, as a .npy file."""
+    device: str = "auto"
+    """auto (cpu for the native engine), cpu, cuda or cuda:N."""
+    backend: Literal["auto", "native", "reference"] = "auto"
+    """What computes: the native engine (CPU), or PyTorch step by step; auto: native if it can."""
+    weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
+    """How the native engine stores weights: int8 is fastest, f16 nearly exact."""
+    threads: int | None = None
+    """CPU threads; unless given, 1 or all, whichever is faster."""
+    json: bool = False
+    """Print what was made as JSON."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `samplewise vocode` with ``argv`` and return the exit code."""
+    args = tyro.cli(VocodeArgs, args=argv, prog="samplewise vocode")
+    if bool(args.inputs) == (args.corpus is not None):
+        raise ValueError("name inputs to vocode, or a corpus to compare on with --corpus")
+    if args.stream is not None and len(args.inputs) != 1:
+        raise ValueError(f"a stream has one input, not {len(args.inputs)}")
+    if STDIN in args.inputs and args.stream is None:
+        raise ValueError("frames on stdin are vocoded as they arrive: add --stream - or a file")
+
+    from samplewise.generate.vocoder import mel_of
+
+    loaded, backend = prepare_model(
+        args.model,
+        len(args.inputs) or args.count,
+        device=args.device,
+        backend=args.backend,
+        weights=args.weights,
+        threads=args.threads,
+    )
+    mel_of(loaded.model)
+    seed = pick_seed(args.seed)
+    if args.stream is not None:
+        return _stream(args, loaded, backend, seed)
+    if args.corpus is not None:
+        from samplewise.cli.vocode_compare import compare
+
+        return compare(args, loaded, backend, seed)
+    return _vocode_files(args, loaded, backend, seed)
+
+
+def output_folder(args: VocodeArgs) -> Path:
+    """Return the folder that was named, or the usual one."""
+    if args.output is not None:
+        return args.output
+    if args.model.is_dir():
+        return args.model / "vocoded"
+    return args.model.with_name(f"{args.model.stem}-vocoded")
+
+
+def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
+    import time
+
+    from samplewise.audio.writing import write_wav
+    from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.vocoder import vocode_all
+
+    rate, waves = loaded.audio.sample_rate, []
+    spectrograms = [_read_mel(path, loaded) for path in args.inputs]
+    targets = _targets(args)
+    say(f"seed {seed} · {backend.describe(loaded.model)}")
+    began = time.monotonic()
+    waves = vocode_all(
+        loaded,
+        [mel for mel, _ in spectrograms],
+        seed,
+        labels=[args.label] * len(spectrograms),
+        temperature=parse_envelope(args.temperature),
+        backend=backend,
+    )
+    taken = time.monotonic() - began
+    made = []
+    for path, target, wave, (mel, samples) in zip(
+        args.inputs, targets, waves, spectrograms, strict=True
+    ):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(target, wave[:samples], rate)
+        if args.save_mels and path.suffix != ".npy":
+            _save_mel(target.with_suffix(".npy"), mel)
+        made.append({"input": str(path), "file": str(target), "seconds": len(wave) / rate})
+    seconds = sum(item["seconds"] for item in made)
+    if args.json:
+        print(json.dumps({"seed": seed, "real_time_factor": seconds / taken, "made": made}))
+    else:
+        print("\n".join(f"{item['file']}  {item['seconds']:.2f} s" for item in made))
+        say(f"{seconds:.1f} s of sound, {seconds / taken:.2g} times real time")
+    return 0
+
+
+def _targets(args: VocodeArgs) -> list[Path]:
+    if args.output is not None and args.output.suffix == ".wav":
+        if len(args.inputs) > 1:
+            raise ValueError(
+                f"{args.output} is one file for {len(args.inputs)} inputs; name a folder"
+            )
+        return [args.output]
+    folder = output_folder(args)
+    names = [f"{path.stem}.wav" for path in args.inputs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two inputs would be written to {folder / twice}; vocode them apart")
+    return [folder / name for name in names]
+
+
+def _read_mel(path: Path, loaded: "LoadedModel") -> "tuple[np.ndarray, int | None]":
+    """Return the frames of an input, and the samples it has if it is a sound."""
+    import numpy as np
+    import torch
+
+    from samplewise.audio.mel import mel_spectrogram
+    from samplewise.generate.prompts import read_prompt
+    from samplewise.generate.vocoder import mel_of
+
+    config = mel_of(loaded.model)
+    if path.suffix != ".npy":
+        sound = read_prompt(path, loaded.audio)
+        for notice in sound.notices:
+            say(f"{path}: {notice}")
+        frames = mel_spectrogram(torch.from_numpy(sound.wave), config, loaded.audio.sample_rate)
+        return frames.numpy(), len(sound.wave)
+    try:
+        mel = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a .npy file of numbers ({error})") from None
+    if mel.ndim == 2 and mel.shape[1] != config.n_mels == mel.shape[0]:
+        mel = mel.T  # bands x frames, as many programs write them
+    if mel.ndim != 2 or mel.shape[1] != config.n_mels or not len(mel) or mel.dtype.kind != "f":
+        raise ValueError(
+            f"{path} holds {mel.dtype} of shape {mel.shape}; the model takes floats, frames x "
+            f"{config.n_mels} bands"
+        )
+    return mel.astype(np.float32), None
+
+
+def _save_mel(path: Path, mel: "np.ndarray") -> None:
+    import io
+
+    import numpy as np
+
+    from samplewise.durable import write_bytes
+
+    file = io.BytesIO()
+    np.save(file, mel)
+    write_bytes(path, file.getvalue())
+
+
+def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
+    """Write the sound of each frame as soon as it can be drawn."""
+    from samplewise.cli.streaming import announce, is_wav, pour, sink
+    from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.vocoder import mel_of, vocode
+
+    assert args.stream is not None
+    [path] = args.inputs
+    frames = _frames_on_stdin(mel_of(loaded.model).n_mels) if path == STDIN else None
+    if frames is None:
+        frames = iter(_read_mel(path, loaded)[0])
+    as_wav, rate = is_wav(args.stream, args.stream_format), loaded.audio.sample_rate
+    chunks = vocode(
+        loaded,
+        frames,
+        seed,
+        label=args.label,
+        temperature=parse_envelope(args.temperature),
+        backend=backend,
+    )
+    try:
+        with sink(args.stream) as file:
+            announce(loaded, backend, seed, as_wav)
+            pour(chunks, file, rate, as_wav)
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass  # the usual ends of a stream
+    return 0
+
+
+def _frames_on_stdin(n_mels: int) -> "Iterator[Any]":
+    """Yield frames as they come.
+
+    Raises:
+        ValueError: If the input ends in the middle of a frame.
+    """
+    import numpy as np
+
+    size = n_mels * np.dtype(FRAMES_FORMAT).itemsize
+    while data := sys.stdin.buffer.read(size):
+        if len(data) < size:
+            raise ValueError(
+                f"stdin ended within a frame: {len(data)} of {size} bytes ({n_mels} bands of "
+                "32-bit floats)"
+            )
+        yield np.frombuffer(data, FRAMES_FORMAT).astype(np.float32)

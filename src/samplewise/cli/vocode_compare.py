@@ -1,0 +1,146 @@
+"""`samplewise vocode --corpus`: unseen recordings, vocoded, scored and put on a page."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from samplewise.cli.generate import say
+from samplewise.cli.vocode import VocodeArgs, output_folder
+
+if TYPE_CHECKING:
+    from samplewise.data.corpus import Corpus, Recording
+    from samplewise.generate.backend import Backend
+    from samplewise.models.files import LoadedModel
+    from samplewise.report.vocoding import Utterance
+
+SCORES, PAGE = "scores.json", "report.html"
+
+
+def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
+    """Vocode recordings of a corpus; write WAVs, scores and a page; return the exit code."""
+    from samplewise.audio.writing import write_wav
+    from samplewise.data.corpus import Corpus
+    from samplewise.durable import write_json, write_text
+    from samplewise.report.vocoding import vocoding_page
+
+    assert args.corpus is not None
+    corpus = Corpus.open(args.corpus)
+    _check(args, corpus, loaded)
+    utterances, speed = _vocode(args, corpus, loaded, backend, seed)
+    folder, rate = output_folder(args), corpus.sample_rate
+    folder.mkdir(parents=True, exist_ok=True)
+    for utterance in utterances:
+        for version in utterance.versions:
+            name = f"{utterance.name.replace('/', '-')}-{version.title.lower()}.wav"
+            write_wav(folder / name, version.wave, rate)
+    report = _report(args, loaded, backend, seed, utterances) | {"real_time_factor": speed}
+    write_json(folder / SCORES, report)
+    how = (
+        f"{backend.describe(loaded.model)}, temperature {args.temperature}, seed {seed}; "
+        f"{args.split} split of {corpus.folder.name}, {speed:.2g} times real time."
+    )
+    name = str(loaded.provenance.get("name", args.model.stem))
+    write_text(folder / PAGE, vocoding_page(name, utterances, rate, how))
+    print(json.dumps(report, indent=2) if args.json else _table(report))
+    say(f"wrote {folder / PAGE}")
+    return 0
+
+
+def _check(args: VocodeArgs, corpus: "Corpus", loaded: "LoadedModel") -> None:
+    from samplewise.errors import CorpusError
+
+    if corpus.sample_rate != loaded.audio.sample_rate:
+        raise CorpusError(
+            f"{corpus.folder} has {corpus.sample_rate} Hz, but the model {loaded.audio.sample_rate}"
+        )
+    if args.count < 1:
+        raise ValueError(f"count = {args.count} must be at least 1")
+    if not corpus.split(args.split):
+        raise CorpusError(f"{corpus.folder} has no recordings in its {args.split} split")
+
+
+def _vocode(
+    args: VocodeArgs, corpus: "Corpus", loaded: "LoadedModel", backend: "Backend", seed: int
+) -> "tuple[list[Utterance], float]":
+    import torch
+
+    from samplewise.audio.mel import mel_spectrogram
+    from samplewise.cli.evaluate import find_labels
+    from samplewise.evaluate.vocoding import griffin_lim_of, score_vocoding
+    from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.vocoder import mel_of, vocode_all
+    from samplewise.report.vocoding import Utterance, Version
+
+    rate, config = corpus.sample_rate, mel_of(loaded.model)
+    recordings = _spread(corpus.split(args.split), args.count)
+    most = round(args.seconds * rate) or None
+    waves = [corpus.amplitude(r, 0, min(r.samples, most or r.samples)) for r in recordings]
+    mels = [mel_spectrogram(torch.from_numpy(w), config, rate).numpy() for w in waves]
+    named = find_labels(args.labels, loaded, corpus)
+    labels = [None if named is None else named[r.source] for r in recordings]
+    say(f"seed {seed} · {backend.describe(loaded.model)}")
+    began = time.monotonic()
+    heat = parse_envelope(args.temperature)
+    drawn = vocode_all(loaded, mels, seed, labels=labels, temperature=heat, backend=backend)
+    speed = sum(map(len, drawn)) / rate / (time.monotonic() - began)
+    utterances = []
+    for recording, wave, sound in zip(recordings, waves, drawn, strict=True):
+        made = {"Vocoder": sound[: len(wave)], "Griffin-Lim": griffin_lim_of(wave, config, rate)}
+        others = [
+            Version(title, other, score_vocoding(wave, other, config, rate))
+            for title, other in made.items()
+        ]
+        versions = (Version("Original", wave, None), *others)
+        utterances.append(Utterance(recording.source, versions))
+    return utterances, speed
+
+
+def _spread(recordings: "Sequence[Recording]", count: int) -> "list[Recording]":
+    count = min(count, len(recordings))
+    return [recordings[index * len(recordings) // count] for index in range(count)]
+
+
+def _report(
+    args: VocodeArgs,
+    loaded: "LoadedModel",
+    backend: "Backend",
+    seed: int,
+    utterances: "list[Utterance]",
+) -> dict[str, Any]:
+    from samplewise.evaluate.vocoding import mean_scores
+
+    titles = [version.title for version in utterances[0].versions[1:]]
+    scores = {
+        title: {
+            u.name: v.scores
+            for u in utterances
+            for v in u.versions
+            if v.title == title and v.scores
+        }
+        for title in titles
+    }
+    return {
+        "format": 1,
+        "split": args.split,
+        "seed": seed,
+        "temperature": args.temperature,
+        "backend": backend.describe(loaded.model),
+        "mean": {title: mean_scores(list(own.values())).to_json() for title, own in scores.items()},
+        "recordings": {
+            title: {name: score.to_json() for name, score in own.items()}
+            for title, own in scores.items()
+        },
+    }
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = [f"{'':<12}{'mel, dB':>9}{'spectrum, dB':>14}{'STOI':>8}"]
+    for title, mean in report["mean"].items():
+        stoi = "-" if mean["stoi"] is None else f"{mean['stoi']:.3f}"
+        lines.append(f"{title:<12}{mean['mel_db']:>9.2f}{mean['spectral_db']:>14.2f}{stoi:>8}")
+    count = len(report["recordings"]["Vocoder"])
+    lines.append(f"means over {count} recordings of the {report['split']} split")
+    if any(mean["stoi"] is None for mean in report["mean"].values()):
+        lines.append("STOI needs pystoi: pip install 'samplewise[scores]'")
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""`samplewise vocode`: a vocoder from the first step to the page that compares it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from tests.cli.conftest import RATE
+
+from samplewise.cli.main import main
+
+COMMAND = [sys.executable, "-m", "samplewise.cli.main", "vocode"]
+
+
+@pytest.fixture(scope="module")
+def vocoder(corpus):
+    folder = corpus.parent / "vocoder"
+    options = ["--preset", "wavernn-224", "--mel", "--model.dim", "8", "--lanes", "2"]
+    options += ["--seq-len", "64", "--clip-seconds", "0.5", "--threads", "1", "--steps", "4"]
+    options += ["--epochs", "None", "--preview-seconds", "0.1", "--valid-seconds", "1"]
+    assert main(["train", str(corpus), "-o", str(folder), *options]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sound(recordings):
+    wave, _ = soundfile.read(recordings / "tone 0.wav", stop=3000)
+    path = recordings.parent / "sound.wav"
+    soundfile.write(path, wave, RATE)
+    return path
+
+
+def vocode(*words):
+    return main(["vocode", *map(str, words), "--seed", "5", "--threads", "1"])
+
+
+def pcm(path):
+    return soundfile.read(path, dtype="int16")[0]
+
+
+def test_training_makes_previews_of_what_it_was_told(vocoder):
+    [preview] = (vocoder / "previews").iterdir()
+    assert {"clip-0.wav", "spectrogram.png"} <= {path.name for path in preview.iterdir()}
+    config = json.loads((vocoder / "config.json").read_text())
+    assert config["train"]["model"]["conditioning"]["mel"]["hop"] == 256
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_a_file_its_spectrogram_and_a_stream_give_the_same_sound(vocoder, sound, tmp_path, backend):
+    common = ["--backend", backend, "--weights", "f32"]
+    target = tmp_path / "made.wav"
+    assert vocode(vocoder, sound, "-o", target, "--save-mels", *common) == 0
+    made = pcm(target)
+    assert len(made) == 3000
+    mel = np.load(tmp_path / "made.npy")
+    assert mel.shape == (12, 80)
+    assert vocode(vocoder, tmp_path / "made.npy", "-o", tmp_path / "again", *common) == 0
+    again = pcm(tmp_path / "again" / "made.wav")
+    assert len(again) == 12 * 256
+    np.testing.assert_array_equal(again[:3000], made)
+    np.save(tmp_path / "turned.npy", mel.T)
+    assert vocode(vocoder, tmp_path / "turned.npy", "-o", tmp_path / "turned.wav", *common) == 0
+    np.testing.assert_array_equal(pcm(tmp_path / "turned.wav"), again)
+    assert vocode(vocoder, sound, "--stream", tmp_path / "stream.wav", *common) == 0
+    np.testing.assert_array_equal(pcm(tmp_path / "stream.wav"), again)
+
+
+def test_sound_leaves_before_the_frames_have_all_come(vocoder, tmp_path):
+    command = [*COMMAND, str(vocoder), "-", "--stream", "-", "--seed", "5", "--threads", "1"]
+    mel = np.random.default_rng(0).uniform(-9, 0, (9, 80)).astype("<f4")
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1) as process:
+        process.stdin.write(mel[:4].tobytes())
+        process.stdin.flush()
+        first = process.stdout.read(2 * 256)  # comes although the input is still open
+        rest, _ = process.communicate(mel[4:].tobytes(), timeout=120)
+    assert process.returncode == 0
+    np.save(tmp_path / "mel.npy", mel)
+    assert vocode(vocoder, tmp_path / "mel.npy", "-o", tmp_path / "whole.wav") == 0
+    found = np.frombuffer(first + rest, "<i2")
+    np.testing.assert_array_equal(found, pcm(tmp_path / "whole.wav"))
+
+
+def test_a_comparison_has_sounds_scores_and_a_page(vocoder, corpus, tmp_path):
+    assert vocode(vocoder, "--corpus", corpus, "--split", "train", "-o", tmp_path / "c") == 0
+    report = json.loads((tmp_path / "c" / "scores.json").read_text())
+    means = report["mean"]
+    assert means["Griffin-Lim"]["mel_db"] < means["Vocoder"]["mel_db"]  # four steps of training
+    assert -1 <= means["Vocoder"]["stoi"] < means["Griffin-Lim"]["stoi"] <= 1
+    own = report["recordings"]["Vocoder"]
+    assert means["Vocoder"]["mel_db"] == pytest.approx(np.mean([s["mel_db"] for s in own.values()]))
+    page = (tmp_path / "c" / "report.html").read_text()
+    assert page.count("<audio") == 3 * len(own)
+    for name in own:
+        original = pcm(tmp_path / "c" / f"{name.replace('/', '-')}-original.wav")
+        for kind in ("vocoder", "griffin-lim"):
+            path = tmp_path / "c" / f"{name.replace('/', '-')}-{kind}.wav"
+            assert len(pcm(path)) == len(original)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["{vocoder}"], "name inputs to vocode, or a corpus"),
+        (["{vocoder}", "{sound}", "--corpus", "x"], "name inputs to vocode, or a corpus"),
+        (["{vocoder}", "-"], "frames on stdin are vocoded as they arrive: add --stream"),
+        (["{vocoder}", "{sound}", "{sound}"], "two inputs would be written to"),
+        (["{vocoder}", "{sound}", "{sound}", "-o", "a.wav"], "a.wav is one file for 2 inputs"),
+        (["{vocoder}", "{sound}", "{sound}", "--stream", "-"], "a stream has one input, not 2"),
+        (["{vocoder}", "{bad}"], "the model takes floats, frames x 80 bands"),
+        (["{vocoder}", "{sound}", "--label", "x"], "does not know the class 'x' (--label)"),
+        (["{run}", "{sound}"], "so it is no vocoder; train one with --mel"),
+    ],
+)
+def test_mistakes_are_named(vocoder, sound, run_folder, tmp_path, capsys, words, fault):
+    np.save(tmp_path / "bad.npy", np.zeros((3, 7), np.float32))
+    places = {"vocoder": vocoder, "sound": sound, "bad": tmp_path / "bad.npy", "run": run_folder}
+    assert vocode(*[word.format(**places) for word in words]) == 1
+    assert fault in capsys.readouterr().err
+
+
+def test_a_vocoder_does_not_draw_by_itself(vocoder, capsys):
+    assert main(["generate", str(vocoder), "--seconds", "0.1", "--count", "1"]) == 1
+    assert "with `samplewise vocode`" in capsys.readouterr().err
+
+
+def test_classes_from_labels_to_clips(corpus, recordings, tmp_path, capsys):
+    lines = [f"{path.name},{'ab'[i % 2]}" for i, path in enumerate(sorted(recordings.iterdir()))]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,speaker", *lines]))
+    folder = tmp_path / "run"
+    small = ["--preset", "tiny", "--model.dim", "8", "--lanes", "2", "--seq-len", "64"]
+    small += ["--threads", "1", "--minutes", "None", "--steps", "3", "--preview-seconds", "0.1"]
+    command = ["train", str(corpus), "-o", str(folder), "--labels", str(table), *small]
+    assert main(command) == 0
+    assert main([*command[:-4], "--steps", "5", "--preview-seconds", "0.1"]) == 0  # resumed
+    assert main(["evaluate", str(folder), "--no-baselines"]) == 0
+    capsys.readouterr()
+    words = ["generate", str(folder), "--count", "3", "--seconds", "0.05", "--threads", "1"]
+    assert main([*words, "--seed", "1", "--json"]) == 0
+    clips = json.loads(capsys.readouterr().out)["clips"]
+    assert {clip["index"]: clip["label"] for clip in clips} == {0: "a", 1: "b", 2: "a"}
+    assert main([*words, "--label", "c"]) == 1
+    assert "the class 'c' (--label): it knows a, b" in capsys.readouterr().err
