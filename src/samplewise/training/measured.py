@@ -36,15 +36,19 @@ def with_conditioning(config: TrainConfig, labels: Mapping[str, str] | None) -> 
     Raises:
         ValueError: If such a model cannot be told that.
     """
-    if not config.mel and labels is None:
-        return config
     if config.mel and config.level == "paper":
         raise ValueError("level = paper hides the true level from a mel: give --level keep")
+    if not config.mel and labels is None and getattr(config.model, "conditioning", None) is None:
+        return config
     model = config.model
     if not isinstance(model, SampleRNNConfig | RNNConfig | WaveNetConfig | WaveRNNConfig):
         raise ValueError(  # noqa: TRY004
             f"a {model.family} model cannot be told anything: drop --mel and --labels"
         )
     names = () if labels is None else tuple(sorted(set(labels.values())))
-    told = model.conditioning or Conditioning(MelConfig() if config.mel else None, names)
-    return replace(config, model=replace(model, conditioning=replace(told, classes=names)))
+    if not config.mel and not names:  # --no-mel, where a preset has it
+        return replace(config, model=replace(model, conditioning=None))
+    mel = MelConfig() if config.mel else None
+    told = model.conditioning or Conditioning(mel, names)
+    told = replace(told, mel=(told.mel or mel) if config.mel else None, classes=names)
+    return replace(config, model=replace(model, conditioning=told))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.models.configs import (
     FusedSubscaleConfig,
     HybridConfig,
@@ -193,6 +194,30 @@ WAVERNN = TrainConfig(
 --sample-rate 24000). Optimiser, batch, rates and clipping are not in the paper. State is carried
 from one sequence to the next."""
 
+VOCODER = replace(
+    WAVERNN,
+    preset="vocoder",
+    model=WaveRNNConfig(dim=896, conditioning=Conditioning(MelConfig())),
+    mel=True,
+    clip_seconds=4.0,
+)
+"""WaveRNN-896 that is told mel spectrograms (docs/vocode.md). What the paper does not state, and it
+states nothing of conditioning, is ours."""
+
+VOCODER_SMALL = replace(
+    VOCODER,
+    preset="vocoder-small",
+    model=replace(VOCODER.model, dim=224),
+    lanes=16,
+    seq_len=480,
+    learning_rate=0.002,
+    warmup_steps=50,
+    valid_seconds=15.0,
+    epochs=None,
+    minutes=240.0,
+)
+"""The smallest of the paper's sizes, for CPU cores and hours."""
+
 WAVERNN_PRESETS = tuple(
     replace(WAVERNN, preset=f"wavernn-{dim}", model=WaveRNNConfig(dim=dim))
     for dim in (224, 384, 896, 2048)
@@ -225,6 +250,6 @@ PRESETS = {
         *(TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER, PAPER_RNN, PAPER_WAVENET),
         *(PAPER_RNN_WAVENET, PAPER_CONV_WAVENET, PAPER_RNN_GMM, PAPER_2TIER_GMM),
         *(PAPER_NO_EMBEDDING, PAPER_MULTI_SOFTMAX),
-        *(*WAVERNN_PRESETS, *SUBSCALE_PRESETS, FUSED_SUBSCALE),
+        *(*WAVERNN_PRESETS, VOCODER, VOCODER_SMALL, *SUBSCALE_PRESETS, FUSED_SUBSCALE),
     )
 }

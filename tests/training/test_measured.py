@@ -1,0 +1,34 @@
+from dataclasses import replace
+
+import pytest
+
+from samplewise.training.measured import with_conditioning
+from samplewise.training.presets import PRESETS
+
+LABELS = {"1.wav": "eve", "2.wav": "adam", "3.wav": "eve"}
+
+
+def told(config, labels=None):
+    return with_conditioning(config, labels).model.conditioning
+
+
+def test_flags_decide_what_a_model_is_told():
+    small, vocoder = PRESETS["small"], PRESETS["vocoder-small"]
+    assert with_conditioning(small, None) == small
+    assert with_conditioning(vocoder, None) == vocoder
+    assert told(small, LABELS).classes == ("adam", "eve")
+    assert told(small, LABELS).mel is None
+    assert told(replace(small, mel=True)) == vocoder.model.conditioning
+    both = told(vocoder, LABELS)
+    assert (both.mel, both.classes) == (vocoder.model.conditioning.mel, ("adam", "eve"))
+    assert told(replace(vocoder, mel=False)) is None
+    # A resumed run asks again what its configuration already holds.
+    again = with_conditioning(with_conditioning(vocoder, LABELS), LABELS)
+    assert again == with_conditioning(vocoder, LABELS)
+
+
+def test_what_cannot_be_told_is_refused():
+    with pytest.raises(ValueError, match="level = paper hides the true level"):
+        told(replace(PRESETS["paper-3tier"], mel=True))
+    with pytest.raises(ValueError, match="a hybrid model cannot be told anything"):
+        told(replace(PRESETS["paper-rnn-wavenet"]), LABELS)
