@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from samplewise.cli import bench
-from samplewise.evaluate.generation_speed import generation_speed, zero_blocks
+from samplewise.evaluate.generation_speed import generation_speed
 from samplewise.evaluate.handwritten import HandWritten
 from samplewise.evaluate.speed import interleave, machine, median_rate
-from samplewise.models.build import build_model
 from samplewise.models.configs import SampleRNNConfig, WaveRNNConfig
 from samplewise.models.samplernn import SampleRNN
 from samplewise.training import presets
@@ -98,38 +97,17 @@ def test_generation_is_timed_with_every_back_end():
         assert row["share_of_limit"] == pytest.approx(row["samples_per_s"] / limit)
 
 
-def test_so_many_blocks_of_every_gate_and_map_are_zero():
-    model = build_model(WaveRNNConfig(dim=64), seed=0)
-    zero_blocks(model, 0.75, (16, 4))
-    shares = {}
-    for name, matrix in model.named_parameters():
-        if not name.endswith(("recurrent.v", "o1.weight.v", "o4.weight.v")):
-            continue
-        for index, gate in enumerate(matrix.split(64)):
-            blocks = gate.unflatten(1, (-1, 4)).unflatten(0, (-1, 16)).transpose(1, 2).flatten(2)
-            is_zero = (blocks == 0).all(-1)
-            assert torch.equal(is_zero, (blocks == 0).any(-1))
-            shares[name, index] = is_zero.double().mean().item()
-    assert set(shares.values()) == {0.75}
-    assert len(shares) == 3 + 1 + 4
-    rows = generation_speed(
-        WaveRNNConfig(dim=64), 1, 4, 1, weights=["int8"], threads=[1], sparsity=0.75
+@pytest.mark.parametrize("config", [WaveRNNConfig(dim=64), replace(CONFIGS[0], dim=32)])
+def test_a_pruned_model_is_timed_as_what_it_still_multiplies(config):
+    options = {"weights": ["int8"], "threads": [1]}
+    dense, sparse = (
+        generation_speed(config, 1, 8, 1, sparsity=sparsity, **options)[1]
+        for sparsity in (0.0, 0.75)
     )
-    assert rows[1]["real_time_24khz"] == pytest.approx(rows[1]["samples_per_s"] / 24000)
-
-
-@pytest.mark.parametrize(
-    ("config", "sparsity", "block", "message"),
-    [
-        (CONFIGS[0], 0.5, (16, 4), "sparsity = 0.5 must .* of a WaveRNN, not of a samplernn"),
-        (WaveRNNConfig(dim=64), 1.0, (16, 4), r"sparsity = 1.0 must lie in \[0, 1\)"),
-        (WaveRNNConfig(dim=64), 0.5, (16, 5), "block = 16x5 must tile 32 x 32 and 256 x 32"),
-        (WaveRNNConfig(dim=64), 0.5, (0, 4), "block = 0x4 must tile"),
-    ],
-)
-def test_blocks_that_a_model_does_not_have_are_refused(config, sparsity, block, message):
-    with pytest.raises(ValueError, match=message):
-        zero_blocks(build_model(config, seed=0), sparsity, block)
+    assert dense["macs_per_sample"] > 2 * sparse["macs_per_sample"] > 0
+    assert sparse["real_time_24khz"] == pytest.approx(sparse["samples_per_s"] / 24000)
+    with pytest.raises(ValueError, match="block = 16x5 does not divide"):
+        generation_speed(config, 1, 8, 1, sparsity=0.5, block=(16, 5), **options)
 
 
 def test_the_machine_is_described():

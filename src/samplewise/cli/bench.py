@@ -40,7 +40,7 @@ class BenchArgs:
     dim: int | None = None
     """Width of the models' recurrent layers; default: the presets'."""
     sparsity: float = 0.0
-    """Share of the blocks of a WaveRNN's matrices that are zero, in generation."""
+    """Share of the blocks of the models' matrices that are zero, in generation."""
     block: str = "16x4"
     """Rows and columns of these blocks."""
     device: str = "auto"
@@ -59,6 +59,7 @@ def main(argv: list[str]) -> int:
 
     from samplewise.cli.progress import progress_bar
     from samplewise.durable import write_bytes, write_json
+    from samplewise.training.config import parse_block
     from samplewise.training.presets import PRESETS
 
     unknown = [name for name in args.preset if name not in PRESETS]
@@ -74,7 +75,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(
             f"sparsity = {args.sparsity} must lie in [0, 1), and is of `samplewise bench generate`"
         )
-    block_size(args.block)
+    parse_block(args.block)
     trainings = len(args.preset) * (args.what != "generate")
     generations = len(args.preset) * len(args.batch) * (args.what != "train")
     total = (args.runs + 1) * (2 * trainings + generations * _contestants(args))
@@ -96,6 +97,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     from samplewise.evaluate.published import WAVERNN
     from samplewise.evaluate.speed import machine
     from samplewise.nn.device import choose_device
+    from samplewise.training.config import parse_block
     from samplewise.training.presets import PRESETS
     from samplewise.training.speed import training_speed
 
@@ -135,21 +137,13 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
                 threads=None if args.threads is None else [args.threads],
                 device=device,
                 sparsity=args.sparsity,
-                block=block_size(args.block),
+                block=parse_block(args.block),
                 after_run=after_run,
             )
             result["generation"] += [{"preset": name, **row} for row in rows]
         if args.what != "train" and config.model.family == "wavernn":
             result["published"] = [asdict(figure) for figure in WAVERNN]
     return result
-
-
-def block_size(text: str) -> tuple[int, int]:
-    """Return rows and columns of a block written as ``16x4``."""
-    rows, _, columns = text.partition("x")
-    if not (rows.isdecimal() and columns.isdecimal()):
-        raise ValueError(f"block = {text!r} must be rows x columns, such as 16x4")
-    return int(rows), int(columns)
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from samplewise.generate.uniforms import uniforms
 from samplewise.models.base import Model
 from samplewise.models.build import build_model
 from samplewise.models.configs import ModelConfig
-from samplewise.models.wavernn import WaveRNN
+from samplewise.models.pruning import prune_model
 
 SAMPLE_RATE, WAVERNN_RATE = 16000, 24000
 """Hz, of the papers on SampleRNN and on WaveRNN."""
@@ -49,23 +49,24 @@ def generation_speed(
         weights: Formats of the native engine.
         threads: Of the native engine; None: one, and every core that this process may use.
         device: Where the reference computes.
-        sparsity: Share of the blocks of a WaveRNN's R and O1 to O4 that are set to zero.
+        sparsity: Share of the blocks that are pruned; of initial weights, in effect at random.
         block: Their rows and columns.
         after_run: Called after every run.
 
     Returns:
-        One row for each contestant: backend, weights, threads, clips; samples_per_s of all clips;
-        real_time and real_time_24khz, the speed of one clip at 16 and 24 kHz; ratio to the
-        reference; limit_samples_per_s, what the machine's bandwidth and multiply-adds allow
-        (measured now), and share_of_limit.
+        One row for each contestant: backend, weights, threads, clips, macs_per_sample (native);
+        samples_per_s of all clips; real_time and real_time_24khz, the speed of one clip at 16 and
+        24 kHz; ratio to the reference; limit_samples_per_s, what the machine's bandwidth and
+        multiply-adds allow (measured now), and share_of_limit.
 
     Raises:
-        ValueError: If blocks are asked for that the model does not have.
+        ValueError: If blocks do not tile the model's matrices.
     """
     model = build_model(config, seed=0).to(device).eval().requires_grad_(False)
-    model.fold()
     if sparsity:
-        zero_blocks(model, sparsity, block)
+        model.prepare_to_prune()
+        prune_model(model, sparsity, block)
+    model.fold()
     facts, draws = [_reference(model, clips, samples)], []
     for count in contestant_threads(threads) if _runs_natively(model, device) else ():
         facts += [_native(model, clips, samples, name, count) for name in weights]
@@ -89,40 +90,6 @@ def generation_speed(
 
 def _runs_natively(model: Model, device: str) -> bool:
     return device == "cpu" and has_native() and can_pack(model)
-
-
-@torch.no_grad()
-def zero_blocks(model: Model, sparsity: float, block: tuple[int, int]) -> None:
-    """Set blocks of a WaveRNN's wide matrices to zero, as pruning does, but at random.
-
-    Args:
-        model: Changed in place.
-        sparsity: Share of the blocks of each gate of R, and of O1 to O4, in [0, 1).
-        block: Rows and columns; they divide half the width of the model and 256.
-
-    Raises:
-        ValueError: If the model is no WaveRNN, or blocks do not tile its matrices.
-    """
-    rows, columns = block
-    if not isinstance(model, WaveRNN) or not 0 <= sparsity < 1:
-        raise ValueError(
-            f"sparsity = {sparsity} must lie in [0, 1) and be of a WaveRNN, not of a "
-            f"{model.config.family}"
-        )
-    if rows < 1 or columns < 1 or model.middle % rows or 256 % rows or model.middle % columns:
-        raise ValueError(
-            f"block = {rows}x{columns} must tile {model.middle} x {model.middle} and "
-            f"256 x {model.middle}; take other blocks or another width"
-        )
-    generator = torch.Generator().manual_seed(0)
-    maps = [o.weight for o in (model.o1, model.o2, model.o3, model.o4)]
-    for weight in (model.layer.recurrent, *maps):
-        for gate in weight.v.split(model.config.dim):
-            tiles = gate.unflatten(1, (-1, columns)).unflatten(0, (-1, rows)).transpose(1, 2)
-            places = torch.randperm(tiles.shape[0] * tiles.shape[1], generator=generator)
-            keep = torch.ones(len(places), dtype=torch.bool)
-            keep[places[: round(sparsity * len(places))]] = False
-            tiles.mul_(keep.view(tiles.shape[:2])[..., None, None].to(tiles.device))
 
 
 def contestant_threads(threads: Sequence[int] | None) -> list[int]:
@@ -168,6 +135,7 @@ def _native(
         "threads": threads,
         "isa": sampler.packed.isa,
         "samples": numbers.shape[1],
+        "macs_per_sample": sampler.packed.macs_per_sample,
         "limit_samples_per_s": _limit(sampler, clips, threads),
         "draw": draw,
     }
