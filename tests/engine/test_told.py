@@ -1,0 +1,62 @@
+"""A WaveRNN that is told something: the engine gives what the reference gives."""
+
+import numpy as np
+import pytest
+import torch
+from tests.generate.conftest import make_model
+from tests.models.conftest import TOLD
+
+from samplewise.config.conditioning import Conditioning
+from samplewise.engine.pack import can_pack
+from samplewise.engine.sampler import NativeSampler
+from samplewise.generate.reference import ReferenceSampler
+from samplewise.generate.telling import telling
+from samplewise.generate.uniforms import uniforms
+from samplewise.generate.vocoder import frame_vectors
+from samplewise.models.configs import WaveNetConfig, WaveRNNConfig
+
+KINDS = {"mel": TOLD, "class": Conditioning(classes=("a", "b"), width=4)}
+
+
+@pytest.fixture(params=KINDS)
+def told(request):
+    """A model, and the vectors of ten frames of a spectrogram, or of a class."""
+    model = make_model(WaveRNNConfig(dim=70, conditioning=KINDS[request.param]))
+    samples = 10 * TOLD.mel.hop
+    if request.param == "class":
+        return model, telling(model, "b", [0]).at(0, samples)
+    mel = np.random.default_rng(0).uniform(-9, 2, (10, TOLD.mel.n_mels)).astype(np.float32)
+    return model, np.concatenate(list(frame_vectors(model, mel, "b")))[None]
+
+
+def test_logits_and_scores_are_the_references(told):
+    model, vectors = told
+    samples = 10 * TOLD.mel.hop
+    codes = np.random.default_rng(1).integers(0, model.q_levels, (1, samples))
+    previous = np.concatenate([[[model.quantizer.silence]], codes[:, :-1]], 1)
+    hold = model.conditioner.config.hold
+    held = torch.from_numpy(vectors[:, np.arange(samples) // hold])
+    with torch.inference_mode():
+        expected, _ = model(
+            torch.from_numpy(previous), model.initial_state(1), torch.from_numpy(codes), held
+        )
+    found = NativeSampler(model, 1, "f32").logits(codes, conditioning=vectors)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+    wrong = NativeSampler(model, 1, "f32").logits(codes, conditioning=vectors[:, ::-1] + 1)
+    assert np.abs(wrong - found).max() > 0.1
+
+
+def test_codes_are_the_references(told):
+    model, vectors = told
+    samples = 10 * TOLD.mel.hop
+    numbers = uniforms(3, [0], 0, samples)
+    native, reference = NativeSampler(model, 1, "f32"), ReferenceSampler(model, 1)
+    expected, scores, _ = reference.draw(reference.start(1), numbers, None, vectors)
+    found, own, _ = native.draw(native.start(1), numbers, None, vectors)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(own, scores, atol=1e-3)
+
+
+def test_other_families_that_are_told_something_are_left_to_the_reference():
+    assert not can_pack(make_model(WaveNetConfig(blocks=1, layers=2, conditioning=TOLD)))
+    assert can_pack(make_model(WaveNetConfig(blocks=1, layers=2)))
