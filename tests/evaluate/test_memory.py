@@ -99,25 +99,25 @@ def test_a_model_that_forgets_goes_on_as_if_nothing_had_been(loaded, monkeypatch
 class Singer:
     """A sampler that draws tones, and writes down what it is fed."""
 
-    name = "singer"
+    name, ahead = "singer", 0
 
     def __init__(self, before, after):
         self.tones = {False: before, True: after}
         self.most, self.fed = len(before), []
 
-    def hear(self, prompt, progress=None):
+    def hear(self, prompt, progress=None, conditioning=None):
         raise NotImplementedError
 
     def start(self, clips, after=None):
         return (False, 0)
 
-    def draw(self, voices, numbers, temperature):
+    def draw(self, voices, numbers, temperature=None, conditioning=None):
         is_after, time = voices
         count = numbers.shape[1]
         waves = [self.wave(hz, time, count) for hz in self.tones[is_after]]
         return MuLaw(256).encode(np.stack(waves)), None, (is_after, time + count)
 
-    def force(self, voices, codes):
+    def force(self, voices, codes, conditioning=None):
         self.fed.append(codes)
         return (True, 0)
 

@@ -122,14 +122,14 @@ def test_one_random_number_makes_both_stages_independent_and_right():
 
 
 def test_what_is_left_of_a_random_number_always_finds_a_code():
-    # 1 - 2^-53, the largest number below 1, times the sum of a CDF can round up to that sum.
-    logits = torch.randn(2000, 16, generator=torch.Generator().manual_seed(7))
-    cdf = logits.double().softmax(-1).cumsum(-1)
-    assert (cdf[:, -1] * (1 - 2.0**-53) == cdf[:, -1]).any()
-    certain = torch.tensor([[0.0, -900.0]], dtype=torch.double).expand(2000, -1)
-    _, rest = sample_with_rest(certain, torch.ones(2000))  # as rounding may leave it
-    code, _ = sample_with_rest(logits, rest)
-    assert code.max() < 16
+    halves = torch.zeros(2, 2)
+    # Just below the edge of the first code, and just above that of the second.
+    uniforms = torch.tensor([0.5 - 2.0**-54, 0.5], dtype=torch.double)
+    code, rest = sample_with_rest(halves, uniforms)
+    assert code.tolist() == [0, 1]
+    assert rest.tolist() == [1 - 2.0**-50, 0.0]
+    code, _ = sample_with_rest(torch.randn(2, 16, generator=torch.Generator().manual_seed(7)), rest)
+    assert code.tolist() == [15, 0]
 
 
 def test_the_sizes_of_the_paper():

@@ -135,14 +135,16 @@ def test_the_cost_is_the_mean_in_bits_over_samples_that_are_not_padding(corpus, 
 
 @pytest.mark.parametrize("groups", [2, 4])
 def test_gradients_accumulated_over_groups_of_lanes_are_those_of_all_lanes(corpus, model, groups):
-    batch, results = one_batch(corpus, model), []
+    batch, results, totals = one_batch(corpus, model), [], []
     for count in (1, groups):
         model.zero_grad()
         total, state = accumulate_gradients(
             Subsequence(model), batch, model.initial_state(4), groups=count
         )
-        results.append((total, gradients(model), to_tensors(state)))
+        results.append((gradients(model), to_tensors(state)))
+        totals.append(total)
     torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(*totals, rtol=1e-6, atol=0)  # a sum of costs in single precision
 
 
 def test_gradients_stop_at_the_start_of_the_subsequence_but_the_history_does_not(corpus, model):
@@ -151,7 +153,9 @@ def test_gradients_stop_at_the_start_of_the_subsequence_but_the_history_does_not
     _, state = accumulate_gradients(Subsequence(model), batch, fresh)
     assert not any(part.requires_grad for part in to_tensors(state).values())
     parts = zip(to_tensors(state).values(), to_tensors(fresh).values(), strict=True)
-    assert not any(torch.equal(after, before) for after, before in parts)
+    learned = [(after, before) for after, before in parts if after.is_floating_point()]
+    assert learned
+    assert not any(torch.equal(after, before) for after, before in learned)
     carried, _ = model(batch.previous, state, batch.target)
     forgotten, _ = model(batch.previous, fresh, batch.target)
     assert not torch.allclose(carried, forgotten)

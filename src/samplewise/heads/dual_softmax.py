@@ -45,7 +45,6 @@ def sample_with_rest(
     code, cdf, place = invert_cdf(logits, uniform, temperature)
     below = torch.where(code > 0, cdf.gather(-1, (code - 1).clamp(min=0)), 0.0)
     share = cdf.gather(-1, code) - below
-    # Rounding may give 1. The largest number here is so far below it that its product with the last
-    # value of the next stage's CDF cannot round up to that value, beyond which there is no code.
+    # Rounding may give 1, beyond which there is no code: some distance is kept from it.
     rest = ((place - below) / share).clamp(0.0, 1.0 - 2.0**-50)
     return code.squeeze(-1), rest.squeeze(-1)
