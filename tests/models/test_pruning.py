@@ -112,6 +112,19 @@ def test_equals_go_in_order_and_shares_are_rounded():
     ]
 
 
+def test_blocks_that_learned_to_be_zero_do_not_go_in_place_of_those_that_went_before():
+    model = WaveRNN(WaveRNNConfig(dim=32), seed=0)
+    weight = model.o1.weight  # 16 blocks
+    prune_model(model, 0.5, (4, 4))
+    assert weight.kept is not None
+    with torch.no_grad():
+        for place in weight.kept.nonzero()[:4]:
+            row, column = (4 * int(index) for index in place)
+            weight.v[row : row + 4, column : column + 4] = 0
+    prune_model(model, 9 / 16, (4, 4))
+    assert weight.kept.sum() == 7
+
+
 def test_the_wide_matrices_are_nearly_all_of_the_papers_models():
     """Section 3.1 and 5.2: R by gates, O1 to O4; biases, I* and h0 are what is left."""
     model = WaveRNN(WaveRNNConfig(), seed=None)

@@ -37,7 +37,7 @@ def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     report = _report(args, loaded, backend, seed, utterances) | {"real_time_factor": speed}
     write_json(folder / SCORES, report)
     how = (
-        f"{backend.describe(loaded.model)}, temperature {args.temperature}, seed {seed}; "
+        f"Drawn by the {backend.describe(loaded.model)}, temperature {args.temperature}, seed {seed}; "
         f"{args.split} split of {corpus.folder.name}, {speed:.2g} times real time."
     )
     name = str(loaded.provenance.get("name", args.model.stem))
