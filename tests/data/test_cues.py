@@ -55,6 +55,7 @@ def test_frames_of_a_clip_are_those_of_its_recording(corpus):
     np.testing.assert_allclose(cues.mel, whole[around], atol=1e-4)
     # Before the recording there is silence, where the windows do not reach into it.
     first = reader.read(Clip(recording, 0, 95)).mel
+    assert first is not None
     np.testing.assert_allclose(first[TOLD.context :], whole[: 5 + TOLD.context], atol=1e-4)
     assert (first[: TOLD.context - 1] == np.float32(SILENCE)).all()
 

@@ -37,8 +37,8 @@ def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     report = _report(args, loaded, backend, seed, utterances) | {"real_time_factor": speed}
     write_json(folder / SCORES, report)
     how = (
-        f"Drawn by the {backend.describe(loaded.model)}, temperature {args.temperature}, seed {seed}; "
-        f"{args.split} split of {corpus.folder.name}, {speed:.2g} times real time."
+        f"Drawn by the {backend.describe(loaded.model)}, temperature {args.temperature}, "
+        f"seed {seed}; {args.split} split of {corpus.folder.name}, {speed:.2g} times real time."
     )
     name = str(loaded.provenance.get("name", args.model.stem))
     write_text(folder / PAGE, vocoding_page(name, utterances, rate, how))
