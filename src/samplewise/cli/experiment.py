@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
 
     from samplewise.experiments.render import read_results, to_markdown, write_rendered
     from samplewise.experiments.run import StoppedError
-    from samplewise.experiments.samplernn import EXPERIMENTS
+    from samplewise.experiments.registry import EXPERIMENTS
 
     if args.name is None:
         for experiment in EXPERIMENTS.values():
