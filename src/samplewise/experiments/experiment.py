@@ -43,7 +43,7 @@ class Row:
     """With the paper's sizes."""
     paper: dict[str, float]
     """The paper's figure by column."""
-    paper_minutes: float = 3 * 24 * 60
+    paper_minutes: float = 3 * 24 * 60.0
     """How long the paper trained it, as far as is known; the official code stops after 3 days."""
     paper_steps: int | None = None
     """Steps that the paper trained it for, if it says steps; they come before minutes."""
@@ -78,6 +78,8 @@ class Experiment:
     """The paper's figures are nats per sample: ours are shown in nats and in bits."""
     paper_only: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Systems of the paper that are not trained here, and their figures by column."""
+    paper_curves: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    """The paper's figure by sparsity, of each of its curves; the picture then has curves."""
 
     @property
     def columns(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from samplewise.evaluate.speed import machine
 from samplewise.experiments.checks import check_setting
 from samplewise.experiments.experiment import Experiment, Row
 from samplewise.experiments.setting import Setting
+from samplewise.experiments.source import commit
 from samplewise.generate.clips import generate_clips
 from samplewise.models.base import Model
 from samplewise.models.files import LoadedModel, load_model
@@ -141,7 +141,7 @@ def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
         "epochs": round(run.stream.epochs, 3),
         "machine": machine(str(ranks.device)),
         "version": __version__,
-        "commit": _commit(),
+        "commit": commit(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -189,13 +189,3 @@ def _real(setting: Setting) -> Any:
     longest = max(setting.corpus.split("test"), key=lambda recording: recording.samples)
     stop = min(longest.samples, round(FIGURE_SECONDS * setting.corpus.sample_rate))
     return setting.corpus.amplitude(longest, 0, stop)
-
-
-def _commit() -> str | None:
-    """Return the commit of the working tree that this package is run from, if it is one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None
