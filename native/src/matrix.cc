@@ -66,6 +66,13 @@ const char* Name(Format format) {
   return "unknown";
 }
 
+Format FormatOf(const std::string& name) {
+  for (const Format format : {Format::kF32, Format::kF16, Format::kInt8, Format::kInt8x16}) {
+    if (name == Name(format)) return format;
+  }
+  throw std::invalid_argument("format = " + name + " must be f32, f16, int8 or int8x16");
+}
+
 int ActivationLimit(Format format, int cols) {
   CheckCols(cols);
   if (format == Format::kInt8) return 127;  // 65536 * 127 * 127 < 2^31

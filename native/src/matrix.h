@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/buffer.h"
@@ -25,6 +26,7 @@ enum class Format {
   kInt8x16,  // weights as in kInt8, activations of 16 bits, within ActivationLimit, int32 sums
 };
 const char* Name(Format format);
+Format FormatOf(const std::string& name);  // throws std::invalid_argument
 
 enum class Blocks {
   kDense,

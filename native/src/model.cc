@@ -8,13 +8,6 @@
 namespace samplewise {
 namespace {
 
-Format FormatOf(const std::string& name) {
-  for (const Format format : {Format::kF32, Format::kF16, Format::kInt8, Format::kInt8x16}) {
-    if (name == Name(format)) return format;
-  }
-  throw std::invalid_argument("format = " + name + " must be f32, f16, int8 or int8x16");
-}
-
 const Kernels& KernelsOf(const std::string& isa) {
   if (isa.empty()) return BestKernels();
   for (const Isa candidate : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {

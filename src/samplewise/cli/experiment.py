@@ -11,6 +11,7 @@ import tyro
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
     from samplewise.experiments.experiment import Experiment
+    from samplewise.experiments.speeds import SpeedExperiment
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class ExperimentArgs:
     """Run an experiment of a paper on a corpus: train its rows, score them, make its table.
 
     Ctrl-C saves; the same command goes on, row by row. Without a name, the experiments are listed;
-    without a corpus, the table is made again from the results that are there.
+    without a corpus, the table is made again from the results that are there. Tables of speed
+    (wavernn.table2, wavernn.table4) take no corpus: what is not there yet is measured on this
+    machine.
     """
 
     name: tyro.conf.Positional[str | None] = None
@@ -41,7 +44,7 @@ class ExperimentArgs:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int | None = None
-    """CPU threads; default: as many as torch chooses."""
+    """CPU threads; default: as many as torch chooses, and every core for tables of speed."""
     json: bool = False
     """Print the results as JSON."""
 
@@ -50,9 +53,10 @@ def main(argv: list[str]) -> int:
     """Run `samplewise experiment` with ``argv`` and return the exit code."""
     args = tyro.cli(ExperimentArgs, args=argv, prog="samplewise experiment")
 
+    from samplewise.experiments.registry import EXPERIMENTS
     from samplewise.experiments.render import read_results, to_markdown, write_rendered
     from samplewise.experiments.run import StoppedError
-    from samplewise.experiments.samplernn import EXPERIMENTS
+    from samplewise.experiments.speeds import SpeedExperiment
 
     if args.name is None:
         for experiment in EXPERIMENTS.values():
@@ -61,6 +65,8 @@ def main(argv: list[str]) -> int:
     if args.name not in EXPERIMENTS:
         raise ValueError(f"there is no experiment {args.name!r}; known: {', '.join(EXPERIMENTS)}")
     experiment = EXPERIMENTS[args.name]
+    if isinstance(experiment, SpeedExperiment):
+        return _speeds(args, experiment)
     if args.corpus is not None:
         try:
             _run(args, experiment)
@@ -69,11 +75,45 @@ def main(argv: list[str]) -> int:
             return 130
     written = write_rendered(args.output, experiment)
     results = read_results(args.output, experiment)
+    _print(args, results, to_markdown(experiment, results), written)
+    return 0
+
+
+def _print(args: ExperimentArgs, results: object, table: str, written: list[Path]) -> None:
     if args.json:
         print(json.dumps(results, indent=2, ensure_ascii=False))
     else:
-        print(to_markdown(experiment, results))
+        print(table)
         print("\n".join(f"wrote {path}" for path in written))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _threads(args: ExperimentArgs) -> int | None:
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"threads = {args.threads} must be at least 1")
+    return args.threads
+
+
+def _speeds(args: ExperimentArgs, experiment: "SpeedExperiment") -> int:
+    from samplewise.experiments.speed_tables import (
+        read_all_speeds,
+        speeds_to_markdown,
+        write_speeds,
+    )
+    from samplewise.experiments.speeds import measure_speeds
+
+    if args.corpus is not None:
+        raise ValueError(
+            f"corpus = {args.corpus}, but {experiment.name} times this machine and trains nothing; "
+            "leave --corpus out"
+        )
+    measure_speeds(experiment, args.output, _say, _threads(args))
+    written = write_speeds(args.output, experiment)
+    results = read_all_speeds(args.output, experiment)
+    _print(args, results, speeds_to_markdown(experiment, results), written)
     return 0
 
 
@@ -87,10 +127,8 @@ def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
     from samplewise.nn.device import choose_device
 
     assert args.corpus is not None
-    if args.threads is not None:
-        if args.threads < 1:
-            raise ValueError(f"threads = {args.threads} must be at least 1")
-        torch.set_num_threads(args.threads)
+    if (threads := _threads(args)) is not None:
+        torch.set_num_threads(threads)
     budget, corpus = parse_budget(args.budget), Corpus.open(args.corpus)
     has_gpu = choose_device(args.device).type == "cuda"
     auto = "paper" if has_gpu else "small"
@@ -105,7 +143,7 @@ def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
         speakers=_speakers(args, corpus),
         count=args.count,
     )
-    run_experiment(experiment, setting, lambda line: print(line, file=sys.stderr, flush=True))
+    run_experiment(experiment, setting, _say)
 
 
 def _speakers(args: ExperimentArgs, corpus: "Corpus") -> dict[str, str] | None:

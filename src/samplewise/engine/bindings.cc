@@ -10,6 +10,8 @@
 #include <stdexcept>
 
 #include "kernels/kernels.h"
+#include "matrix.h"
+#include "product_speed.h"
 #include "roofline.h"
 #include "samplewise/engine.h"
 
@@ -155,6 +157,26 @@ int Run(samplewise::Engine& self, samplewise::State& state, int samples,
   return done;
 }
 
+// One product by itself: (W x, seconds of one product in each run, facts of the packed matrix).
+nb::tuple TimeProduct(const Matrix& weights, const Reals& x, const std::string& format, int threads,
+                      int runs, double run_seconds) {
+  samplewise::ProductSpeed speed;
+  std::map<std::string, double> facts;
+  {
+    const nb::gil_scoped_release release;
+    const samplewise::PackedMatrix packed({weights.data(), weights.size()},
+                                          static_cast<int>(weights.shape(0)),
+                                          static_cast<int>(weights.shape(1)),
+                                          samplewise::FormatOf(format));
+    speed = samplewise::TimeProduct(samplewise::BestKernels(), packed, {x.data(), x.size()},
+                                    threads, runs, run_seconds);
+    facts = {{"bytes", static_cast<double>(packed.bytes())},
+             {"sparse", packed.sparse() ? 1.0 : 0.0},
+             {"density", packed.density()}};
+  }
+  return nb::make_tuple(speed.y, speed.seconds, facts);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -212,4 +234,6 @@ NB_MODULE(_native, m) {
                                              {"int8x16", found.int8x16_gmac_s}};
       },
       "threads"_a, "bytes_per_thread"_a);
+  m.def("time_product", &TimeProduct, "weights"_a, "x"_a, nb::kw_only(), "format"_a, "threads"_a,
+        "runs"_a, "run_seconds"_a);
 }

@@ -1,4 +1,4 @@
-"""Negative log-likelihood of recordings under a model; the only place that turns nats into bits."""
+"""Negative log-likelihood of recordings under a model; only here nats become bits, or bits nats."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +34,11 @@ Information = TypeVar("Information", float, Tensor)
 def nats_to_bits(nats: Information) -> Information:
     """Convert information in nats to bits."""
     return nats / math.log(2)
+
+
+def bits_to_nats(bits: Information) -> Information:
+    """Convert information in bits to nats."""
+    return bits * math.log(2)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What an experiment is: rows to train, the paper's numbers, a budget, a size."""
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from samplewise.models.configs import (
@@ -21,6 +22,9 @@ Size = Literal["small", "paper"]
 SHRINK = 4
 """Widths of the paper are divided by this in the small size."""
 SMALL_LANES = 16
+SMALL_WAVERNN_LANES = 8
+SMALL_DILATIONS = (1, 1, 2, 2, 4, 4)
+"""Of a small Subscale WaveRNN: a horizon of 28 columns, so that short segments exceed it."""
 SMALL_NOTE = (
     "small size: every width a quarter of the paper's (GRU and MLP 256, embedding 64; WaveNet 32 "
     "channels, half, and 64 skip channels), 16 lanes at most, WaveNet at a learning rate of 0.001"
@@ -39,8 +43,10 @@ class Row:
     """With the paper's sizes."""
     paper: dict[str, float]
     """The paper's figure by column."""
-    paper_minutes: float = 3 * 24 * 60
+    paper_minutes: float = 3 * 24 * 60.0
     """How long the paper trained it, as far as is known; the official code stops after 3 days."""
+    paper_steps: int | None = None
+    """Steps that the paper trained it for, if it says steps; they come before minutes."""
 
     @property
     def slug(self) -> str:
@@ -66,11 +72,24 @@ class Experiment:
     """What is scored; the table shows the first."""
     note: str = ""
     """What one has to know to read the figures."""
+    small_note: str = SMALL_NOTE
+    """What its small size is."""
+    in_nats: bool = False
+    """The paper's figures are nats per sample: ours are shown in nats and in bits."""
+    paper_only: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Systems of the paper that are not trained here, and their figures by column."""
+    paper_curves: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    """The paper's figure by sparsity, of each of its curves; the picture then has curves."""
 
     @property
     def columns(self) -> list[str]:
         """The paper's columns, in order."""
         return list(dict.fromkeys(column for row in self.rows for column in row.paper))
+
+    @property
+    def paper(self) -> dict[str, Mapping[str, float]]:
+        """The paper's figures of every line: those trained here first."""
+        return {row.name: row.paper for row in self.rows} | dict(self.paper_only)
 
 
 @dataclass(frozen=True)
@@ -82,10 +101,12 @@ class Budget:
 
     def apply(self, config: TrainConfig, row: Row) -> TrainConfig:
         """Return ``config`` with this budget and no other."""
-        minutes = self.minutes
-        if self.minutes is None and self.steps is None:
-            minutes = row.paper_minutes
-        return replace(config, minutes=minutes, steps=self.steps, epochs=None, patience=0)
+        minutes, steps = self.minutes, self.steps
+        if minutes is None and steps is None:
+            minutes, steps = row.paper_minutes, row.paper_steps
+        if steps is not None:
+            minutes = None
+        return replace(config, minutes=minutes, steps=steps, epochs=None, patience=0)
 
     def __str__(self) -> str:
         if self.steps is not None:
@@ -114,12 +135,30 @@ def parse_budget(words: str) -> Budget:
 
 def shrink(config: TrainConfig) -> TrainConfig:
     """Return the small size of a row: the same system at a quarter of its width."""
-    is_wavenet = isinstance(config.model, WaveNetConfig | HybridConfig)
+    model = _narrow(config.model)
+    if isinstance(model, WaveRNNConfig | FusedSubscaleConfig | SubscaleWaveRNNConfig):
+        return _shrink_wavernn(config, model)
+    is_wavenet = isinstance(model, WaveNetConfig | HybridConfig)
     return replace(
         config,
-        model=_narrow(config.model),
+        model=model,
         lanes=min(config.lanes, SMALL_LANES),
         learning_rate=0.001 if is_wavenet else config.learning_rate,
+    )
+
+
+def _shrink_wavernn(config: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """Return what some hundred steps can train: fewer lanes, a higher rate, a short memory."""
+    subscale = isinstance(model, SubscaleWaveRNNConfig)
+    return replace(
+        config,
+        model=model,
+        lanes=SMALL_WAVERNN_LANES // 2 if subscale else SMALL_WAVERNN_LANES,
+        seq_len=model.top_frame if subscale else config.seq_len,
+        learning_rate=0.002,
+        warmup_steps=20,
+        ema=0.99,
+        prune_every=10 if config.sparsity else None,
     )
 
 
@@ -130,8 +169,9 @@ def _narrow(model: ModelConfig) -> ModelConfig:
     elif isinstance(model, WaveRNNConfig | FusedSubscaleConfig):
         changes = {"dim": model.dim // SHRINK}
     elif isinstance(model, SubscaleWaveRNNConfig):
-        names = ("dim", "channels", "residual_channels")
+        names = ("dim", "columns", "channels", "residual_channels")
         changes = {name: max(1, getattr(model, name) // SHRINK) for name in names}
+        changes["dilations"] = SMALL_DILATIONS
     else:
         changes = {
             "channels": model.channels // 2,

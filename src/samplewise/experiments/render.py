@@ -1,14 +1,16 @@
 """Tables and pictures of an experiment, from its results files alone."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from samplewise.durable import write_bytes, write_text
 from samplewise.errors import SamplewiseError
-from samplewise.experiments.experiment import SMALL_NOTE, Experiment
+from samplewise.evaluate.nll import bits_to_nats
+from samplewise.experiments.experiment import Experiment, Row
 from samplewise.pictures.dots import dots_png
+from samplewise.pictures.sparsity import sparsity_png
 
 ABSENT = "—"
 
@@ -44,10 +46,13 @@ def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
     written = [table]
     drawn = {column: values for column, values in _columns(experiment, results).items() if values}
     if experiment.kind != "figure" and drawn:
-        names = [row.name for row in experiment.rows]
         picture = table.with_suffix(".png")
         limits = (0.0, 1.0) if experiment.kind == "memory" else None
-        write_bytes(picture, dots_png(names, drawn, experiment.unit, limits))
+        if experiment.paper_curves:
+            png = sparsity_png(_curves(experiment, drawn), experiment.unit)
+        else:
+            png = dots_png(list(experiment.paper), drawn, experiment.unit, limits)
+        write_bytes(picture, png)
         written.append(picture)
     return written
 
@@ -64,7 +69,7 @@ def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
     if experiment.note:
         lines += [f"- {experiment.note}"]
     if any(one["size"] == "small" for one in results):
-        lines += [f"- The {SMALL_NOTE}."]
+        lines += [f"- The {experiment.small_note}."]
     if experiment.kind == "figure":
         return "\n".join(lines) + "\n"
     lines += [
@@ -74,12 +79,13 @@ def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def figures(one: dict[str, Any], split: str) -> dict[str, float]:
-    """Return our figure of each row: bits on a split, or the share of clips."""
+def figures(one: dict[str, Any], split: str, in_nats: bool = False) -> dict[str, float]:
+    """Return our figure of each row: bits or nats on a split, or the share of clips."""
     found = {}
     for name, row in one["rows"].items():
         if split in row.get("scores", {}):
-            found[name] = row["scores"][split]["bits_per_sample"]
+            bits = row["scores"][split]["bits_per_sample"]
+            found[name] = bits_to_nats(bits) if in_nats else bits
         elif "memory" in row and row["memory"]["same"]["share"] is not None:
             found[name] = row["memory"]["same"]["share"]
     return found
@@ -109,44 +115,87 @@ def _columns(experiment: Experiment, results: list[dict[str, Any]]) -> dict[str,
     """Return every column of figures: the paper's, then ours; row name -> figure."""
     columns = {
         f"{column} (paper)": {
-            row.name: row.paper[column] for row in experiment.rows if column in row.paper
+            name: paper[column] for name, paper in experiment.paper.items() if column in paper
         }
         for column in experiment.columns
     }
     for one in results:
         for index, split in enumerate(experiment.splits):
             name = one["corpus"]["name"] + (f", {split}" if index else "")
-            columns[f"{name} (ours)"] = figures(one, split)
+            columns[f"{name} (ours)"] = figures(one, split, experiment.in_nats)
     return columns
+
+
+def _curves(
+    experiment: Experiment, columns: dict[str, dict[str, float]]
+) -> dict[str, dict[str, Mapping[float, float]]]:
+    """Return what a picture of curves shows: the paper's, then ours, against sparsity."""
+    panels: dict[str, dict[str, Mapping[float, float]]] = {
+        f"{experiment.columns[0]} (paper, read off)": dict(experiment.paper_curves)
+    }
+    blocks = dict.fromkeys(row.config.block for row in experiment.rows if row.config.sparsity)
+    for title, values in columns.items():
+        if title.endswith("(ours)"):
+            panels[title] = {
+                f"{block} blocks": _curve(experiment.rows, block, values) for block in blocks
+            }
+    return panels
+
+
+def _curve(rows: tuple[Row, ...], block: str, values: dict[str, float]) -> dict[float, float]:
+    """Return figures by sparsity of rows with these blocks; a dense row belongs to every curve."""
+    of_block = [row for row in rows if not row.config.sparsity or row.config.block == block]
+    return {row.config.sparsity: values[row.name] for row in of_block if row.name in values}
 
 
 def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
     columns = _columns(experiment, results)
     best = max if experiment.kind == "memory" else min
-    lines = _rows(["Model", *columns])
-    for row in experiment.rows:
-        cells = [row.name]
+    if experiment.in_nats:
+        for one in results:
+            columns[f"{one['corpus']['name']}, bits"] = figures(one, experiment.splits[0])
+    lines = table_line(["Model", *columns])
+    for name in experiment.paper:
+        cells = [name]
         for values in columns.values():
-            value = values.get(row.name)
+            value = values.get(name)
             shown = ABSENT if value is None else f"{value:.3f}"
             is_best = value is not None and len(values) > 1 and value == best(values.values())
             cells.append(f"**{shown}**" if is_best else shown)
-        lines += _rows(cells, head=False)
+        lines += table_line(cells, head=False)
     lines += ["", "Training:", ""]
     names = [one["corpus"]["name"] for one in results]
-    lines += _rows(["Model", "parameters, M", *(f"samples seen, M: {name}" for name in names)])
+    is_sparse = any(row.config.sparsity for row in experiment.rows)
+    kept = ["wide weights kept, 1000 (zero)"] if is_sparse else []
+    seen = [f"samples seen, M: {name}" for name in names]
+    lines += table_line(["Model", "parameters, M", *kept, *seen])
     for row in experiment.rows:
         found = [one["rows"].get(row.name) for one in results]
         size = next((f"{one['parameters'] / 1e6:.2f}" for one in found if one), ABSENT)
+        kept = [_kept(found)] if is_sparse else []
         seen = [
-            f"{one['samples_seen'] / 1e6:.3g} in {one['minutes']:.1f} min" if one else ABSENT
+            f"{one['samples_seen'] / 1e6:.3g} in {one['minutes']:.1f} min"
+            + (f", {one['steps']} steps" if experiment.in_nats else "")
+            if one
+            else ABSENT
             for one in found
         ]
-        lines += _rows([row.name, size, *seen], head=False)
+        lines += table_line([row.name, size, *kept, *seen], head=False)
     return [*lines, *_extra(results)]
 
 
-def _rows(cells: list[str], head: bool = True) -> list[str]:
+def _kept(found: list[dict[str, Any] | None]) -> str:
+    """Return the weights left in what pruning is about, and the share of zeros."""
+    one = next((one for one in found if one and "kept_weights" in one), None)
+    if one is None:
+        return ABSENT
+    return f"{one['kept_weights'] / 1000:.1f}" + (
+        f" ({one['sparsity']:.1%})" if one["sparsity"] else ""
+    )
+
+
+def table_line(cells: list[str], head: bool = True) -> list[str]:
+    """Return a line of a Markdown table, and the rule below it if it is the head."""
     line = "| " + " | ".join(cells) + " |"
     return [line, "|---" * len(cells) + "|"] if head else [line]
 

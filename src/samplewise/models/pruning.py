@@ -106,14 +106,18 @@ def apply_masks(model: Model, masks: dict[str, Bool[Tensor, "row_blocks column_b
 
 def zero_share(model: Model) -> float:
     """Return the share of zeros in the matrices that can be pruned, in [0, 1]."""
-    weights = [part.weight for part in model.prunable()]
-    total = sum(weight.v.numel() for weight in weights)
-    zeros = sum(
-        int((~weight.kept).sum()) * weight.block[0] * weight.block[1]
-        for weight in weights
-        if weight.kept is not None
+    total = sum(part.weight.v.numel() for part in model.prunable())
+    return 1 - kept_weights(model) / total if total else 0.0
+
+
+def kept_weights(model: Model) -> int:
+    """Return how many weights are left in the matrices that can be pruned."""
+    return sum(
+        weight.v.numel()
+        if weight.kept is None
+        else int(weight.kept.sum()) * weight.block[0] * weight.block[1]
+        for weight in (part.weight for part in model.prunable())
     )
-    return zeros / total if total else 0.0
 
 
 def _weights(model: Model) -> Iterator[tuple[str, Weight]]:

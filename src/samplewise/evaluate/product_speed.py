@@ -1,0 +1,87 @@
+"""Speed of a matrix times a vector in the engine, by itself: what a sample's time is made of."""
+
+import statistics
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.engine.native import native_module
+from samplewise.engine.sampler import WeightFormat
+
+RUNS, RUN_SECONDS = 15, 0.02
+
+
+def product_speed(
+    units: int,
+    sparsity: float,
+    block: tuple[int, int],
+    weights: WeightFormat,
+    threads: int,
+    runs: int = RUNS,
+    run_seconds: float = RUN_SECONDS,
+) -> dict[str, Any]:
+    """Time products of an h x h matrix and a vector (Kalchbrenner et al. 2018, Table 4).
+
+    The vector is brought into the form that the weights want before every product, and all threads
+    meet after it, as in a step of a model. Only weights that are kept count as work: two operations
+    each.
+
+    Args:
+        units: h, rows and columns.
+        sparsity: Share of the blocks that is zero, chosen at random, in [0, 1).
+        block: Rows and columns of a block.
+        weights: Format of the engine.
+        threads: Of the engine.
+        runs: Measured runs.
+        run_seconds: Length of a run, in seconds.
+
+    Returns:
+        products_per_s and gflop_s of the median run; runs, products per second of each;
+        gb_s, 1e9 bytes of weights and indices read per second; bytes; skips, whether the engine
+        leaves zero blocks out.
+
+    Raises:
+        ValueError: If blocks do not tile the matrix, or a number is impossible.
+        EngineError: If there is no native engine.
+    """
+    matrix = block_sparse(units, sparsity, block)
+    vector = np.random.default_rng(1).standard_normal(units).astype(np.float32)
+    _, seconds, facts = native_module().time_product(
+        matrix, vector, format=weights, threads=threads, runs=runs, run_seconds=run_seconds
+    )
+    rate = 1 / statistics.median(seconds)
+    return {
+        "products_per_s": rate,
+        "gflop_s": 2e-9 * np.count_nonzero(matrix) * rate,
+        "gb_s": 1e-9 * facts["bytes"] * rate,
+        "bytes": int(facts["bytes"]),
+        "skips": bool(facts["sparse"]),
+        "runs": [1 / value for value in seconds],
+    }
+
+
+def block_sparse(
+    units: int, sparsity: float, block: tuple[int, int]
+) -> Float32[np.ndarray, "{units} {units}"]:
+    """Return a square matrix of normal numbers, a share of whose blocks is zero.
+
+    Raises:
+        ValueError: If blocks do not tile it, or the share is outside [0, 1).
+    """
+    rows, columns = block
+    if units < 1 or rows < 1 or columns < 1 or units % rows or units % columns:
+        raise ValueError(
+            f"block = {rows}x{columns} must tile {units} x {units}; take other blocks or another "
+            "width"
+        )
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity = {sparsity} must lie in [0, 1)")
+    generator = np.random.default_rng(0)
+    matrix = generator.standard_normal((units, units)).astype(np.float32)
+    grid = (units // rows, units // columns)
+    zero = np.zeros(grid, dtype=bool)
+    places = generator.permutation(zero.size)[: round(sparsity * zero.size)]
+    zero.flat[places] = True
+    matrix.reshape(grid[0], rows, grid[1], columns).transpose(0, 2, 1, 3)[zero] = 0
+    return matrix
