@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import soundfile
 from tests.cli.conftest import RATE
 
 from samplewise.cli.main import main
+from samplewise.data.corpus import Corpus
 
 COMMAND = [sys.executable, "-m", "samplewise.cli.main", "vocode"]
 
@@ -92,10 +94,10 @@ def test_a_comparison_has_sounds_scores_and_a_page(vocoder, corpus, tmp_path):
     assert means["Vocoder"]["mel_db"] == pytest.approx(np.mean([s["mel_db"] for s in own.values()]))
     page = (tmp_path / "c" / "report.html").read_text()
     assert page.count("<audio") == 3 * len(own)
-    for name in own:
-        original = pcm(tmp_path / "c" / f"{name.replace('/', '-')}-original.wav")
+    for index, name in enumerate(own):
+        original = pcm(tmp_path / "c" / f"{index}-{Path(name).stem}-original.wav")
         for kind in ("vocoder", "griffin-lim"):
-            path = tmp_path / "c" / f"{name.replace('/', '-')}-{kind}.wav"
+            path = tmp_path / "c" / f"{index}-{Path(name).stem}-{kind}.wav"
             assert len(pcm(path)) == len(original)
 
 
@@ -110,14 +112,28 @@ def test_a_comparison_has_sounds_scores_and_a_page(vocoder, corpus, tmp_path):
         (["{vocoder}", "{sound}", "{sound}", "--stream", "-"], "a stream has one input, not 2"),
         (["{vocoder}", "{bad}"], "the model takes floats, frames x 80 bands"),
         (["{vocoder}", "{sound}", "--label", "x"], "does not know the class 'x' (--label)"),
+        (["{vocoder}", "{sound}", "-o", "{sound}"], "is an input; name another file or folder"),
+        (["{vocoder}", "{sound}", "--stream", "{sound}"], "is an input; name another file"),
+        (["{vocoder}", "{sound}", "--stream", "x", "--json"], "a stream leaves nothing else"),
+        (["{vocoder}", "--corpus", "{corpus}", "--seconds", "-1"], "must not be negative"),
         (["{run}", "{sound}"], "so it is no vocoder; train one with --mel"),
     ],
 )
-def test_mistakes_are_named(vocoder, sound, run_folder, tmp_path, capsys, words, fault):
+def test_mistakes_are_named(vocoder, sound, run_folder, corpus, tmp_path, capsys, words, fault):
     np.save(tmp_path / "bad.npy", np.zeros((3, 7), np.float32))
-    places = {"vocoder": vocoder, "sound": sound, "bad": tmp_path / "bad.npy", "run": run_folder}
+    places = {"vocoder": vocoder, "sound": sound, "corpus": corpus, "run": run_folder}
+    places["bad"], before = tmp_path / "bad.npy", sound.read_bytes()
     assert vocode(*[word.format(**places) for word in words]) == 1
     assert fault in capsys.readouterr().err
+    assert sound.read_bytes() == before
+
+
+def test_a_stream_that_cannot_begin_leaves_its_file_alone(vocoder, run_folder, sound, tmp_path):
+    target = tmp_path / "kept.wav"
+    target.write_bytes(b"mine")
+    assert vocode(vocoder, sound, "--label", "x", "--stream", target) == 1
+    assert main(["generate", str(run_folder), "--label", "x", "--stream", str(target)]) == 1
+    assert target.read_bytes() == b"mine"
 
 
 def test_a_vocoder_does_not_draw_by_itself(vocoder, capsys):
@@ -125,18 +141,26 @@ def test_a_vocoder_does_not_draw_by_itself(vocoder, capsys):
     assert "with `samplewise vocode`" in capsys.readouterr().err
 
 
-def test_classes_from_labels_to_clips(corpus, recordings, tmp_path, capsys):
-    lines = [f"{path.name},{'ab'[i % 2]}" for i, path in enumerate(sorted(recordings.iterdir()))]
-    table = tmp_path / "labels.csv"
-    table.write_text("\n".join(["file,speaker", *lines]))
-    folder = tmp_path / "run"
+def test_classes_from_labels_to_clips(corpus, tmp_path, capsys):
+    opened = Corpus.open(corpus)
+    order = [r.source for split in ("train", "valid", "test") for r in opened.split(split)]
+    sources = list(dict.fromkeys(order))
+
+    def write(first, second):
+        lines = [f"{name},{(first, second)[i % 2]}" for i, name in enumerate(sources)]
+        table.write_text("\n".join(["file,speaker", *lines]))
+
+    table, folder = tmp_path / "labels.csv", tmp_path / "run"
+    write("a", "b")
     small = ["--preset", "tiny", "--model.dim", "8", "--lanes", "2", "--seq-len", "64"]
-    small += ["--threads", "1", "--minutes", "None", "--steps", "3", "--preview-seconds", "0.1"]
+    small += ["--threads", "1", "--minutes", "None", "--preview-seconds", "0.1"]
     command = ["train", str(corpus), "-o", str(folder), "--labels", str(table), *small]
-    assert main(command) == 0
-    assert main([*command[:-4], "--steps", "5", "--preview-seconds", "0.1"]) == 0  # resumed
+    assert main([*command, "--steps", "3"]) == 0
+    assert main([*command, "--steps", "5"]) == 0  # resumed
     assert main(["evaluate", str(folder), "--no-baselines"]) == 0
-    capsys.readouterr()
+    write("b", "a")
+    assert main([*command, "--steps", "7"]) == 1
+    assert "are not those that" in capsys.readouterr().err
     words = ["generate", str(folder), "--count", "3", "--seconds", "0.05", "--threads", "1"]
     assert main([*words, "--seed", "1", "--json"]) == 0
     clips = json.loads(capsys.readouterr().out)["clips"]

@@ -11,6 +11,9 @@ from samplewise.data.clips import Clip
 from samplewise.data.corpus import Corpus
 from samplewise.data.cues import cue_reader
 from samplewise.errors import CorpusError
+from samplewise.generate.vocoder import frame_vectors
+from samplewise.models.build import build_model
+from samplewise.models.configs import WaveRNNConfig
 from samplewise.nn.conditioning import Conditioner
 from samplewise.nn.init import Initializer
 
@@ -53,11 +56,22 @@ def test_frames_of_a_clip_are_those_of_its_recording(corpus):
     assert cues.mel.shape == (5 + 2 * TOLD.context, 5)
     around = slice(10 - TOLD.context, 15 + TOLD.context)
     np.testing.assert_allclose(cues.mel, whole[around], atol=1e-4)
-    # Before the recording there is silence, where the windows do not reach into it.
+    # What is centred outside the recording is silence, as it is for a vocoder.
     first = reader.read(Clip(recording, 0, 95)).mel
     assert first is not None
     np.testing.assert_allclose(first[TOLD.context :], whole[: 5 + TOLD.context], atol=1e-4)
-    assert (first[: TOLD.context - 1] == np.float32(SILENCE)).all()
+    assert (first[: TOLD.context] == np.float32(SILENCE)).all()
+
+
+def test_a_model_is_told_of_a_recording_what_a_vocoder_is(corpus):
+    recording, reader = corpus.recordings[0], cue_reader(corpus, TOLD, labels(corpus))
+    model = build_model(WaveRNNConfig(dim=4, conditioning=TOLD))
+    cues = reader.read(Clip(recording, 0, recording.samples))
+    trained = model.conditioner.vectors(torch.from_numpy(cues.mel)[None], torch.tensor([1]))
+    wave = torch.from_numpy(corpus.amplitude(recording))
+    frames = mel_spectrogram(wave, MEL, corpus.sample_rate).numpy()
+    vocoded = np.concatenate(list(frame_vectors(model, frames, "low")))
+    np.testing.assert_allclose(vocoded, trained[0].detach().numpy(), atol=1e-4)
 
 
 def test_vectors_do_not_depend_on_how_a_clip_is_cut_into_subsequences(corpus):

@@ -1,6 +1,7 @@
 import pytest
 
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.config.conditioning import Conditioning
+from samplewise.models.configs import SampleRNNConfig, SubscaleWaveRNNConfig, WaveRNNConfig
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,16 @@ def test_ratios_are_those_of_the_clocks():
     config = SampleRNNConfig(frame_sizes=(3, 2, 4, 12))
     assert [config.ratio(tier) for tier in (2, 3, 4)] == [2, 2, 3]
     assert (config.top_frame, config.lookback) == (12, 12)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        lambda: WaveRNNConfig(dim=65536, conditioning=Conditioning(classes=("a",), width=8192)),
+        lambda: SubscaleWaveRNNConfig(dim=65536, residual_channels=16000),
+    ],
+)
+def test_a_mask_that_no_file_pays_for_is_refused(claim):
+    """It is made before a file's weights are seen."""
+    with pytest.raises(ValueError, match=r"3 x dim x inputs = \d+ must lie in"):
+        claim()

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from samplewise.errors import CorpusError
 from samplewise.training.measured import with_conditioning
 from samplewise.training.presets import PRESETS
 
@@ -25,6 +26,12 @@ def test_flags_decide_what_a_model_is_told():
     # A resumed run asks again what its configuration already holds.
     again = with_conditioning(with_conditioning(vocoder, LABELS), LABELS)
     assert again == with_conditioning(vocoder, LABELS)
+
+
+def test_a_class_has_to_be_heard_in_training():
+    with pytest.raises(CorpusError, match="'adam' has no recording in the training split"):
+        with_conditioning(PRESETS["small"], LABELS, {"1.wav", "3.wav"})
+    with_conditioning(PRESETS["small"], LABELS, {"1.wav", "2.wav"})
 
 
 def test_what_cannot_be_told_is_refused():

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.errors import CheckpointError, CorpusError, TrainingError
 from samplewise.models.files import load_model
 from samplewise.training import loop
@@ -65,6 +66,20 @@ def test_a_run_in_two_parts_equals_the_run_in_one(any_config, corpus, tmp_path, 
     for cut in [*cuts, 60]:
         train(replace(any_config, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_that_is_told_something_resumes_in_the_same_bits(config, corpus, tmp_path, alone):
+    mel = MelConfig(n_mels=4, n_fft=64, win_length=64, hop=32, f_max=None)
+    table = tmp_path / "labels.csv"
+    names = {recording.source: index % 2 for index, recording in enumerate(corpus.recordings)}
+    table.write_text("\n".join(["file,speaker", *(f"{n},{c}" for n, c in names.items())]))
+    told = replace(config.model, conditioning=Conditioning(mel, channels=6, width=5))
+    config = replace(config, mel=True, labels=str(table), model=told)
+    train(replace(config, steps=12), corpus, tmp_path / "whole", alone)
+    for cut in (1, 5, 6, 12):
+        run, _ = train(replace(config, steps=cut), corpus, tmp_path / "parts", alone)
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+    assert run.model.conditioner.embedding.shape == (2, 5)
 
 
 @pytest.fixture

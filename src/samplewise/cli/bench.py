@@ -110,6 +110,9 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     result["published"] = []
     for name in args.preset:
         config = PRESETS[name]
+        if getattr(config.model, "conditioning", None) is not None:
+            config = replace(config, model=replace(config.model, conditioning=None))
+            name = f"{name}, told nothing"
         if args.dim is not None:
             if not hasattr(config.model, "dim"):
                 raise ValueError(f"dim = {args.dim}, but {name} has no such width; leave --dim out")

@@ -35,6 +35,7 @@ def run_stream(args: GenerateArgs) -> int:
     """
     from samplewise.generate.clips import samples_of
     from samplewise.generate.stream import stream_chunks
+    from samplewise.generate.telling import telling
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
 
@@ -56,6 +57,7 @@ def run_stream(args: GenerateArgs) -> int:
             threads=args.threads,
         )
         prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
+        telling(loaded.model, args.label, [args.index or 0])
         samples = None if args.seconds is None else samples_of(args.seconds, rate)
         with sink(str(args.stream)) as file, late_bar(HEARING) as on_prompt:
             announce(loaded, backend, seed, as_wav)

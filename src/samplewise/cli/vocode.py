@@ -80,6 +80,12 @@ def main(argv: list[str]) -> int:
         raise ValueError("name inputs to vocode, or a corpus to compare on with --corpus")
     if args.stream is not None and len(args.inputs) != 1:
         raise ValueError(f"a stream has one input, not {len(args.inputs)}")
+    if args.stream is not None and (args.output or args.json or args.save_mels):
+        raise ValueError("a stream leaves nothing else: drop --output, --json and --save-mels")
+    if args.corpus is not None and args.save_mels:
+        raise ValueError("--save-mels is for inputs, not for --corpus")
+    if args.label is not None and args.labels is not None:
+        raise ValueError("--label is one class for all, --labels names those of a corpus: give one")
     if STDIN in args.inputs and args.stream is None:
         raise ValueError("frames on stdin are vocoded as they arrive: add --stream - or a file")
 
@@ -139,10 +145,11 @@ def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", s
         args.inputs, targets, waves, spectrograms, strict=True
     ):
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_wav(target, wave[:samples], rate)
-        if args.save_mels and path.suffix != ".npy":
+        sound = wave[:samples]
+        write_wav(target, sound, rate)
+        if args.save_mels and path.suffix.lower() != ".npy":
             _save_mel(target.with_suffix(".npy"), mel)
-        made.append({"input": str(path), "file": str(target), "seconds": len(wave) / rate})
+        made.append({"input": str(path), "file": str(target), "seconds": len(sound) / rate})
     seconds = sum(item["seconds"] for item in made)
     if args.json:
         print(json.dumps({"seed": seed, "real_time_factor": seconds / taken, "made": made}))
@@ -153,18 +160,27 @@ def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", s
 
 
 def _targets(args: VocodeArgs) -> list[Path]:
-    if args.output is not None and args.output.suffix == ".wav":
+    if args.output is not None and args.output.suffix.lower() == ".wav":
         if len(args.inputs) > 1:
             raise ValueError(
                 f"{args.output} is one file for {len(args.inputs)} inputs; name a folder"
             )
-        return [args.output]
+        return _spare_inputs(args, [args.output])
     folder = output_folder(args)
     names = [f"{path.stem}.wav" for path in args.inputs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"two inputs would be written to {folder / twice}; vocode them apart")
-    return [folder / name for name in names]
+    return _spare_inputs(args, [folder / name for name in names])
+
+
+def _spare_inputs(args: VocodeArgs, targets: list[Path]) -> list[Path]:
+    """Return the targets, after checking that none of what will be written is an input."""
+    inputs = {path.resolve() for path in args.inputs}
+    for target in (*targets, *(path.with_suffix(".npy") for path in targets if args.save_mels)):
+        if target.resolve() in inputs:
+            raise ValueError(f"{target} is an input; name another file or folder with -o")
+    return targets
 
 
 def _read_mel(path: Path, loaded: "LoadedModel") -> "tuple[np.ndarray, int | None]":
@@ -177,7 +193,7 @@ def _read_mel(path: Path, loaded: "LoadedModel") -> "tuple[np.ndarray, int | Non
     from samplewise.generate.vocoder import mel_of
 
     config = mel_of(loaded.model)
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         sound = read_prompt(path, loaded.audio)
         for notice in sound.notices:
             say(f"{path}: {notice}")
@@ -212,11 +228,19 @@ def _save_mel(path: Path, mel: "np.ndarray") -> None:
 def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
     """Write the sound of each frame as soon as it can be drawn."""
     from samplewise.cli.streaming import announce, is_wav, pour, sink
+    from samplewise.generate.telling import class_number
     from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.uniforms import check_numbers
     from samplewise.generate.vocoder import mel_of, vocode
 
     assert args.stream is not None
     [path] = args.inputs
+    if args.stream != "-":
+        _spare_inputs(args, [Path(args.stream)])
+    # The file is not touched before everything is known to be in order.
+    class_number(loaded.model, args.label)
+    check_numbers(seed, [0])
+    envelope = parse_envelope(args.temperature)
     frames = _frames_on_stdin(mel_of(loaded.model).n_mels) if path == STDIN else None
     if frames is None:
         frames = iter(_read_mel(path, loaded)[0])
@@ -226,7 +250,7 @@ def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
         frames,
         seed,
         label=args.label,
-        temperature=parse_envelope(args.temperature),
+        temperature=envelope,
         backend=backend,
     )
     try:

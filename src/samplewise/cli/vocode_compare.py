@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplewise.cli.generate import say
@@ -30,9 +32,9 @@ def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     utterances, speed = _vocode(args, corpus, loaded, backend, seed)
     folder, rate = output_folder(args), corpus.sample_rate
     folder.mkdir(parents=True, exist_ok=True)
-    for utterance in utterances:
+    for index, utterance in enumerate(utterances):
         for version in utterance.versions:
-            name = f"{utterance.name.replace('/', '-')}-{version.title.lower()}.wav"
+            name = f"{index}-{Path(utterance.name).stem}-{version.title.lower()}.wav"
             write_wav(folder / name, version.wave, rate)
     report = _report(args, loaded, backend, seed, utterances) | {"real_time_factor": speed}
     write_json(folder / SCORES, report)
@@ -56,6 +58,13 @@ def _check(args: VocodeArgs, corpus: "Corpus", loaded: "LoadedModel") -> None:
         )
     if args.count < 1:
         raise ValueError(f"count = {args.count} must be at least 1")
+    if not 0 <= args.seconds < float("inf"):
+        raise ValueError(f"seconds = {args.seconds} must not be negative; 0 means all")
+    if corpus.gain != loaded.audio.gain:
+        say(
+            f"{corpus.folder} has a gain of {corpus.gain:.4g}, the model's corpus had "
+            f"{loaded.audio.gain:.4g}: recordings are taken at the model's"
+        )
     if not corpus.split(args.split):
         raise CorpusError(f"{corpus.folder} has no recordings in its {args.split} split")
 
@@ -74,11 +83,15 @@ def _vocode(
 
     rate, config = corpus.sample_rate, mel_of(loaded.model)
     recordings = _spread(corpus.split(args.split), args.count)
-    most = round(args.seconds * rate) or None
-    waves = [corpus.amplitude(r, 0, min(r.samples, most or r.samples)) for r in recordings]
+    most = max(1, round(args.seconds * rate)) if args.seconds else None
+    gain = loaded.audio.gain
+    waves = [
+        corpus.amplitude(r, 0, min(r.samples, most or r.samples), gain).clip(-1, 1)
+        for r in recordings
+    ]
     mels = [mel_spectrogram(torch.from_numpy(w), config, rate).numpy() for w in waves]
-    named = find_labels(args.labels, loaded, corpus)
-    labels = [None if named is None else named[r.source] for r in recordings]
+    named = None if args.label else find_labels(args.labels, loaded, corpus)
+    labels = [args.label if named is None else named[r.source] for r in recordings]
     say(f"seed {seed} · {backend.describe(loaded.model)}")
     began = time.monotonic()
     heat = parse_envelope(args.temperature)
@@ -141,6 +154,6 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"{title:<12}{mean['mel_db']:>9.2f}{mean['spectral_db']:>14.2f}{stoi:>8}")
     count = len(report["recordings"]["Vocoder"])
     lines.append(f"means over {count} recordings of the {report['split']} split")
-    if any(mean["stoi"] is None for mean in report["mean"].values()):
+    if find_spec("pystoi") is None:
         lines.append("STOI needs pystoi: pip install 'samplewise[scores]'")
     return "\n".join(lines)

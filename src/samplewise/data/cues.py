@@ -137,4 +137,8 @@ def _clip_mel(
     before = mel.n_fft // 2  # so that the first frame is centred where it belongs
     frames = mel_spectrogram(torch.from_numpy(wave), mel, corpus.sample_rate, before)
     count = -(-clip.samples // mel.hop) + 2 * conditioning.context
-    return frames[:count].numpy()
+    frames = frames[:count]
+    # What is centred outside the recording is silence, as it is for a vocoder.
+    centres = clip.start + (torch.arange(count) - conditioning.context) * mel.hop
+    frames[(centres < 0) | (centres >= clip.recording.samples)] = SILENCE
+    return frames.numpy()

@@ -1,6 +1,9 @@
 """Labels: the speaker, or another class, of each recording of a corpus."""
 
 import csv
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from samplewise.data.corpus import Corpus
@@ -28,6 +31,11 @@ def read_labels(words: str, corpus: Corpus) -> dict[str, str]:
 def located(words: str | None) -> str | None:
     """Return what finds the same labels from any folder."""
     return words if words in (None, FOLDERS) else str(Path(words).resolve())
+
+
+def labels_digest(labels: Mapping[str, str]) -> str:
+    """Return a SHA-256 over recordings and their classes."""
+    return hashlib.sha256(json.dumps(sorted(labels.items())).encode()).hexdigest()
 
 
 def labels_by_folder(corpus: Corpus) -> dict[str, str]:

@@ -68,5 +68,9 @@ def class_number(model: Model, label: str | None) -> int:
         return 0
     if label not in names:
         known = f"it knows {', '.join(names)}" if names else "it knows no classes"
+        if label is None:
+            raise SamplewiseError(
+                f"the model has to be told a class: name it with --label; {known}"
+            )
         raise SamplewiseError(f"the model does not know the class {label!r} (--label): {known}")
     return names.index(label)

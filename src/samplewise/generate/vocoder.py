@@ -106,7 +106,6 @@ def vocode_all(
     return waves
 
 
-@torch.inference_mode()
 def frame_vectors(
     model: Model, frames: Iterable[Frame], label: str | None = None
 ) -> Iterator[Float32[np.ndarray, "upsampling width"]]:
@@ -121,7 +120,7 @@ def frame_vectors(
     """
     config = mel_of(model)
     assert model.conditioner is not None
-    conditioner = copy.deepcopy(model.conditioner).double().cpu()
+    conditioner = copy.deepcopy(model.conditioner).double().cpu().requires_grad_(False)
     context = conditioner.config.context
     number = torch.tensor([class_number(model, label)])
     silent = np.full(config.n_mels, SILENCE, np.float32)

@@ -14,6 +14,7 @@ from samplewise.models.limits import (
     check_codes,
     check_dual,
     check_head,
+    check_inputs,
     check_range,
     check_stack,
 )
@@ -195,6 +196,7 @@ class WaveRNNConfig:
     def __post_init__(self) -> None:
         """Check that every size is possible."""
         check_dual(self.dim, 2, self.q_levels)
+        check_inputs(self.dim, self.conditioning.width if self.conditioning else 0)
 
     @property
     def top_frame(self) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 Cell = Literal["gru", "gru-reset-after", "lstm"]
 """``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
 MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
-MAX_TABLE = 2**28
+MAX_TABLE, MAX_MASK = 2**28, 2**26
 MAX_SUBSCALE, MAX_DILATION = 256, 4096
 MAX_BLOCKS, MAX_LAYERS, MAX_COMPONENTS = 64, 16, 1024
 
@@ -14,6 +14,11 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
     """Refuse a value outside [low, high]."""
     if not low <= value <= high:
         raise ValueError(f"{name} = {value} must lie in [{low}, {high}]")
+
+
+def check_inputs(dim: int, width: int) -> None:
+    """Refuse gates whose input mask would not fit: it is made before a file's weights are seen."""
+    check_range("3 x dim x inputs", 3 * dim * (3 + width), 1, MAX_MASK)
 
 
 def check_codes(q_levels: int) -> None:

@@ -10,6 +10,7 @@ from samplewise.models.limits import (
     MAX_LAYERS,
     MAX_SUBSCALE,
     check_dual,
+    check_inputs,
     check_range,
 )
 
@@ -51,6 +52,7 @@ class SubscaleWaveRNNConfig:
             check_range(f"dilations[{index}]", dilation, 1, MAX_DILATION)
         check_range("channels", self.channels, 1, MAX_DIM)
         check_range("residual_channels", self.residual_channels, 1, MAX_DIM)
+        check_inputs(self.dim, self.residual_channels)
 
     @property
     def horizon(self) -> int:

@@ -1,11 +1,12 @@
 """What of a configuration the corpus decides: moments of the amplitude, names of the classes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.data.clips import cut, moments
 from samplewise.data.corpus import Corpus
+from samplewise.errors import CorpusError
 from samplewise.models.configs import (
     RNNConfig,
     SampleRNNConfig,
@@ -26,12 +27,15 @@ def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
     return replace(config, model=replace(model, moments=moments(corpus, clips, config.level)))
 
 
-def with_conditioning(config: TrainConfig, labels: Mapping[str, str] | None) -> TrainConfig:
+def with_conditioning(
+    config: TrainConfig, labels: Mapping[str, str] | None, trained: Collection[str] | None = None
+) -> TrainConfig:
     """Fill in what the model is told, and the names of its classes.
 
     Args:
         config: As it was asked for.
         labels: Class of each recording by its source; None: no classes.
+        trained: Sources of the training split; None: all.
 
     Raises:
         ValueError: If such a model cannot be told that.
@@ -45,7 +49,14 @@ def with_conditioning(config: TrainConfig, labels: Mapping[str, str] | None) -> 
         raise ValueError(  # noqa: TRY004
             f"a {model.family} model cannot be told anything: drop --mel and --labels"
         )
-    names = () if labels is None else tuple(sorted(set(labels.values())))
+    names = tuple(sorted(set((labels or {}).values())))
+    learned = {name for source, name in (labels or {}).items() if not trained or source in trained}
+    if set(names) - learned:
+        unheard = sorted(set(names) - learned)[0]
+        raise CorpusError(
+            f"{unheard!r} has no recording in the training split, so nothing could be learned of "
+            "it; split the corpus otherwise"
+        )
     if not config.mel and not names:  # --no-mel, where a preset has it
         return replace(config, model=replace(model, conditioning=None))
     mel = MelConfig() if config.mel else None

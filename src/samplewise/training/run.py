@@ -16,7 +16,7 @@ from samplewise.config.codec import differences, from_json, to_json
 from samplewise.data.clips import cut, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.data.cues import cue_reader
-from samplewise.data.labels import located, read_labels
+from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.stream import LaneStream, StreamCursor
 from samplewise.durable import LOCK, write_json
 from samplewise.errors import CheckpointError, CorpusError
@@ -103,7 +103,7 @@ class RunState:
             "samples_seen": self.progress.samples_seen,
             "valid_bits": self.progress.best_bits,
             "clip_seconds": self.config.clip_seconds,
-            "labels": located(self.config.labels),
+            "labels": self.config.labels,
             "corpus": {
                 "folder": str(self.corpus.folder.resolve()),
                 "digest": self.corpus.digest,
@@ -133,11 +133,13 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{corpus.folder} has {len(recordings)} recordings to train on and "
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
+    config = replace(config, labels=located(config.labels))
     labels = None if config.labels is None else read_labels(config.labels, corpus)
-    config = with_conditioning(with_moments(config, corpus), labels)
+    sources = {recording.source for recording in recordings}
+    config = with_conditioning(with_moments(config, corpus), labels, sources)
     if config.sparsity:
         check_blocks(build_model(config.model, seed=None), config.block_size)
-    _agree(config, corpus, folder, ranks)
+    _agree(config, corpus, folder, ranks, labels)
     model = build_model(config.model, config.seed)
     if config.sparsity:
         model.prepare_to_prune()
@@ -200,7 +202,13 @@ def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
     return [clips[index * len(clips) // count] for index in range(count)]
 
 
-def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> None:
+def _agree(
+    config: TrainConfig,
+    corpus: Corpus,
+    folder: Path,
+    ranks: Ranks,
+    labels: dict[str, str] | None,
+) -> None:
     """Write config.json, or check that the one that is there asks for the same."""
     path = folder / CONFIG
     if not path.exists():
@@ -210,7 +218,7 @@ def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> N
                     f"{folder} is not empty and holds no run; choose another folder with -o"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, _describe(config, corpus))
+            write_json(path, _describe(config, corpus, labels))
         return
     there = json.loads(path.read_text())
     old = from_json(TrainConfig, there["train"], f"{path}: train")
@@ -228,15 +236,21 @@ def _agree(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> N
             f"{corpus.folder} is not the corpus that {folder} was trained on (it was changed or "
             "prepared anew). Choose another -o, or --fresh to start again"
         )
+    now = None if labels is None else labels_digest(labels)
+    if there.get("labels_sha256") != now:
+        raise CorpusError(
+            f"the labels in {config.labels} are not those that {folder} was trained with. Choose "
+            "another -o, or --fresh to start again"
+        )
     if ranks.is_first:
-        write_json(path, _describe(replace(config), corpus))
+        write_json(path, _describe(replace(config), corpus, labels))
 
 
 def _children(folder: Path) -> list[Path]:
     return [child for child in folder.iterdir() if child.name != LOCK]
 
 
-def _describe(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
+def _describe(config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None) -> dict[str, Any]:
     return {
         "format": 1,
         "train": to_json(config),
@@ -246,6 +260,7 @@ def _describe(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
             "digest": corpus.digest,
             "split_rule": corpus.split_rule,
         },
+        "labels_sha256": None if labels is None else labels_digest(labels),
         "parameters": count_parameters(build_model(config.model, seed=None)),
         "versions": {
             "samplewise": __version__,
