@@ -31,7 +31,7 @@ def test_what_is_timed_is_the_product(threads, weights, error):
 
 def test_the_figures_fit_each_other():
     found = product_speed(64, 0.75, (16, 4), "int8", 1, runs=3, run_seconds=1e-4)
-    assert found["products_per_s"] == sorted(found["runs"])[1]
+    assert sorted(found["runs"])[1] == pytest.approx(found["products_per_s"], abs=0.06)
     assert found["gflop_s"] == pytest.approx(2e-9 * 1024 * found["products_per_s"])
     assert found["gb_s"] == pytest.approx(1e-9 * found["bytes"] * found["products_per_s"])
     assert found["skips"]

@@ -8,7 +8,7 @@ import torch
 
 from samplewise.evaluate.evaluation import evaluate_split
 from samplewise.experiments.experiment import Budget, parse_budget, shrink
-from samplewise.experiments.render import write_rendered
+from samplewise.experiments.render import curve_of, write_rendered
 from samplewise.experiments.run import result_path, run_experiment
 from samplewise.experiments.wavernn import EXPERIMENTS
 from samplewise.models.build import build_model
@@ -112,6 +112,15 @@ def test_a_row_of_each_kind_is_trained_scored_and_shown(row, setting):
     assert line.startswith(f"| {row.name} | ")
     assert "| WaveNet 512, 60 layers | **5.290** | — | — |" in table.read_text()
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_curve_begins_with_the_dense_row_and_has_those_of_its_block():
+    values = {row.name: float(index) for index, row in enumerate(FIGURE2.rows)}
+    zero = [1 - (224 / units) ** 2 for units in (512, 768, 1024)]
+    for block, figures in (("16x1", [0.0, 1.0, 3.0, 5.0]), ("16x4", [0.0, 2.0, 4.0, 6.0])):
+        curve = curve_of(FIGURE2.rows, block, values)
+        assert list(curve) == pytest.approx([0.0, *zero], abs=1e-5)
+        assert list(curve.values()) == figures
 
 
 def test_figure_2_has_curves_even_of_rows_that_are_not_all_there(setting):

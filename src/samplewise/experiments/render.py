@@ -137,12 +137,12 @@ def _curves(
     for title, values in columns.items():
         if title.endswith("(ours)"):
             panels[title] = {
-                f"{block} blocks": _curve(experiment.rows, block, values) for block in blocks
+                f"{block} blocks": curve_of(experiment.rows, block, values) for block in blocks
             }
     return panels
 
 
-def _curve(rows: tuple[Row, ...], block: str, values: dict[str, float]) -> dict[float, float]:
+def curve_of(rows: tuple[Row, ...], block: str, values: dict[str, float]) -> dict[float, float]:
     """Return figures by sparsity of rows with these blocks; a dense row belongs to every curve."""
     of_block = [row for row in rows if not row.config.sparsity or row.config.block == block]
     return {row.config.sparsity: values[row.name] for row in of_block if row.name in values}
