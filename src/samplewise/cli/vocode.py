@@ -65,8 +65,8 @@ class VocodeArgs:
     """auto (cpu for the native engine), cpu, cuda or cuda:N."""
     backend: Literal["auto", "native", "reference"] = "auto"
     """What computes: the native engine (CPU), or PyTorch step by step; auto: native if it can."""
-    weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
-    """How the native engine stores weights: int8 is fastest, f16 nearly exact."""
+    weights: Literal["int8", "int8x16", "f16", "f32"] = "f16"
+    """How the native engine stores weights: f16 is nearly exact, int8 faster and coarser."""
     threads: int | None = None
     """CPU threads; unless given, 1 or all, whichever is faster."""
     json: bool = False
