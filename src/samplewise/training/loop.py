@@ -5,6 +5,7 @@ It asks one question, whether to give up after a validation, if it was told whom
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,10 @@ def fit(
     subsequence = Subsequence(run.model)
     if run.ranks.world > 1:
         # Buffers are constants, and masks are the same on all ranks, as the weights are.
-        subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # Its successor does not exist before torch 2.13, and broadcasts once all the same.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
     clips = validation_clips(config, run.corpus)
     clock = Clock(progress.seconds)
     saved = previewed = clock.now

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,6 +125,11 @@ def _enter(
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # no rank opens the port: the parent has
     }
     function(*arguments)
+    # Everything is closed and on disk. An interpreter that winds up now and then aborts in threads
+    # of the process group that are still alive, and a rank that is done would count as dead.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _slurm_environment() -> dict[str, str]:
