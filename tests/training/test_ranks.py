@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.training.test_resume import assert_same_bits, command, tensors_of
 
+from samplewise.durable import lock
 from samplewise.training.ranks import Ranks, first_host, is_launched, joined
 
 SPAWNED = {"steps": "20", "save_every": "5", "valid_every": "10"}
@@ -37,6 +38,15 @@ def test_two_processes_equal_one_on_the_same_lanes_and_resume_bit_for_bit(corpus
     for steps in ("7", "20"):
         run(command(corpus, tmp_path / "parts", **(SPAWNED | {"steps": steps}), ranks="2"))
     assert_same_bits(tmp_path / "two", tmp_path / "parts")
+
+
+@pytest.mark.slow
+def test_what_stopped_the_first_rank_is_what_is_told(corpus, tmp_path):
+    with lock(tmp_path / "run", "training"):
+        arguments = command(corpus, tmp_path / "run", **SPAWNED, ranks="2")
+        done = subprocess.run(arguments, capture_output=True, timeout=240, text=True)
+    assert done.returncode == 1
+    assert "rank 0 failed: another training is writing" in done.stderr
 
 
 @pytest.mark.slow

@@ -68,6 +68,17 @@ def test_a_run_in_two_parts_equals_the_run_in_one(any_config, corpus, tmp_path, 
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+def test_a_run_under_muon_resumes_in_the_same_bits(config, corpus, tmp_path, alone, sparsity):
+    wide = replace(config, model=replace(config.model, dim=32), optimizer="muon")
+    wide = replace(wide, sparsity=sparsity, block="4x4", prune_start=2, prune_steps=4)
+    train(replace(wide, steps=12), corpus, tmp_path / "whole", alone)
+    for cut in (1, 5, 12):
+        train(replace(wide, steps=cut), corpus, tmp_path / "parts", alone)
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+    assert any(name.endswith(".momentum") for name in tensors_of(tmp_path / "whole"))
+
+
 def test_a_run_that_is_told_something_resumes_in_the_same_bits(config, corpus, tmp_path, alone):
     mel = MelConfig(n_mels=4, n_fft=64, win_length=64, hop=32, f_max=None)
     table = tmp_path / "labels.csv"

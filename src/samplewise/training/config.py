@@ -59,6 +59,12 @@ class TrainConfig:
     """Samples of a subsequence of truncated backpropagation; a multiple of the top frame."""
     accumulate: int = 1
     """Groups that the lanes are worked through in, to save memory; the result is the same."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """adam (paper); muon: matrices take orthogonal steps (Jordan et al. 2024), the rest Adam's."""
+    muon_scale: float = 1.0
+    """Step size of the matrices under muon, as a multiple of the learning rate."""
+    muon_decay: float = 0.1
+    """Weight decay of the matrices under muon, per unit of their step size; 0: none."""
     learning_rate: float = 0.001
     """Adam's step size."""
     beta1: float = 0.9
@@ -151,10 +157,11 @@ class TrainConfig:
             raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
         if not 0 < self.cooldown <= 1:
             raise ValueError(f"cooldown = {self.cooldown} must lie in (0, 1]")
-        for name in ("learning_rate", "clip_limit", "epsilon"):
+        for name in ("learning_rate", "muon_scale", "clip_limit", "epsilon"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)} must be positive")
-        for name in ("clip_seconds", "valid_seconds", "preview_minutes", "save_minutes"):
+        at_least_0 = ("muon_decay", "clip_seconds", "valid_seconds")
+        for name in (*at_least_0, "preview_minutes", "save_minutes"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
         self._check_pruning()

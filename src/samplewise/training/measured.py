@@ -12,6 +12,7 @@ from samplewise.models.configs import (
     SampleRNNConfig,
     WaveNetConfig,
     WaveRNNConfig,
+    conditioning_of,
 )
 from samplewise.training.config import TrainConfig
 
@@ -42,7 +43,7 @@ def with_conditioning(
     """
     if config.mel and config.level == "paper":
         raise ValueError("level = paper hides the true level from a mel: give --level keep")
-    if not config.mel and labels is None and getattr(config.model, "conditioning", None) is None:
+    if not config.mel and labels is None and conditioning_of(config.model) is None:
         return config
     model = config.model
     if not isinstance(model, SampleRNNConfig | RNNConfig | WaveNetConfig | WaveRNNConfig):

@@ -83,7 +83,7 @@ def prune_if_due(run: RunState, journal: Journal | None, used: float) -> None:
 
 @torch.no_grad()
 def clear_moments(model: torch.nn.Module, optimizer: torch.optim.Adam) -> None:
-    """Set Adam's moments to zero behind the masks."""
+    """Set the optimizer's moments to zero behind the masks."""
     for part in model.modules():
         if isinstance(part, Weight) and part.mask is not None:
             for moment in optimizer.state.get(part.v, {}).values():

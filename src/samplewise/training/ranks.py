@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from torch.multiprocessing.spawn import spawn as spawn_processes
 
 from samplewise.errors import TrainingError
 from samplewise.nn.device import choose_device
+
+PATIENCE_S = 1.0
+"""How long a rank that lost the others waits before it says so."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,12 @@ def _enter(
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # no rank opens the port: the parent has
     }
-    function(*arguments)
+    try:
+        function(*arguments)
+    except RuntimeError:
+        # Perhaps only the connection to a rank that has failed: its own fault is to be told first.
+        time.sleep(PATIENCE_S)
+        raise
     # Everything is closed and on disk. An interpreter that winds up now and then aborts in threads
     # of the process group that are still alive, and a rank that is done would count as dead.
     sys.stdout.flush()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from samplewise import __version__
 from samplewise.config.codec import differences, from_json, to_json
-from samplewise.data.clips import cut, read_codes
+from samplewise.data.clips import cut, read_codes, spread
 from samplewise.data.corpus import Corpus
 from samplewise.data.cues import cue_reader
 from samplewise.data.labels import labels_digest, located, read_labels
@@ -22,12 +22,14 @@ from samplewise.durable import LOCK, write_json
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import Model, State
 from samplewise.models.build import build_model
+from samplewise.models.configs import conditioning_of
 from samplewise.models.files import WEIGHTS, AudioFormat, save_model
 from samplewise.models.pruning import apply_masks, check_blocks, masks_of
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
 from samplewise.training.measured import with_conditioning, with_moments
+from samplewise.training.muon import make_optimizer
 from samplewise.training.ranks import Ranks
 
 CONFIG, STATE = "config.json", "state"
@@ -139,19 +141,13 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     config = with_conditioning(with_moments(config, corpus), labels, sources)
     if config.sparsity:
         check_blocks(build_model(config.model, seed=None), config.block_size)
-    _agree(config, corpus, folder, ranks, labels)
+    _agree(config, corpus, _describe(config, corpus, labels), folder, ranks)
     model = build_model(config.model, config.seed)
     if config.sparsity:
         model.prepare_to_prune()
     model = model.to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
-    optimizer = torch.optim.Adam(
-        model.parameters(),
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=True,
-    )
+    optimizer = make_optimizer(model, config)
     found = load_latest(folder / STATE)
     tensors, facts = found or ({}, {})
     cursor = from_json(StreamCursor, facts["cursor"], "cursor") if facts else None
@@ -166,7 +162,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
         random_offsets=config.random_offsets and config.level != "paper",
         rows=ranks.rows(config.lanes),
         cursor=cursor,
-        cues=cue_reader(corpus, getattr(config.model, "conditioning", None), labels),
+        cues=cue_reader(corpus, conditioning_of(config.model), labels),
     )
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)
@@ -199,17 +195,21 @@ def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
     if total <= wanted:
         return clips
     count = max(1, round(len(clips) * wanted / total))
-    return [clips[index * len(clips) // count] for index in range(count)]
+    return spread(clips, count)
 
 
 def _agree(
-    config: TrainConfig,
-    corpus: Corpus,
-    folder: Path,
-    ranks: Ranks,
-    labels: dict[str, str] | None,
+    config: TrainConfig, corpus: Corpus, facts: dict[str, Any], folder: Path, ranks: Ranks
 ) -> None:
-    """Write config.json, or check that the one that is there asks for the same."""
+    """Write config.json, or check that the one that is there asks for the same.
+
+    Args:
+        config: Asked for now.
+        corpus: The one that was named.
+        facts: What config.json is to hold.
+        folder: The run's.
+        ranks: The first of them writes.
+    """
     path = folder / CONFIG
     if not path.exists():
         if ranks.is_first:
@@ -218,7 +218,7 @@ def _agree(
                     f"{folder} is not empty and holds no run; choose another folder with -o"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, _describe(config, corpus, labels))
+            write_json(path, facts)
         return
     there = json.loads(path.read_text())
     old = from_json(TrainConfig, there["train"], f"{path}: train")
@@ -226,9 +226,9 @@ def _agree(
         name: pair for name, pair in differences(old, config).items() if name not in RESUMABLE
     }
     if changed:
-        facts = "; ".join(f"{name} was {a}, now {b}" for name, (a, b) in changed.items())
+        words = "; ".join(f"{name} was {a}, now {b}" for name, (a, b) in changed.items())
         raise CheckpointError(
-            f"{folder} holds a run with other settings ({facts}). Give the same command to go on, "
+            f"{folder} holds a run with other settings ({words}). Give the same command to go on, "
             "another -o for a new run, or --fresh to throw the old one away"
         )
     if there["corpus"]["digest"] != corpus.digest:
@@ -236,14 +236,13 @@ def _agree(
             f"{corpus.folder} is not the corpus that {folder} was trained on (it was changed or "
             "prepared anew). Choose another -o, or --fresh to start again"
         )
-    now = None if labels is None else labels_digest(labels)
-    if there.get("labels_sha256") != now:
+    if there.get("labels_sha256") != facts["labels_sha256"]:
         raise CorpusError(
             f"the labels in {config.labels} are not those that {folder} was trained with. Choose "
             "another -o, or --fresh to start again"
         )
     if ranks.is_first:
-        write_json(path, _describe(replace(config), corpus, labels))
+        write_json(path, facts)
 
 
 def _children(folder: Path) -> list[Path]:
