@@ -90,6 +90,8 @@ def test_a_comparison_has_sounds_scores_and_a_page(vocoder, corpus, tmp_path):
     means = report["mean"]
     assert means["Griffin-Lim"]["mel_db"] < means["Vocoder"]["mel_db"]  # four steps of training
     assert -1 <= means["Vocoder"]["stoi"] < means["Griffin-Lim"]["stoi"] <= 1
+    assert means["Vocoder"]["f0_error"] >= means["Griffin-Lim"]["f0_error"]
+    assert report["instruments"]["stoi"] == "pystoi"
     own = report["recordings"]["Vocoder"]
     assert means["Vocoder"]["mel_db"] == pytest.approx(np.mean([s["mel_db"] for s in own.values()]))
     page = (tmp_path / "c" / "report.html").read_text()

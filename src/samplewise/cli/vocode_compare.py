@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +9,7 @@ from samplewise.cli.generate import say
 from samplewise.cli.vocode import VocodeArgs, output_folder
 
 if TYPE_CHECKING:
-    from samplewise.data.corpus import Corpus, Recording
+    from samplewise.data.corpus import Corpus
     from samplewise.generate.backend import Backend
     from samplewise.models.files import LoadedModel
     from samplewise.report.vocoding import Utterance
@@ -76,13 +74,14 @@ def _vocode(
 
     from samplewise.audio.mel import mel_spectrogram
     from samplewise.cli.evaluate import find_labels
+    from samplewise.data.clips import spread
     from samplewise.evaluate.vocoding import griffin_lim_of, score_vocoding
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.vocoder import mel_of, vocode_all
     from samplewise.report.vocoding import Utterance, Version
 
     rate, config = corpus.sample_rate, mel_of(loaded.model)
-    recordings = _spread(corpus.split(args.split), args.count)
+    recordings = spread(corpus.split(args.split), args.count)
     most = max(1, round(args.seconds * rate)) if args.seconds else None
     gain = loaded.audio.gain
     waves = [
@@ -109,11 +108,6 @@ def _vocode(
     return utterances, speed
 
 
-def _spread(recordings: "Sequence[Recording]", count: int) -> "list[Recording]":
-    count = min(count, len(recordings))
-    return [recordings[index * len(recordings) // count] for index in range(count)]
-
-
 def _report(
     args: VocodeArgs,
     loaded: "LoadedModel",
@@ -121,24 +115,17 @@ def _report(
     seed: int,
     utterances: "list[Utterance]",
 ) -> dict[str, Any]:
-    from samplewise.evaluate.vocoding import mean_scores
+    from samplewise.evaluate.vocoding import instruments, mean_scores
+    from samplewise.report.vocoding import scores_by_title
 
-    titles = [version.title for version in utterances[0].versions[1:]]
-    scores = {
-        title: {
-            u.name: v.scores
-            for u in utterances
-            for v in u.versions
-            if v.title == title and v.scores
-        }
-        for title in titles
-    }
+    scores = scores_by_title(utterances)
     return {
         "format": 1,
         "split": args.split,
         "seed": seed,
         "temperature": args.temperature,
         "backend": backend.describe(loaded.model),
+        "instruments": instruments(),
         "mean": {title: mean_scores(list(own.values())).to_json() for title, own in scores.items()},
         "recordings": {
             title: {name: score.to_json() for name, score in own.items()}
@@ -148,12 +135,18 @@ def _report(
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [f"{'':<12}{'mel, dB':>9}{'spectrum, dB':>14}{'STOI':>8}"]
+    from samplewise.evaluate.vocoding import TITLES, VocodingScores
+
+    width = max(len(title) for title, _ in TITLES.values()) + 2
+    lines = [f"{'':<12}" + "".join(f"{title:>{width}}" for title, _ in TITLES.values())]
     for title, mean in report["mean"].items():
-        stoi = "-" if mean["stoi"] is None else f"{mean['stoi']:.3f}"
-        lines.append(f"{title:<12}{mean['mel_db']:>9.2f}{mean['spectral_db']:>14.2f}{stoi:>8}")
+        words = VocodingScores(**mean).in_words().values()
+        lines.append(f"{title:<12}" + "".join(f"{word:>{width}}" for word in words))
     count = len(report["recordings"]["Vocoder"])
     lines.append(f"means over {count} recordings of the {report['split']} split")
-    if find_spec("pystoi") is None:
-        lines.append("STOI needs pystoi: pip install 'samplewise[scores]'")
+    how = {
+        "stoi": "STOI needs pystoi: pip install 'samplewise[scores]'",
+        "pesq": "PESQ needs pesq: pip install --no-build-isolation cython setuptools pesq",
+    }
+    lines += [line for name, line in how.items() if report["instruments"][name] is None]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from samplewise import pictures
 from samplewise.audio.writing import wav_bytes
-from samplewise.evaluate.vocoding import VocodingScores, mean_scores
+from samplewise.evaluate.vocoding import TITLES, VocodingScores, mean_scores
 from samplewise.report import markup, words
 from samplewise.report.document import document
 from samplewise.report.markup import esc
@@ -44,19 +44,19 @@ def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, 
         sample_rate: Hz.
         how: How they were made, in one sentence.
     """
-    titles = [version.title for version in utterances[0].versions[1:]]
-    rows = [
-        _row(title, mean_scores([_scored(utterance, title) for utterance in utterances]))
-        for title in titles
-    ]
+    by_title = scores_by_title(utterances)
+    means = {title: mean_scores(list(own.values())) for title, own in by_title.items()}
+    rows = [(esc(title), *mean.in_words().values()) for title, mean in means.items()]
     count = words.plural(len(utterances), "recording")
-    head = ("Mean", "Mel distance, dB", "Log-spectral distance, dB", "STOI")
+    head = ("Mean", *(title for title, _ in TITLES.values()))
     body = [
         f'<header><p class="kind">samplewise report</p><h1>{markup.name(name)}</h1>'
         f'<p class="lead">{count} and what was made of nothing but their mel spectrograms. '
         f"{esc(how)}</p>{markup.table(head, rows)}"
-        '<p class="legend">Distances: lower is nearer to the original. STOI, short-time objective '
-        "intelligibility: higher is clearer, 1 is the original.</p></header>"
+        '<p class="legend">Mel and log-spectral distance: lower is nearer to the original. F0 '
+        "error: frames whose voicing or pitch is wrong. STOI, short-time objective "
+        "intelligibility: higher is clearer, 1 is the original. PESQ, quality: 1 to 4.6."
+        "</p></header>"
     ]
     for utterance in utterances:
         cards = "".join(_card(version, sample_rate) for version in utterance.versions)
@@ -64,23 +64,21 @@ def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, 
     return document(f"{name}: vocoding", "\n".join(body))
 
 
-def _scored(utterance: Utterance, title: str) -> VocodingScores:
-    [scores] = [v.scores for v in utterance.versions if v.title == title]
-    assert scores is not None
+def scores_by_title(utterances: Sequence[Utterance]) -> dict[str, dict[str, VocodingScores]]:
+    """Return what each version but the original scored, by its title and the recording's name."""
+    scores: dict[str, dict[str, VocodingScores]] = {}
+    for utterance in utterances:
+        for version in utterance.versions:
+            if version.scores is not None:
+                scores.setdefault(version.title, {})[utterance.name] = version.scores
     return scores
-
-
-def _row(title: str, scores: VocodingScores) -> tuple[str, ...]:
-    stoi = "–" if scores.stoi is None else f"{scores.stoi:.3f}"
-    return esc(title), f"{scores.mel_db:.2f}", f"{scores.spectral_db:.2f}", stoi
 
 
 def _card(version: Version, sample_rate: int) -> str:
     seconds = len(version.wave) / sample_rate
     meta = [words.seconds(seconds)]
     if version.scores is not None:
-        _, mel, spectral, stoi = _row("", version.scores)
-        meta += [f"mel {mel} dB", f"spectrum {spectral} dB", f"STOI {stoi}"]
+        meta += [f"{title}: {value}" for title, value in version.scores.in_words().items()]
     spectrum = pictures.spectrogram_png([("", version.wave)], sample_rate)
     return (
         f'<article class="clip"><div class="about"><h3>{esc(version.title)}</h3>'
