@@ -177,13 +177,14 @@ void Engine::Implementation::Check(const State& state, const Chunk& chunk) const
     throw std::invalid_argument("the state belongs to another model");
   }
   if (chunk.samples < 0) throw std::invalid_argument("samples must not be negative");
-  if (chunk.forced == nullptr && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
+  if (chunk.draws() && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
     throw std::invalid_argument("drawing needs uniforms and a place for codes");
   }
   CheckConditioning(state, chunk);
   const size_t count = static_cast<size_t>(state.batch) * static_cast<size_t>(chunk.samples);
   for (size_t i = 0; chunk.forced != nullptr && i < count; ++i) {
-    if (chunk.forced[i] < 0 || chunk.forced[i] >= model.q_levels) {
+    const bool is_drawn = chunk.forced[i] == -1 && chunk.uniforms != nullptr && model.is_wavernn();
+    if (!is_drawn && (chunk.forced[i] < 0 || chunk.forced[i] >= model.q_levels)) {
       throw std::invalid_argument("code " + std::to_string(chunk.forced[i]) +
                                   " is not within [0, " + std::to_string(model.q_levels) + ")");
     }

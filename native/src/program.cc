@@ -78,7 +78,7 @@ void Program::Run(State& state, const Chunk& chunk, int begin, int end, int acti
   const bool has_stack = !model_.stack.layers.empty();
   if (has_stack && !apart_) BeginStack(state);
   const bool wanted =
-      chunk.forced == nullptr || chunk.log_probs != nullptr || chunk.logits != nullptr;
+      chunk.draws() || chunk.log_probs != nullptr || chunk.logits != nullptr;
   const size_t window = Size(2 * model_.lookback);
   for (int sample = begin; sample < end; ++sample) {
     if (model_.is_wavernn()) {
@@ -231,7 +231,7 @@ void Program::Draw(const Chunk& chunk, int sample, int voice, bool keep) {
   double log_prob = 0.0;
   double rest = 0.0;
   if (chunk.forced == nullptr) {
-    const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[sample];
+    const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[at];
     const int code = kernels_.draw(logits, model_.q_levels, temperature,
                                    static_cast<double>(chunk.uniforms[at]), &log_prob, &rest);
     codes_[Size(voice)] = code;

@@ -21,6 +21,12 @@ float RealValue(int32_t code) {
   return static_cast<float>(code) * (2.0F / (kStageLevels - 1)) - 1.0F;
 }
 
+// The code that a voice is told for this sample; negative: it draws.
+int32_t Heard(const Chunk& chunk, int sample, int voice) {
+  if (chunk.forced == nullptr) return -1;
+  return chunk.forced[Size(voice) * Size(chunk.samples) + Size(sample)];
+}
+
 }  // namespace
 
 void Program::RunWaveRnn(const Chunk& chunk, int sample, bool wanted) {
@@ -61,9 +67,11 @@ void Program::RunWaveRnn(const Chunk& chunk, int sample, bool wanted) {
 // The codes that are given, and the share of the vectors that condition this sample: made again
 // where they change, and when rows have gone to another thread.
 void Program::Hear(const Chunk& chunk, int sample) {
-  for (int voice = 0; chunk.forced != nullptr && voice < batch_; ++voice) {
-    codes_[Size(voice)] = chunk.forced[Size(voice) * Size(chunk.samples) + Size(sample)];
-    stages_[Size(voice)] = codes_[Size(voice)] / kStageLevels;
+  for (int voice = 0; voice < batch_; ++voice) {
+    const int32_t code = Heard(chunk, sample, voice);
+    if (code < 0) continue;
+    codes_[Size(voice)] = code;
+    stages_[Size(voice)] = code / kStageLevels;
   }
   const PackedWaveRnn& rnn = model_.wavernn;
   if (rnn.condition.rows() == 0) return;
@@ -159,7 +167,7 @@ void Program::DrawStage(const Chunk& chunk, int sample, int index) {
   for (int voice = batch_ == 1 ? 0 : thread_; voice < batch_; voice += step) {
     DrawVoice(chunk, sample, index, voice);
   }
-  if (batch_ == 1 || chunk.forced != nullptr) return;
+  if (batch_ == 1 || !chunk.draws()) return;
   team_.Barrier();
   std::copy_n(shared_.drawn.begin(), batch_, (index == 0 ? stages_ : codes_).begin());
 }
@@ -170,11 +178,11 @@ void Program::DrawVoice(const Chunk& chunk, int sample, int index, int voice) {
   const float* stage = logits + index * kStageLevels;
   const size_t at = own * Size(chunk.samples) + Size(sample);
   double log_prob = 0.0;
-  if (chunk.forced != nullptr) {
+  if (Heard(chunk, sample, voice) >= 0) {
     const int code = index == 0 ? stages_[own] : codes_[own] % kStageLevels;
     if (chunk.log_probs != nullptr) log_prob = kernels_.log_prob(stage, kStageLevels, code);
   } else {
-    const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[sample];
+    const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[at];
     const double uniform = index == 0 ? static_cast<double>(chunk.uniforms[at]) : rests_[own];
     const int code =
         kernels_.draw(stage, kStageLevels, temperature, uniform, &log_prob, &rests_[own]);
@@ -183,8 +191,8 @@ void Program::DrawVoice(const Chunk& chunk, int sample, int index, int voice) {
     } else {
       codes_[own] = stages_[own] * kStageLevels + code;
     }
-    if (batch_ > 1) shared_.drawn[own] = (index == 0 ? stages_ : codes_)[own];
   }
+  if (batch_ > 1) shared_.drawn[own] = (index == 0 ? stages_ : codes_)[own];
   scores_[own] = index == 0 ? log_prob : scores_[own] + log_prob;
   if (index == 0 || (batch_ == 1 && thread_ != 0)) return;
   if (chunk.codes != nullptr) chunk.codes[at] = codes_[own];

@@ -1,5 +1,7 @@
 """The native engine against the reference: the same numbers, the same codes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ def reference_logits(model, codes):
     """In double precision."""
     silence = np.full((len(codes), 1), model.quantizer.silence)
     previous = torch.from_numpy(np.concatenate([silence, codes[:, :-1]], 1))
-    double = make_model(model.config).double()
+    double = copy.deepcopy(model).double()
     with torch.inference_mode():
         logits, _ = double(previous, double.initial_state(len(codes)), torch.from_numpy(codes))
     return logits.numpy()

@@ -127,9 +127,10 @@ struct State {
 // One chunk. Arrays are (batch, samples), row-major, unless told otherwise.
 struct Chunk {
   int samples = 0;
-  const float* uniforms = nullptr;      // in [0, 1); may be null if forced
-  const double* temperature = nullptr;  // (samples,); null: 1
-  const int32_t* forced = nullptr;      // codes to be heard instead of drawn; null: draw
+  const float* uniforms = nullptr;      // in [0, 1); may be null if all codes are forced
+  const double* temperature = nullptr;  // null: 1
+  // Codes to be heard instead of drawn; null: draw. With uniforms, -1: draw this one (WaveRNN only).
+  const int32_t* forced = nullptr;
   int32_t* codes = nullptr;             // out; may be null if forced
   double* log_probs = nullptr;          // out, nats at temperature 1; null: not wanted
   float* logits = nullptr;              // out, (batch, samples, Model::logits()); null: not wanted
@@ -137,6 +138,9 @@ struct Chunk {
   // vector (clock + t) / hold - clock / hold. Needed if and only if the model is conditioned.
   const float* conditioning = nullptr;
   int vectors = 0;
+
+  // Whether some codes may have to be drawn.
+  bool draws() const { return forced == nullptr || uniforms != nullptr; }
 };
 
 // How many threads work: kAdaptive is for users; the others fix it, so that tests know.

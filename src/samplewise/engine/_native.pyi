@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 
+PANEL: int
+"""Rows of a panel: each half of a WaveRNN's units is filled up to whole ones."""
+
 class Model:
     bytes: int
     bytes_per_sample: float
@@ -36,6 +39,8 @@ class State:
     clock: int
     def __init__(self, *arguments: Any) -> None: ...
     def copy(self) -> State: ...
+    def read(self, h: np.ndarray) -> None: ...
+    def write(self, h: np.ndarray, last: np.ndarray) -> None: ...
 
 class Engine:
     threads: int

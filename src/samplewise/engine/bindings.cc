@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 
@@ -22,10 +23,11 @@ namespace {
 
 using Matrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Reals = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Heat = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Heat = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Forced = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Codes = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Scores = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Vectors = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
@@ -120,7 +122,7 @@ int Run(samplewise::Engine& self, samplewise::State& state, int samples,
     chunk.uniforms = uniforms->data();
   }
   if (temperature) {
-    CheckShape("temperature", *temperature, {time});
+    CheckShape("temperature", *temperature, {batch, time});
     chunk.temperature = temperature->data();
   }
   if (forced) {
@@ -155,6 +157,28 @@ int Run(samplewise::Engine& self, samplewise::State& state, int samples,
   }
   if (signals.pending) throw nb::python_error();
   return done;
+}
+
+// The recurrent layer of a model that has one, (batch, width), as it lies in memory.
+std::vector<float>& LayerOf(samplewise::State& self, size_t rows, size_t width) {
+  const auto batch = static_cast<size_t>(self.batch);
+  if (self.tiers.size() != 1 || rows != batch || self.tiers[0].size() != batch * width) {
+    throw std::invalid_argument("h has " + std::to_string(rows) + " x " + std::to_string(width) +
+                                " numbers, which is not one recurrent layer of all voices");
+  }
+  return self.tiers[0];
+}
+
+void Read(samplewise::State& self, const Rows& h) {
+  const std::vector<float>& layer = LayerOf(self, h.shape(0), h.shape(1));
+  std::copy(layer.begin(), layer.end(), h.data());
+}
+
+void Write(samplewise::State& self, const Matrix& h, const Forced& last) {
+  std::vector<float>& layer = LayerOf(self, h.shape(0), h.shape(1));
+  if (last.size() != self.history.size()) throw std::invalid_argument("last is not the history");
+  std::copy_n(h.data(), h.size(), layer.begin());
+  std::copy_n(last.data(), last.size(), self.history.begin());
 }
 
 // One product by itself: (W x, seconds of one product in each run, facts of the packed matrix).
@@ -199,6 +223,8 @@ NB_MODULE(_native, m) {
       .def(nb::init<const Model&, int>(), "model"_a, "batch"_a)
       .def(nb::init<const State&, int, int>(), "other"_a, "voice"_a, "batch"_a)
       .def("copy", [](const State& self) { return State(self); })
+      .def("read", &Read, "h"_a.noconvert())
+      .def("write", &Write, "h"_a, "last"_a)
       .def_ro("batch", &State::batch)
       .def_ro("clock", &State::clock);
 
@@ -211,6 +237,8 @@ NB_MODULE(_native, m) {
            "logits"_a.noconvert() = nb::none(), "conditioning"_a = nb::none())
       .def_prop_ro("threads", &Engine::threads)
       .def_prop_ro("threads_used", &Engine::threads_used);
+
+  m.attr("PANEL") = samplewise::kPanelRows;
 
   m.def("isas", [] {
     std::vector<std::string> names;

@@ -18,6 +18,7 @@ from samplewise.models.base import Model
 from samplewise.models.limits import MAX_TABLE
 from samplewise.models.rnn import RNN
 from samplewise.models.samplernn import FrameLevelModule, SampleRNN
+from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 from samplewise.models.wavenet import WaveNet
 from samplewise.models.wavernn import WaveRNN
 from samplewise.nn.causal_conv import GatedLayer
@@ -47,15 +48,20 @@ def can_pack(model: Model) -> bool:
 def pack(model: Model) -> dict[str, Any]:
     """Return the arguments of ``_native.Model`` but for the format of the weights.
 
+    Of a Subscale WaveRNN it is the cell, a WaveRNN whose vectors come from its other rows; see
+    :class:`samplewise.engine.cell.NativeCell`.
+
     Raises:
         EngineError: If the engine does not know models of this kind.
     """
-    if not can_pack(model):
+    if isinstance(model, SubscaleWaveRNN):
+        description = _pack_wavernn(model)
+    elif not can_pack(model):
         raise EngineError(
             f"the native engine does not run {model.config.family} models with this head or of "
             "this size; use --backend reference"
         )
-    if isinstance(model, SampleRNN):
+    elif isinstance(model, SampleRNN):
         description = _pack_samplernn(model)
     elif isinstance(model, RNN):
         description = _pack_rnn(model)
@@ -156,7 +162,7 @@ def _pack_wavenet(model: WaveNet) -> dict[str, Any]:
     }
 
 
-def _pack_wavernn(model: WaveRNN) -> dict[str, Any]:
+def _pack_wavernn(model: WaveRNN | SubscaleWaveRNN) -> dict[str, Any]:
     layer, middle = model.layer, model.middle
     inputs, bias = _linear(layer.input)
     by_gate = inputs.reshape(3, -1, inputs.shape[1])
@@ -173,10 +179,10 @@ def _pack_wavernn(model: WaveRNN) -> dict[str, Any]:
         for name, linear in zip(("hidden", "output"), maps, strict=True):
             weight, bias = _linear(linear)
             arrays |= {f"{name}.{index}": weight, f"{name}_bias.{index}": bias[None]}
-    width = hold = 0
-    if model.conditioner is not None:
+    width, hold = inputs.shape[1] - 3, 0
+    if width:
         arrays["condition"] = inputs[:, 3:]
-        width, hold = model.condition_width(), model.conditioner.config.hold
+        hold = 1 if model.conditioner is None else model.conditioner.config.hold
     return {
         "frame_sizes": [0],
         "dim": model.config.dim,

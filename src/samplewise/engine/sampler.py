@@ -10,6 +10,7 @@ from jaxtyping import Float32, Float64, Int, Int32, Int64
 from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.pack import pack
 from samplewise.models.base import Model
+from samplewise.quantize.base import check_codes
 
 WeightFormat = Literal["f32", "f16", "int8", "int8x16"]
 """f16: exact to 4e-4; int8: 8-bit weights and activations; int8x16: 16-bit activations."""
@@ -189,13 +190,15 @@ class NativeSampler:
     def _run(
         self, state: Any, samples: int, conditioning: Conditioning | None, **arrays: Any
     ) -> None:
+        heat = arrays.get("temperature")
+        if heat is not None:
+            arrays["temperature"] = np.ascontiguousarray(
+                np.broadcast_to(heat, (state.batch, samples)), dtype=np.float64
+            )
         if conditioning is not None:
             arrays["conditioning"] = np.ascontiguousarray(conditioning, dtype=np.float32)
         self.engine.run(state, samples, **arrays)
 
     def _checked(self, codes: Int[np.ndarray, "*shape"]) -> Int32[np.ndarray, "*shape"]:
-        if codes.size and not 0 <= codes.min() <= codes.max() < self.q_levels:
-            raise ValueError(
-                f"codes range from {codes.min()} to {codes.max()}, not within [0, {self.q_levels})"
-            )
+        check_codes(codes, self.q_levels)
         return np.ascontiguousarray(codes, dtype=np.int32)

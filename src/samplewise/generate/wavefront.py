@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from samplewise.engine.cell import DRAW, NativeCell
+from samplewise.engine.sampler import WeightFormat
 from samplewise.generate.segments import SegmentSampler, SegmentVoices
 from samplewise.models.base import State
 from samplewise.models.subscale_wavernn import SubscaleState, SubscaleWaveRNN, fold
@@ -90,6 +92,31 @@ class WavefrontSampler(SegmentSampler):
             run.advance()
         return self._next_segment(SegmentVoices(state, codes, 1, run.front())).model
 
+    def run_cell(
+        self,
+        last: Int[Tensor, " rows"],
+        h: Float[Tensor, "rows dim"],
+        said: Float[Tensor, "rows columns residual"],
+        numbers: Float[Tensor, "rows columns"],
+        heat: Float[Tensor, "rows columns"] | None,
+        codes: Int[Tensor, "rows columns"],
+        is_known: Bool[Tensor, "rows columns"],
+    ) -> tuple[
+        Int[Tensor, "rows columns"], Float[Tensor, "rows columns"], Float[Tensor, "rows dim"]
+    ]:
+        """Return codes, ln p of each and h after them: the rows' steps, a column at a time."""
+        gates = self.model.condition_gates(said if said.shape[2] else None, said.shape[1])
+        gates = gates.expand(len(last), -1, -1)
+        drawn, scores = [], []
+        for i in range(self.block):
+            last, h, logits = self.model.sample_rows(
+                *(last, h, gates[:, i], numbers[:, i], None if heat is None else heat[:, i]),
+                *(codes[:, i], is_known[:, i]),
+            )
+            scores.append(self.model.head.log_prob(logits, last))
+            drawn.append(last)
+        return torch.stack(drawn, 1), torch.stack(scores, 1), h
+
     def _blocks(self, samples: int) -> int:
         """Return how many blocks row 0 has drawn when the last row has come so far."""
         columns = -(-samples // self.rows)
@@ -115,6 +142,50 @@ class WavefrontSampler(SegmentSampler):
                 marks=front.marks[1:],
             ),
         )
+
+
+class NativeWavefrontSampler(WavefrontSampler):
+    """The same front, whose rows the compiled engine steps; PyTorch runs the network.
+
+    Args:
+        model: On the CPU, in float32.
+        clips: Most clips that shall be drawn together; see :attr:`most`.
+        weights: How the engine stores those of the cell.
+        threads: CPU threads of the engine; None takes every core that this process may use.
+    """
+
+    name = "native"
+
+    def __init__(
+        self,
+        model: SubscaleWaveRNN,
+        clips: int = 1,
+        weights: WeightFormat = "int8",
+        threads: int | None = None,
+    ):
+        super().__init__(model, clips)
+        self.cell = NativeCell(model, self.plan.rows(self.most) * self.rows, weights, threads)
+
+    def run_cell(
+        self,
+        last: Int[Tensor, " rows"],
+        h: Float[Tensor, "rows dim"],
+        said: Float[Tensor, "rows columns residual"],
+        numbers: Float[Tensor, "rows columns"],
+        heat: Float[Tensor, "rows columns"] | None,
+        codes: Int[Tensor, "rows columns"],
+        is_known: Bool[Tensor, "rows columns"],
+    ) -> tuple[
+        Int[Tensor, "rows columns"], Float[Tensor, "rows columns"], Float[Tensor, "rows dim"]
+    ]:
+        """As the reference does; with narrower weights it is another model, a little."""
+        found = self.cell.run(
+            *(last.numpy(), h.numpy(), said.numpy(), numbers.float().numpy()),
+            None if heat is None else heat.double().numpy(),
+            codes.masked_fill(~is_known, DRAW).numpy(),
+        )
+        drawn, scores, after = map(torch.from_numpy, found)
+        return drawn, scores, after
 
 
 class _Run:
@@ -160,35 +231,29 @@ class _Run:
             moves &= first < self.end
         columns = first.clamp(min=0)[:, None] + torch.arange(size, device=first.device)
         columns = columns.clamp(max=self.codes.shape[2] - 1)
-        gates, place = self._gates(first.clamp(min=0)), (self.row[:, None], columns)
-        numbers, known = self.numbers[:, *place], self.codes[:, *place]
-        is_known = self.is_known[place].expand(len(known), -1, -1)
-        heat = None if self.heat is None else self.heat[:, *place]
-        drawn, scores = [], []
-        for i in range(size):
-            code, h, logits = self.model.sample_rows(
-                *(self.last.flatten(), self.h.flatten(0, 1), gates[:, :, i].flatten(0, 1)),
-                *(numbers[:, :, i].flatten(), None if heat is None else heat[:, :, i].flatten()),
-                *(known[:, :, i].flatten(), is_known[:, :, i].flatten()),
-            )
-            scores.append(self.model.head.log_prob(logits, code).view_as(self.last))
-            code, h = code.view_as(self.last), h.view_as(self.h)
-            self.last = torch.where(moves, code, self.last)
-            self.h = torch.where(moves[:, None], h, self.h)
-            drawn.append(code)
+        place = (self.row[:, None], columns)
+        is_known = self.is_known[place].expand(len(self.codes), -1, -1)
+        heat = None if self.heat is None else self.heat[:, *place].flatten(0, 1)
+        codes, scores, h = self.sampler.run_cell(
+            *(self.last.flatten(), self.h.flatten(0, 1)),
+            self._said(first.clamp(min=0)).flatten(0, 1),
+            *(self.numbers[:, *place].flatten(0, 1), heat),
+            *(self.codes[:, *place].flatten(0, 1), is_known.flatten(0, 1)),
+        )
+        codes, scores = (part.unflatten(0, self.last.shape) for part in (codes, scores))
+        self.last = torch.where(moves, codes[:, :, -1], self.last)
+        self.h = torch.where(moves[:, None], h.view_as(self.h), self.h)
         moving = self.row[moves]
         target = (slice(None), moving[:, None], columns[moves])
-        self.codes[target] = torch.stack(drawn, 2)[:, moves]
-        self.scores[target] = torch.stack(scores, 2)[:, moves]
+        self.codes[target], self.scores[target] = codes[:, moves], scores[:, moves]
         self._mark(moving, first[moves] + size)
         self.blocks += 1
 
-    def _gates(self, first: Int[Tensor, " rows"]) -> Float[Tensor, "batch rows columns gates"]:
-        """Return what conditions add to the gates of every row, from its first column on."""
+    def _said(self, first: Int[Tensor, " rows"]) -> Float[Tensor, "batch rows columns residual"]:
+        """Return what the network says to every row, from its first column on; zeros to row 0."""
         model, size = self.model, self.sampler.block
-        own = model.condition_gates(None, size).expand(len(self.codes), 1, -1, -1)
         if not model.earlier:
-            return own
+            return model.real_values.new_zeros(len(self.codes), 1, size, 0)
         near, n = model.neighbours(), self.sampler.columns
         ahead = torch.arange(size + model.config.horizon, device=near.device)
         columns = (first[1:, None] + ahead)[:, None]  # (asking row, 1, columns)
@@ -197,7 +262,7 @@ class _Run:
         columns = columns.clamp(max=self.codes.shape[2] - 1)
         slots = self.codes[:, near.clamp(min=0)[:, :, None], columns]
         said = model.conditions(slots, seen[None])
-        return torch.cat([own, model.condition_gates(said, size)], 1)
+        return torch.cat([torch.zeros_like(said[:, :1]), said], 1)
 
     def _mark(self, rows: Int[Tensor, " moving"], columns: Int[Tensor, " moving"]) -> None:
         """Note the states of rows that have just finished a segment."""
