@@ -96,6 +96,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     from samplewise.evaluate.generation_speed import generation_speed
     from samplewise.evaluate.published import WAVERNN
     from samplewise.evaluate.speed import machine
+    from samplewise.models.configs import conditioning_of
     from samplewise.nn.device import choose_device
     from samplewise.training.config import parse_block
     from samplewise.training.presets import PRESETS
@@ -110,7 +111,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     result["published"] = []
     for name in args.preset:
         config = PRESETS[name]
-        if getattr(config.model, "conditioning", None) is not None:
+        if conditioning_of(config.model) is not None:
             config = replace(config, model=replace(config.model, conditioning=None))
             name = f"{name}, told nothing"
         if args.dim is not None:

@@ -113,8 +113,9 @@ def find_labels(
 ) -> dict[str, str] | None:
     """Return the class of each recording for a model that is told it; else None."""
     from samplewise.data.labels import read_labels
+    from samplewise.models.configs import conditioning_of
 
-    conditioning = getattr(loaded.model.config, "conditioning", None)
+    conditioning = conditioning_of(loaded.model.config)
     if conditioning is None or not conditioning.classes:
         return None
     words = words or loaded.provenance.get("labels")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -13,6 +13,7 @@ from samplewise.audio.level import paper_min_max
 from samplewise.data.corpus import Corpus, Recording
 from samplewise.quantize.base import Quantizer
 
+Item = TypeVar("Item")
 Level = Literal["keep", "paper"]
 """``keep``: true level, one gain for the corpus; ``paper``: every clip stretched to [-1, 1]."""
 MIN_DEVIATION = 2.0**-15
@@ -50,6 +51,12 @@ def cut(
         edges = sorted(mark for mark in marks if mark <= recording.samples)
         clips += [Clip(recording, start, stop) for start, stop in pairwise(edges)]
     return clips
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most ``most`` of the items, evenly spread, in order."""
+    count = min(most, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def read_wave(corpus: Corpus, clip: Clip, level: Level) -> Float32[np.ndarray, " samples"]:

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 
 from samplewise.data.clips import Clip, Level, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.data.cues import CueReader, cue_reader
-from samplewise.engine.sampler import NativeSampler, WeightFormat
+from samplewise.engine.sampler import Conditioning, NativeSampler, WeightFormat
 from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
 from samplewise.models.base import Model
+from samplewise.models.configs import conditioning_of
 
 CLIPS = 16
 """Scored side by side."""
@@ -38,7 +38,7 @@ def score_natively(
     if not clips:
         raise ValueError("clips is empty: there is nothing to score")
     sampler = NativeSampler(model, min(CLIPS, len(clips)), weights, threads)
-    cues = cue_reader(corpus, getattr(model.config, "conditioning", None), labels)
+    cues = cue_reader(corpus, conditioning_of(model.config), labels)
     order = sorted(range(len(clips)), key=lambda index: -clips[index].samples)
     nats, done, total = [0.0] * len(clips), 0, sum(clip.samples for clip in clips)
     size = max(1, min(CLIPS, CODE_BYTES // (4 * clips[order[0]].samples)))
@@ -70,9 +70,7 @@ def score_natively(
 
 
 @torch.inference_mode()
-def _told(
-    model: Model, cues: CueReader, clips: Sequence[Clip]
-) -> Float32[np.ndarray, "clips vectors width"]:
+def _told(model: Model, cues: CueReader, clips: Sequence[Clip]) -> Conditioning:
     """Return every vector of every clip, with zeros up to the longest one."""
     assert model.conditioner is not None
     rows = []

@@ -14,7 +14,7 @@ from samplewise.data.corpus import Corpus
 from samplewise.data.cues import CueReader, cue_reader
 from samplewise.data.stream import Batch, ReadCodes, finite_batches
 from samplewise.models.base import Model, State
-from samplewise.models.configs import ModelConfig
+from samplewise.models.configs import ModelConfig, conditioning_of
 from samplewise.nn.state import map_tensors
 
 Progress = Callable[[int, int], None]
@@ -106,7 +106,7 @@ def score(
 
     if not clips:
         raise ValueError("clips is empty: there is nothing to score")
-    cues = cue_reader(corpus, getattr(model.config, "conditioning", None), labels)
+    cues = cue_reader(corpus, conditioning_of(model.config), labels)
     return Scores(tuple(clips), _nats_of_clips(model, clips, read, cues, lanes, seq_len, progress))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.data.clips import Clip
+from samplewise.data.clips import Clip, spread
 from samplewise.data.corpus import Corpus, Recording
 from samplewise.data.labels import labels_by_folder, labels_from_csv
 from samplewise.errors import CorpusError
@@ -173,7 +173,7 @@ def measure_speakers(
         recordings = [r for r in corpus.split("train") if speakers[r.source] == name]
         clips = tile(recordings, length)
         if most_s:
-            clips = _spread(clips, max(1, round(most_s / segment_s)))
+            clips = spread(clips, max(1, round(most_s / segment_s)))
         tracks = [
             track_f0(
                 corpus.amplitude(clip.recording, clip.start, clip.stop),
@@ -204,10 +204,3 @@ def tile(recordings: Sequence[Recording], length: int) -> list[Clip]:
         for recording in recordings
         for start in range(0, recording.samples - length + 1, length)
     ]
-
-
-def _spread(clips: Sequence[Clip], most: int) -> list[Clip]:
-    """Return at most ``most`` of them, evenly spread."""
-    if len(clips) <= most:
-        return list(clips)
-    return [clips[index * len(clips) // most] for index in range(most)]

@@ -33,6 +33,11 @@ BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|steps)")
 MINUTES = {"s": 1 / 60, "min": 1.0, "h": 60.0}
 
 
+def slug(words: str) -> str:
+    """Return a name for a file or a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
 @dataclass(frozen=True)
 class Row:
     """One system: what to train, and what the paper says of it."""
@@ -51,7 +56,7 @@ class Row:
     @property
     def slug(self) -> str:
         """Name of the row's folder."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return slug(self.name)
 
 
 @dataclass(frozen=True)

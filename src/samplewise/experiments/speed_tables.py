@@ -5,11 +5,10 @@ from typing import Any
 
 from samplewise.durable import write_bytes, write_text
 from samplewise.errors import SamplewiseError
+from samplewise.evaluate.generation_speed import WAVERNN_RATE
 from samplewise.experiments.render import ABSENT, table_line
 from samplewise.experiments.speeds import SpeedExperiment, read_speeds, spread
 from samplewise.pictures.bars import bars_png
-
-REAL_TIME_HZ = 24000.0
 
 
 def read_all_speeds(folder: Path, experiment: SpeedExperiment) -> list[dict[str, Any]]:
@@ -33,7 +32,7 @@ def write_speeds(folder: Path, experiment: SpeedExperiment) -> list[Path]:
         return [table]
     label = "samples per second of one clip (dashed: real time at 24 kHz; phones: the paper's)"
     picture = table.with_suffix(".png")
-    write_bytes(picture, bars_png(_bars(experiment, results), label, REAL_TIME_HZ))
+    write_bytes(picture, bars_png(_bars(experiment, results), label, float(WAVERNN_RATE)))
     return [table, picture]
 
 

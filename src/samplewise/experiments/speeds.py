@@ -1,7 +1,6 @@
 """Experiments that measure speed: no corpus, nothing trained, this machine beside the paper's."""
 
 import json
-import re
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from samplewise.errors import SamplewiseError
 from samplewise.evaluate.generation_speed import WAVERNN_RATE, generation_speed
 from samplewise.evaluate.product_speed import product_speed
 from samplewise.evaluate.speed import machine
+from samplewise.experiments.experiment import slug
 from samplewise.experiments.source import commit
 from samplewise.models.configs import WaveRNNConfig
 from samplewise.training.config import parse_block
@@ -82,7 +82,7 @@ def measure_speeds(
     """
     native_module()
     facts = machine("cpu")
-    path = folder / experiment.name / f"{_slug(facts['cpu'])}.json"
+    path = folder / experiment.name / f"{slug(facts['cpu']) or 'cpu'}.json"
     counts = sorted({1, threads or default_threads()})
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock(path.parent, "experiment"):
@@ -175,7 +175,3 @@ def _products(row: SpeedRow, counts: list[int]) -> dict[str, Any]:
 def spread(one: dict[str, Any]) -> float:
     """Return how far runs lay apart: the largest over the median, minus one."""
     return max(one["runs"]) / statistics.median(one["runs"]) - 1
-
-
-def _slug(cpu: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-") or "cpu"

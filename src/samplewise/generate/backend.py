@@ -14,11 +14,11 @@ from jaxtyping import Float32, Float64, Int, Int64
 
 from samplewise.engine.native import default_threads, has_native, native_module
 from samplewise.engine.pack import can_pack
-from samplewise.engine.sampler import NativeSampler, WeightFormat
+from samplewise.engine.sampler import Conditioning, NativeSampler, WeightFormat
 from samplewise.errors import EngineError
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.segments import SegmentSampler
-from samplewise.generate.wavefront import WavefrontSampler
+from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampler
 from samplewise.models.base import Model
 from samplewise.models.segments import SegmentModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
@@ -47,7 +47,7 @@ class Sampler(Protocol):
         self,
         prompt: Int[np.ndarray, " samples"],
         progress: Progress | None = None,
-        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> Any:
         """Run a prompt through all tiers; return one voice that would go on."""
         ...
@@ -61,7 +61,7 @@ class Sampler(Protocol):
         voices: Any,
         uniforms: Float32[np.ndarray, "clips numbers"],
         temperature: Float64[np.ndarray, " numbers"] | None = None,
-        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Any]:
         """Return codes, ln p of each at temperature 1 in nats, and what goes on.
 
@@ -73,7 +73,7 @@ class Sampler(Protocol):
         self,
         voices: Any,
         codes: Int[np.ndarray, "clips samples"],
-        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> Any:
         """Feed codes as if they had been drawn; return what goes on."""
         ...
@@ -116,6 +116,8 @@ class Backend:
         """Return what draws up to ``clips`` clips at once."""
         if self.resolve(model).name == "reference":
             return reference_sampler(model, clips)
+        if isinstance(model, SubscaleWaveRNN):
+            return NativeWavefrontSampler(model, clips, self.weights, self.threads)
         return NativeSampler(model, clips, self.weights, self.threads)
 
     def describe(self, model: Model) -> str:

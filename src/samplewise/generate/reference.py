@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int, Int64
 from torch import Tensor
 
+from samplewise.engine.sampler import Conditioning
 from samplewise.generate.rows import RowPlan, plan_rows
 from samplewise.models.base import Model, State
 from samplewise.nn.state import map_tensors
+from samplewise.quantize.base import check_codes
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``."""
@@ -65,7 +67,7 @@ class ReferenceSampler:
         self,
         prompt: Int[np.ndarray, " samples"],
         progress: Progress | None = None,
-        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> Voices:
         """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
 
@@ -74,7 +76,7 @@ class ReferenceSampler:
             progress: Called with samples of the prompt done and in total.
             conditioning: As for :meth:`draw`, of one clip.
         """
-        self._check(prompt)
+        check_codes(prompt, self.model.q_levels)
         codes = np.concatenate([[self.model.quantizer.silence], prompt.astype(np.int64)])
         heard = torch.from_numpy(codes).to(self.model.real_values.device)
         state = self.model.initial_state(1)
@@ -101,7 +103,7 @@ class ReferenceSampler:
         voices: Voices,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None = None,
-        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Voices]:
         """Draw the next samples of every clip.
 
@@ -134,7 +136,7 @@ class ReferenceSampler:
         self,
         voices: Voices,
         codes: Int[np.ndarray, "clips samples"],
-        conditioning: Float32[np.ndarray, "clips vectors width"] | None = None,
+        conditioning: Conditioning | None = None,
     ) -> Voices:
         """Feed codes to every clip as if they had been drawn.
 
@@ -151,7 +153,7 @@ class ReferenceSampler:
         Raises:
             ValueError: If there is not one row per clip, or a code does not exist.
         """
-        self._check(codes)
+        check_codes(codes, self.model.q_levels)
         if len(codes) != voices.clips:
             raise ValueError(f"codes have {len(codes)} rows, but there are {voices.clips} clips")
         rows = np.pad(codes, ((0, len(voices.previous) - voices.clips), (0, 0)))
@@ -166,7 +168,7 @@ class ReferenceSampler:
 
     def _told(
         self,
-        conditioning: Float32[np.ndarray, "clips vectors width"] | None,
+        conditioning: Conditioning | None,
         first: int,
         clock: int,
         samples: int,
@@ -193,13 +195,6 @@ class ReferenceSampler:
             )
         vectors = np.pad(conditioning, ((0, rows - len(conditioning)), (0, 0), (0, 0)))
         return torch.from_numpy(vectors[:, place]).to(self.model.real_values)
-
-    def _check(self, codes: Int[np.ndarray, "*shape"]) -> None:
-        if codes.size and not 0 <= codes.min() <= codes.max() < self.model.q_levels:
-            raise ValueError(
-                f"codes range from {codes.min()} to {codes.max()}, "
-                f"not within [0, {self.model.q_levels})"
-            )
 
     def _draw_part(
         self,

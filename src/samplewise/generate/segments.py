@@ -19,6 +19,7 @@ from samplewise.generate.rows import RowPlan, plan_rows
 from samplewise.models.base import State
 from samplewise.models.segments import SegmentModel
 from samplewise.nn.state import map_tensors
+from samplewise.quantize.base import check_codes
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``."""
@@ -80,7 +81,7 @@ class SegmentSampler:
             conditioning: None: these models are told nothing.
         """
         self.model.check_told(conditioning)
-        self._check(prompt)
+        check_codes(prompt, self.model.q_levels)
         codes = self._tensor(prompt.astype(np.int64))[None]
         state, whole = self.model.initial_state(1), len(prompt) // self.segment * self.segment
         chunk = max(1, PROMPT_CHUNK // self.segment) * self.segment
@@ -164,7 +165,7 @@ class SegmentSampler:
             ValueError: If there is not one row per clip, or a code does not exist.
         """
         self.model.check_told(conditioning)
-        self._check(codes)
+        check_codes(codes, self.model.q_levels)
         if len(codes) != voices.clips:
             raise ValueError(f"codes have {len(codes)} rows, but there are {voices.clips} clips")
         if not codes.size:
@@ -213,10 +214,3 @@ class SegmentSampler:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.model.real_values.device)
-
-    def _check(self, codes: Int[np.ndarray, "*shape"]) -> None:
-        if codes.size and not 0 <= codes.min() <= codes.max() < self.model.q_levels:
-            raise ValueError(
-                f"codes range from {codes.min()} to {codes.max()}, "
-                f"not within [0, {self.model.q_levels})"
-            )

@@ -55,9 +55,8 @@ def stream_chunks(
     codes = None if prompt is None else quantizer.encode(prompt)
     sampler = backend.sampler(loaded.model, 1)
     told, heard = telling(loaded.model, label, [index]), 0 if codes is None else len(codes)
-    voices = sampler.start(1)
-    if codes is not None:
-        voices = sampler.start(1, sampler.hear(codes, on_prompt, told.at(0, heard)))
+    prompted = None if codes is None else sampler.hear(codes, on_prompt, told.at(0, heard))
+    voices = sampler.start(1, prompted)
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
     chunk = max(1, round(chunk_s * rate))

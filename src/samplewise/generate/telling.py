@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from samplewise.engine.sampler import Conditioning
 from samplewise.errors import SamplewiseError
 from samplewise.models.base import Model
 
@@ -22,7 +23,7 @@ class Telling:
     hold: int = 1
     """Samples that a vector stays in force for."""
 
-    def at(self, start: int, samples: int) -> Float32[np.ndarray, "clips vectors width"] | None:
+    def at(self, start: int, samples: int) -> Conditioning | None:
         """Return what samplers want for ``samples`` samples from sample ``start`` on."""
         if self.vectors is None:
             return None

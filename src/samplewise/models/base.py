@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from samplewise.data.cues import Cues
-from samplewise.heads.base import CategoricalHead, DualSoftmaxHead, GaussianMixtureHead, Head
+from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
 from samplewise.models.configs import (
     ModelConfig,
     RNNConfig,
     SampleRNNConfig,
-    WaveRNNConfig,
+    conditioning_of,
     head_width,
 )
 from samplewise.nn.conditioning import Conditioner
@@ -75,7 +75,7 @@ class Model(nn.Module, Generic[Config]):
     def __init__(self, config: Config, seed: int | None):
         super().__init__()
         self.config = config
-        told = getattr(config, "conditioning", None)
+        told = conditioning_of(config)
         self.conditioner = None
         if told is not None:
             own = None if seed is None else seed + CONDITIONER_SEED
@@ -85,8 +85,6 @@ class Model(nn.Module, Generic[Config]):
         self.real_values: Tensor
         self.register_buffer("real_values", torch.from_numpy(self._values()), persistent=False)
         self.head: Head = CategoricalHead()
-        if isinstance(config, WaveRNNConfig):
-            self.head = DualSoftmaxHead()
         if isinstance(config, SampleRNNConfig | RNNConfig) and config.head == "gmm":
             self.head = GaussianMixtureHead(self.real_values)
 

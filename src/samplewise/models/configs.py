@@ -220,6 +220,11 @@ ModelConfig = (
 )
 
 
+def conditioning_of(config: ModelConfig) -> Conditioning | None:
+    """Return what a model is told besides its past; None: nothing, or it cannot be told any."""
+    return getattr(config, "conditioning", None)
+
+
 def head_width(config: SampleRNNConfig | RNNConfig) -> int:
     """Return how many numbers describe the distribution of one sample."""
     return 3 * config.components if config.head == "gmm" else config.q_levels

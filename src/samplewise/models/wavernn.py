@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from samplewise.heads.base import DualSoftmaxHead
 from samplewise.heads.dual_softmax import sample_with_rest
 from samplewise.models.base import Model
 from samplewise.models.configs import WaveRNNConfig
@@ -43,6 +44,7 @@ class WaveRNN(Model[WaveRNNConfig]):
 
     def __init__(self, config: WaveRNNConfig, seed: int | None = 0):
         super().__init__(config, seed)
+        self.head = DualSoftmaxHead()
         init, dim, half = Initializer(seed), config.dim, config.dim // 2
         self.middle = half
         self.rnn = masked_gru(dim, config.learn_h0, init, self.condition_width())

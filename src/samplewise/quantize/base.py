@@ -20,6 +20,18 @@ def check_amplitude(wave: Float[np.ndarray, "*shape"]) -> None:
         )
 
 
+def check_codes(codes: Int[np.ndarray, "*shape"], q_levels: int) -> None:
+    """Refuse codes that do not exist.
+
+    Raises:
+        ValueError: If one is outside [0, q_levels).
+    """
+    if codes.size and not 0 <= codes.min() <= codes.max() < q_levels:
+        raise ValueError(
+            f"codes range from {codes.min()} to {codes.max()}, not within [0, {q_levels})"
+        )
+
+
 @dataclass(frozen=True)
 class Quantizer:
     """Base of the quantisers: ``q_levels`` codes, of which ``silence`` stands for amplitude 0.
