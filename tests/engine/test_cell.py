@@ -6,6 +6,8 @@ from tests.engine.test_agreement import TIE, outside
 from tests.generate.conftest import make_model
 
 from samplewise.engine.cell import NativeCell
+from samplewise.engine.sampler import NativeSampler
+from samplewise.errors import EngineError
 from samplewise.generate.backend import Backend
 from samplewise.generate.uniforms import uniforms
 from samplewise.generate.wavefront import NativeWavefrontSampler
@@ -48,6 +50,11 @@ def test_narrow_weights_are_nearly_the_same_model(model, weights):
     assert isinstance(sampler, NativeWavefrontSampler)
     codes, _, numbers = draw(sampler)
     assert 0 < outside(model, codes, numbers).max() < {"f16": 2e-3}.get(weights, 3e-2)
+
+
+def test_it_is_no_sampler_by_itself(model):
+    with pytest.raises(EngineError, match="does not run subscale-wavernn models"):
+        NativeSampler(model)
 
 
 def test_a_row_that_is_given_its_codes_does_not_disturb_those_that_draw():

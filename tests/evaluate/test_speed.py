@@ -8,7 +8,7 @@ from samplewise.cli import bench
 from samplewise.evaluate.generation_speed import generation_speed
 from samplewise.evaluate.handwritten import HandWritten
 from samplewise.evaluate.speed import interleave, machine, median_rate
-from samplewise.models.configs import SampleRNNConfig, WaveRNNConfig
+from samplewise.models.configs import SampleRNNConfig, SubscaleWaveRNNConfig, WaveRNNConfig
 from samplewise.models.samplernn import SampleRNN
 from samplewise.training import presets
 from samplewise.training.speed import OurTraining
@@ -80,6 +80,15 @@ def test_no_runs_are_refused():
 
 def test_the_median_run_counts():
     assert median_rate(100, [1.0, 2.0, 50.0]) == 50
+
+
+def test_a_wavefront_is_timed_with_both_back_ends():
+    config = SubscaleWaveRNNConfig(
+        n_subscale=2, columns=4, dilations=(1,), dim=8, channels=4, residual_channels=4
+    )
+    rows = generation_speed(config, 1, 8, 1, weights=["int8"], threads=[1])
+    assert [row["backend"] for row in rows] == ["reference", "native"]
+    assert all(row["samples_per_s"] > 0 and "limit_samples_per_s" not in row for row in rows)
 
 
 def test_generation_is_timed_with_every_back_end():

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from samplewise.engine.native import default_threads, native_module
-from samplewise.engine.pack import pack
+from samplewise.engine.pack import pack_cell
 from samplewise.engine.sampler import WeightFormat
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 
@@ -33,7 +33,7 @@ class NativeCell:
         threads: int | None = None,
     ):
         self._module = native_module()
-        description = pack(model)
+        description = pack_cell(model)
         self.packed = self._module.Model(**description, format=weights)
         self.engine = self._module.Engine(self.packed, rows, threads or default_threads())
         self.is_conditioned = description["condition_width"] > 0

@@ -48,20 +48,15 @@ def can_pack(model: Model) -> bool:
 def pack(model: Model) -> dict[str, Any]:
     """Return the arguments of ``_native.Model`` but for the format of the weights.
 
-    Of a Subscale WaveRNN it is the cell, a WaveRNN whose vectors come from its other rows; see
-    :class:`samplewise.engine.cell.NativeCell`.
-
     Raises:
         EngineError: If the engine does not know models of this kind.
     """
-    if isinstance(model, SubscaleWaveRNN):
-        description = _pack_wavernn(model)
-    elif not can_pack(model):
+    if not can_pack(model):
         raise EngineError(
             f"the native engine does not run {model.config.family} models with this head or of "
             "this size; use --backend reference"
         )
-    elif isinstance(model, SampleRNN):
+    if isinstance(model, SampleRNN):
         description = _pack_samplernn(model)
     elif isinstance(model, RNN):
         description = _pack_rnn(model)
@@ -70,6 +65,16 @@ def pack(model: Model) -> dict[str, Any]:
     else:
         assert isinstance(model, WaveNet)
         description = _pack_wavenet(model)
+    return _completed(model, description)
+
+
+@torch.no_grad()
+def pack_cell(model: SubscaleWaveRNN) -> dict[str, Any]:
+    """Return the same of the cell of all rows: a WaveRNN that the other rows condition."""
+    return _completed(model, _pack_wavernn(model))
+
+
+def _completed(model: Model, description: dict[str, Any]) -> dict[str, Any]:
     arrays = {name: _single(array) for name, array in description.pop("arrays").items()}
     return {
         # What a model without dilated or without recurrent layers has in their place.

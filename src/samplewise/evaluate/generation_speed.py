@@ -11,12 +11,14 @@ from samplewise.engine.native import default_threads, has_native, native_module
 from samplewise.engine.pack import can_pack
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.evaluate.speed import interleave, median_rate
-from samplewise.generate.backend import reference_sampler
+from samplewise.generate.backend import Sampler, reference_sampler
 from samplewise.generate.uniforms import uniforms
+from samplewise.generate.wavefront import NativeWavefrontSampler
 from samplewise.models.base import Model
 from samplewise.models.build import build_model
 from samplewise.models.configs import ModelConfig
 from samplewise.models.pruning import prune_model
+from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 
 SAMPLE_RATE, WAVERNN_RATE = 16000, 24000
 """Hz, of the papers on SampleRNN and on WaveRNN."""
@@ -67,7 +69,8 @@ def generation_speed(
         model.prepare_to_prune()
         prune_model(model, sparsity, block)
     model.fold()
-    facts, draws = [_reference(model, clips, samples)], []
+    threads_of_torch = torch.get_num_threads()
+    facts = [_in_groups(reference_sampler(model, clips), clips, samples, "f32", threads_of_torch)]
     for count in contestant_threads(threads) if _runs_natively(model, device) else ():
         facts += [_native(model, clips, samples, name, count) for name in weights]
     draws = [fact.pop("draw") for fact in facts]
@@ -89,7 +92,8 @@ def generation_speed(
 
 
 def _runs_natively(model: Model, device: str) -> bool:
-    return device == "cpu" and has_native() and can_pack(model)
+    is_known = can_pack(model) or isinstance(model, SubscaleWaveRNN)
+    return device == "cpu" and has_native() and is_known
 
 
 def contestant_threads(threads: Sequence[int] | None) -> list[int]:
@@ -97,8 +101,9 @@ def contestant_threads(threads: Sequence[int] | None) -> list[int]:
     return sorted(set(threads or (1, default_threads())))
 
 
-def _reference(model: Model, clips: int, samples: int) -> dict[str, Any]:
-    sampler = reference_sampler(model, clips)
+def _in_groups(
+    sampler: Sampler, clips: int, samples: int, weights: WeightFormat, threads: int
+) -> dict[str, Any]:
     # The sampler may take fewer at once than asked for; then the others come after them.
     groups = [range(i, min(i + sampler.most, clips)) for i in range(0, clips, sampler.most)]
 
@@ -109,9 +114,9 @@ def _reference(model: Model, clips: int, samples: int) -> dict[str, Any]:
     draw(WARM_UP_SAMPLES)
     return {
         "clips": clips,
-        "backend": "reference",
-        "weights": "f32",
-        "threads": torch.get_num_threads(),
+        "backend": sampler.name,
+        "weights": weights,
+        "threads": threads,
         "at_once": len(groups[0]),
         "samples": samples,
         "draw": draw,
@@ -121,6 +126,9 @@ def _reference(model: Model, clips: int, samples: int) -> dict[str, Any]:
 def _native(
     model: Model, clips: int, samples: int, weights: WeightFormat, threads: int
 ) -> dict[str, Any]:
+    if isinstance(model, SubscaleWaveRNN):
+        front = NativeWavefrontSampler(model, clips, weights, threads)
+        return _in_groups(front, clips, samples, weights, threads) | {"isa": front.cell.packed.isa}
     sampler = NativeSampler(model, clips, weights, threads)
     numbers = uniforms(0, range(clips), 0, samples * NATIVE_STEPS)
 
