@@ -176,6 +176,10 @@ void Engine::Implementation::Check(const State& state, const Chunk& chunk) const
   if (state.identity != model.identity) {
     throw std::invalid_argument("the state belongs to another model");
   }
+  if (!(chunk.min_p >= 0.0 && chunk.min_p < 1.0)) {
+    throw std::invalid_argument("min_p = " + std::to_string(chunk.min_p) +
+                                " must lie in [0, 1)");
+  }
   if (chunk.samples < 0) throw std::invalid_argument("samples must not be negative");
   if (chunk.draws() && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
     throw std::invalid_argument("drawing needs uniforms and a place for codes");

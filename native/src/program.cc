@@ -233,7 +233,8 @@ void Program::Draw(const Chunk& chunk, int sample, int voice, bool keep) {
   if (chunk.forced == nullptr) {
     const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[at];
     const int code = kernels_.draw(logits, model_.q_levels, temperature,
-                                   static_cast<double>(chunk.uniforms[at]), &log_prob, &rest);
+                                   static_cast<double>(chunk.uniforms[at]), &log_prob, &rest,
+                                   chunk.min_p);
     codes_[Size(voice)] = code;
     if (batch_ > 1) shared_.drawn[Size(voice)] = code;
   } else if (chunk.log_probs != nullptr) {

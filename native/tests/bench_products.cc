@@ -114,7 +114,7 @@ void BenchElementwise(const Kernels& k) {
     for (const double temperature : {1.0, 0.9}) {
       report(temperature == 1.0 ? "draw" : "draw at 0.9", q, ten([&] {
                u = u < 0.9 ? u + 0.0917 : 0.001;
-               k.draw(v[0].data(), q, temperature, u, &log_prob, &rest);
+               k.draw(v[0].data(), q, temperature, u, &log_prob, &rest, 0.0);
              }));
     }
   }

@@ -13,22 +13,29 @@ namespace {
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr double kLast = 1.0 - 0x1p-24;  // the largest uniform
 
-// The cumulative distribution of softmax(logits / temperature).
-std::vector<double> Cdf(const std::vector<float>& logits, double temperature) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
+// The cumulative distribution of softmax(logits / temperature), without what min_p cuts off.
+std::vector<double> Cdf(const std::vector<float>& logits, double temperature, double min_p = 0.0) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  const auto factor = static_cast<float>(1.0 / temperature);
+  const auto least = static_cast<float>(std::log(min_p));
   std::vector<double> cdf;
   double sum = 0.0;
-  for (const float logit : logits) cdf.push_back(sum += std::exp((logit - largest) / temperature));
+  for (const float logit : logits) {
+    const bool is_cut = (logit - largest) * factor <= least;  // as narrow as the kernel's
+    const double gap = static_cast<double>(logit) - static_cast<double>(largest);
+    cdf.push_back(sum += is_cut ? 0.0 : std::exp(gap / temperature));
+  }
   for (double& value : cdf) value /= sum;
   return cdf;
 }
 
 void CheckDraw(const Kernels& k, const std::vector<float>& logits, double temperature,
-               double uniform, const std::vector<double>& cdf, const std::vector<double>& at_one) {
+               double uniform, const std::vector<double>& cdf, const std::vector<double>& at_one,
+               double min_p = 0.0) {
   double log_prob = 1.0;
   double rest = -1.0;
   const int q = static_cast<int>(logits.size());
-  const int code = k.draw(logits.data(), q, temperature, uniform, &log_prob, &rest);
+  const int code = k.draw(logits.data(), q, temperature, uniform, &log_prob, &rest, min_p);
   CHECK(code >= 0 && code < q, "%s: code %d of %d", k.name, code, q);
   if (code < 0 || code >= q) return;
   const auto at = static_cast<size_t>(code);
@@ -49,7 +56,7 @@ void CheckDraw(const Kernels& k, const std::vector<float>& logits, double temper
     CHECK(std::abs(log_prob - expected) <= 1e-6, "%s q %d: ln p %g, not %g", k.name, q, log_prob,
           expected);
   }
-  CHECK(k.log_prob(logits.data(), q, code) == log_prob || temperature == 1.0, "%s: log_prob",
+  CHECK(k.log_prob(logits.data(), q, code) == log_prob || (temperature == 1.0 && min_p == 0.0), "%s: log_prob",
         k.name);
   CHECK(std::abs(k.log_prob(logits.data(), q, code) - log_prob) <= 1e-12, "%s: log_prob", k.name);
 }
@@ -79,6 +86,26 @@ void TestRandom(const Kernels& k) {
   }
 }
 
+void TestMinP(const Kernels& k) {
+  std::mt19937 generator(13);
+  std::uniform_real_distribution<double> uniform;
+  for (const int q : {2, 17, 256, 1000}) {
+    const std::vector<float> logits = Normal(static_cast<size_t>(q), 3u, 2.0f);
+    const std::vector<double> at_one = Cdf(logits, 1.0);
+    for (const double temperature : {1.0, 0.7, 2.0}) {
+      for (const double min_p : {1e-6, 0.01, 0.3, 0.999999}) {
+        const std::vector<double> cdf = Cdf(logits, temperature, min_p);
+        for (const double u : {0.0, kLast}) {
+          CheckDraw(k, logits, temperature, u, cdf, at_one, min_p);
+        }
+        for (int i = 0; i < 200; ++i) {
+          CheckDraw(k, logits, temperature, uniform(generator), cdf, at_one, min_p);
+        }
+      }
+    }
+  }
+}
+
 // Codes of probability 0 between and around the others are never drawn.
 void TestImpossible(const Kernels& k) {
   for (const float impossible : {-kInf, -1e30f, -200.0f}) {
@@ -89,7 +116,7 @@ void TestImpossible(const Kernels& k) {
         double log_prob, rest;
         for (const double u : {0.0, 1e-300, 0.3, kLast, std::nextafter(1.0, 0.0)}) {
           for (const double t : {0.0, 1e-40, 1e-3, 1.0, 1.5}) {
-            const int code = k.draw(logits.data(), q, t, u, &log_prob, &rest);
+            const int code = k.draw(logits.data(), q, t, u, &log_prob, &rest, 0.0);
             CHECK(code == only, "%s: code %d, not %d, T %g u %g", k.name, code, only, t, u);
             CHECK(log_prob == 0.0, "%s: ln p %g", k.name, log_prob);
           }
@@ -106,14 +133,14 @@ void TestEdges(const Kernels& k) {
   for (const int q : {2, 4, 64, 256, 1024}) {
     const std::vector<float> logits(static_cast<size_t>(q), 1.5f);
     for (int code = 0; code < q; ++code) {
-      CHECK(k.draw(logits.data(), q, 1.0, static_cast<double>(code) / q, &log_prob, &rest) == code,
+      CHECK(k.draw(logits.data(), q, 1.0, static_cast<double>(code) / q, &log_prob, &rest, 0.0) == code,
             "%s: edge %d of %d", k.name, code, q);
     }
   }
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::vector<float> logits = Normal(200, seed, 3.0f);
     std::fill(logits.begin() + 150, logits.end(), -kInf);
-    const int code = k.draw(logits.data(), 200, 0.9, std::nextafter(1.0, 0.0), &log_prob, &rest);
+    const int code = k.draw(logits.data(), 200, 0.9, std::nextafter(1.0, 0.0), &log_prob, &rest, 0.0);
     CHECK(code < 150, "%s: code %d has no probability", k.name, code);
   }
 }
@@ -123,12 +150,12 @@ void TestTemperatureZero(const Kernels& k) {
   const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
   double log_prob, rest;
   for (const double t : {0.0, 1e-320, 1e-30, 1e-9}) {
-    CHECK(k.draw(logits.data(), 256, t, 0.7, &log_prob, &rest) == best, "%s: T %g", k.name, t);
+    CHECK(k.draw(logits.data(), 256, t, 0.7, &log_prob, &rest, 0.0) == best, "%s: T %g", k.name, t);
     CHECK(std::abs(log_prob - k.log_prob(logits.data(), 256, static_cast<int>(best))) < 1e-12,
           "ln p");
   }
   // Without end, every code is as likely.
-  CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob, &rest) == 128,
+  CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob, &rest, 0.0) == 128,
         "%s: hot", k.name);
 }
 
@@ -138,7 +165,7 @@ void TestNan(const Kernels& k) {
       std::vector<float> logits = Normal(300, 8);
       logits[at] = bad;
       double log_prob = 0.0, rest = -1.0;
-      const int code = k.draw(logits.data(), 300, 1.0, 0.5, &log_prob, &rest);
+      const int code = k.draw(logits.data(), 300, 1.0, 0.5, &log_prob, &rest, 0.0);
       CHECK(code >= 0 && code < 300, "%s: code %d", k.name, code);
       CHECK(std::isnan(log_prob), "%s: ln p %g", k.name, log_prob);
       CHECK(rest >= 0.0 && rest < 1.0, "%s: rest %g", k.name, rest);
@@ -156,7 +183,7 @@ void TestFrequencies(const Kernels& k) {
   std::uniform_real_distribution<double> uniform;
   double log_prob, rest;
   for (int i = 0; i < kDraws; ++i) {
-    ++counts[static_cast<size_t>(k.draw(logits.data(), 256, 0.9, uniform(generator), &log_prob, &rest))];
+    ++counts[static_cast<size_t>(k.draw(logits.data(), 256, 0.9, uniform(generator), &log_prob, &rest, 0.0))];
   }
   double chi2 = 0.0;
   for (size_t i = 0; i < 256; ++i) {
@@ -174,6 +201,7 @@ int main() {
   for (const samplewise::Isa isa : samplewise::AvailableIsas()) {
     const samplewise::Kernels& k = samplewise::KernelsFor(isa);
     samplewise::TestRandom(k);
+    samplewise::TestMinP(k);
     samplewise::TestImpossible(k);
     samplewise::TestEdges(k);
     samplewise::TestTemperatureZero(k);

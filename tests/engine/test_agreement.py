@@ -10,6 +10,7 @@ from tests.generate.conftest import make_model
 
 from samplewise.engine.native import native_module
 from samplewise.engine.sampler import NativeSampler
+from samplewise.generate.backend import Backend
 from samplewise.generate.uniforms import uniforms
 from samplewise.heads.base import DualSoftmaxHead
 
@@ -32,7 +33,7 @@ def random_codes(model, clips=3, samples=75):
     return np.random.default_rng(0).integers(0, model.q_levels, (clips, samples))
 
 
-def outside(model, codes, numbers, heat=None, prompt=()):
+def outside(model, codes, numbers, heat=None, prompt=(), min_p=0.0):
     """Return how far each random number lies outside the share of the code that was drawn with it.
 
     The shares are the reference's, in double precision, after the same past. A code of two stages
@@ -48,6 +49,8 @@ def outside(model, codes, numbers, heat=None, prompt=()):
     below, share = np.zeros(codes.shape), np.ones(codes.shape)
     for stage, code in zip(stages, drawn, strict=True):
         own = torch.from_numpy(stage).softmax(-1).numpy()
+        own = np.where(own <= min_p * own.max(-1, keepdims=True), 0, own)
+        own = own / own.sum(-1, keepdims=True)
         edges = np.concatenate([np.zeros((*codes.shape, 1)), own.cumsum(-1)], -1)
         below += share * np.take_along_axis(edges, code[..., None], -1)[..., 0]
         share *= np.take_along_axis(own, code[..., None], -1)[..., 0]
@@ -98,6 +101,23 @@ def test_codes_are_the_references_until_a_rounding_tie(any_model):
     params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
     scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
     np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
+
+
+def test_improbable_codes_are_cut_off_as_in_the_reference(any_model):
+    numbers, heat = uniforms(seed=6, clips=range(3), start=0, count=150), np.full(150, 0.9)
+    for backend in (Backend("native", "f32", min_p=0.05), Backend("reference", min_p=0.05)):
+        sampler = backend.sampler(any_model, 3)
+        if sampler.most < 3:
+            continue
+        codes, log_probs, _ = sampler.draw(sampler.start(3), numbers, heat)
+        assert outside(any_model, codes, numbers, heat, min_p=0.05).max() < TIE
+        assert outside(any_model, codes, numbers, heat).max() > TIE
+        params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
+        scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
+        np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
+    assert Backend("reference").sampler(any_model, 1).model.min_p == 0
+    with pytest.raises(ValueError, match=r"min_p = 1 must lie in \[0, 1\)"):
+        Backend(min_p=1)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 16, 60])

@@ -39,13 +39,24 @@ def read(folder):
     ],
 )
 def test_clips_are_ranked_named_and_at_the_rate_of_the_model(model_file, capsys, backend, words):
-    options = ["--count", 3, "--seconds", 0.1, "--seed", 7, "--temperature", "0:0.8,1:1"]
+    options = [
+        "--count",
+        3,
+        "--seconds",
+        0.1,
+        "--seed",
+        7,
+        "--temperature",
+        "0:0.8,1:1",
+        "--min-p",
+        0.01,
+    ]
     generate(model_file, "--backend", backend, *options)
     folder = default_folder(model_file)
     said = read(folder)
     assert said["backend"] == backend
     assert (said["seed"], said["temperature"], said["prompt"]) == (7, "0.0:0.8,1.0:1.0", None)
-    assert said["sample_rate"] == RATE
+    assert (said["sample_rate"], said["min_p"]) == (RATE, 0.01)
     assert [clip["file"] for clip in said["clips"]] == [f"clip-000{i}.wav" for i in range(3)]
     for clip in said["clips"]:
         wave, rate = soundfile.read(folder / clip["file"])
@@ -167,6 +178,7 @@ def test_json_is_what_was_made(model_file, capsys):
     ("words", "message"),
     [
         (["--temperature", "0:1,x"], "'x' is not SECONDS:TEMPERATURE"),
+        (["--min-p", "1"], r"min_p = 1.0 must lie in \[0, 1\)"),
         (["--count", "0"], "count, batch = 0, 64 must be at least 1"),
         (["--seconds", "0"], "seconds = 0 must be at least one sample"),
         (["--seed", "-1"], r"seed = -1 must lie in \[0, 2\*\*64\)"),

@@ -44,6 +44,21 @@ def test_temperature_divides_the_logits():
     assert draw([0.2, 0.8], 1.001 / 17, 0.5) == 1
 
 
+def test_codes_that_are_improbable_are_cut_off_and_the_others_keep_their_proportions():
+    logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(10_000, 4)
+    uniforms = (torch.arange(10_000) + 0.5) / 10_000
+    whole = categorical_sample(logits, uniforms)
+    assert torch.equal(categorical_sample(logits, uniforms, min_p=0.2), whole)
+    codes = categorical_sample(logits, uniforms, min_p=0.4)
+    expected = torch.tensor([0.0, 2 / 9, 3 / 9, 4 / 9])
+    torch.testing.assert_close(codes.bincount() / 10_000, expected, atol=1e-4, rtol=0)
+    # At a temperature of 0.5: 1, 4, 9 and 16 in 30.
+    heat = torch.full((10_000,), 0.5)
+    codes = categorical_sample(logits, uniforms, heat, min_p=0.5)
+    expected = torch.tensor([0.0, 0.0, 9 / 25, 16 / 25])
+    torch.testing.assert_close(codes.bincount() / 10_000, expected, atol=1e-4, rtol=0)
+
+
 def test_shares_of_draws_are_the_probabilities():
     probabilities = torch.tensor([0.1, 0.2, 0.3, 0.4])
     uniforms = (torch.arange(10_000) + 0.5) / 10_000

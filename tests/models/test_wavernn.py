@@ -7,6 +7,7 @@ from torch import nn
 from samplewise.heads.dual_softmax import sample_with_rest
 from samplewise.models.configs import WaveRNNConfig
 from samplewise.models.wavernn import WaveRNN
+from samplewise.nn.dual_gru import byte_inputs
 from samplewise.training.run import count_parameters
 
 DIM, TIME = 8, 12
@@ -79,7 +80,7 @@ def test_the_coarse_code_reaches_the_fine_half_alone_and_the_fine_code_nothing_y
     target[:, 5] ^= 3  # fine bits
     after, _ = model(codes[:, :-1], model.initial_state(2), target)
     assert torch.equal(after, before)
-    target[:, 5] ^= 3 << 8  # coarse bits
+    target[:, 5] ^= 1 << 15  # the highest of the coarse bits
     after, _ = model(codes[:, :-1], model.initial_state(2), target)
     assert torch.equal(after[:, :5], before[:, :5])
     assert torch.equal(after[:, 5, :256], before[:, 5, :256])
@@ -148,3 +149,17 @@ def test_an_odd_width_is_refused():
 def test_a_pass_needs_to_know_the_coarse_codes(model, codes):
     with pytest.raises(ValueError, match="needs the target"):
         model(codes, model.initial_state(2))
+
+
+def test_gates_see_amplitudes_at_first_and_at_many_scales():
+    model = WaveRNN(WaveRNNConfig(dim=64), seed=3)
+    codes = torch.arange(0, 65536, 97)
+    with torch.no_grad():
+        x = byte_inputs(codes, torch.zeros_like(codes), model.real_values.double())
+        x[:, 2] = 0
+        gates = x @ model.layer.input.weight.v.double().T  # (codes, gates)
+    line = (codes.double() / 65535 * 2 - 1)[:, None]
+    slope = (gates[-1] - gates[0]) / (line[-1] - line[0])
+    torch.testing.assert_close(gates - gates[:1], slope * (line - line[:1]), rtol=0, atol=1e-4)
+    sizes = slope.abs().log2()
+    assert sizes.max() - sizes.median() > 2

@@ -129,6 +129,7 @@ struct Chunk {
   int samples = 0;
   const float* uniforms = nullptr;      // in [0, 1); may be null if all codes are forced
   const double* temperature = nullptr;  // null: 1
+  double min_p = 0.0;  // codes at most so many times as probable as the most probable are not drawn
   // Codes to be heard instead of drawn; null: draw. With uniforms, -1: draw this one (WaveRNN only).
   const int32_t* forced = nullptr;
   int32_t* codes = nullptr;             // out; may be null if forced

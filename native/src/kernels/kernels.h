@@ -92,9 +92,10 @@ struct Kernels {
   // exceeds `uniform` in [0, 1). Never a code whose probability is 0. A temperature of 0 takes the
   // most probable code (ties are drawn from). Stores ln p(code) at temperature 1 in *log_prob, and
   // in *rest where `uniform` lies within the share of the code, in [0, 1): uniform again. With NaN
-  // among the logits the code is in range and *log_prob is NaN.
+  // among the logits the code is in range and *log_prob is NaN. Codes at most `min_p` times as
+  // probable as the most probable one, at that temperature, are not drawn; 0: all may be.
   int (*draw)(const float* logits, int q, double temperature, double uniform, double* log_prob,
-              double* rest);
+              double* rest, double min_p);
   double (*log_prob)(const float* logits, int q, int code);  // ln softmax(logits)[code]
 };
 

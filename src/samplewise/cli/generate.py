@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from samplewise.cli.vocode import VocodeArgs
     from samplewise.generate.backend import Backend
     from samplewise.generate.folder import ClipFolder
     from samplewise.generate.prompts import Prompt
@@ -35,6 +36,9 @@ class GenerateArgs:
     """Length of what is drawn; 10 for clips, without end for a stream."""
     temperature: str = "1"
     """Below 1 plays safe, above 1 strays; fixed, or an envelope in seconds: 0:0.8,5:1.1,10:0.9."""
+    min_p: float = 0.0
+    """Never draw a code that is less than so many times as probable as the most probable one: 0.003
+    keeps rare wild samples out; 0 draws from the model as it is."""
     seed: int | None = None
     """Decides about all clips; a random one is taken, and printed, unless given."""
     index: int | None = None
@@ -83,15 +87,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def prepare_model(
-    model: Path,
-    clips: int,
-    *,
-    device: str,
-    backend: Literal["auto", "native", "reference"],
-    weights: Literal["int8", "int8x16", "f16", "f32"],
-    threads: int | None,
-) -> "tuple[LoadedModel, Backend]":
+def prepare_model(args: "GenerateArgs | VocodeArgs", clips: int) -> "tuple[LoadedModel, Backend]":
     """Load the model, choose what computes, and set the threads."""
     import torch
 
@@ -101,12 +97,14 @@ def prepare_model(
     from samplewise.models.files import load_model
     from samplewise.nn.device import choose_device
 
+    device, threads = args.device, args.threads
     if threads is not None and threads < 1:
         raise ValueError(f"threads = {threads} must be at least 1")
-    if device == "auto" and backend != "reference" and has_native():
+    if device == "auto" and args.backend != "reference" and has_native():
         device = "cpu"  # where one clip is faster than step by step on a GPU
-    loaded = load_model(model, device=choose_device(device))
-    chosen = Backend(backend, weights, threads).resolve(loaded.model)
+    backend = Backend(args.backend, args.weights, threads, args.min_p)
+    loaded = load_model(args.model, device=choose_device(device))
+    chosen = backend.resolve(loaded.model)
     if chosen.name == "reference":
         if threads is not None:
             torch.set_num_threads(threads)
@@ -170,14 +168,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         raise ValueError(f"count, batch = {count}, {args.batch} must be at least 1")
     indices = range(first, first + count)
     check_numbers(seed, [indices[0], indices[-1]])
-    loaded, backend = prepare_model(
-        args.model,
-        min(count, args.batch),
-        device=args.device,
-        backend=args.backend,
-        weights=args.weights,
-        threads=args.threads,
-    )
+    loaded, backend = prepare_model(args, min(count, args.batch))
     rate, prompt = loaded.audio.sample_rate, prepare_prompt(args, loaded)
     total = samples_of(seconds, rate) * count
     settings = _settings(args, loaded, backend, seed, str(envelope))
@@ -243,6 +234,7 @@ def _settings(
         "backend": backend.name,
         "weights": backend.weights if backend.name == "native" else "f32",
         "temperature": temperature,
+        **({"min_p": args.min_p} if args.min_p else {}),
         **({} if args.label is None else {"label": args.label}),
         "sample_rate": loaded.audio.sample_rate,
         "prompt": None if args.prompt is None else str(args.prompt),

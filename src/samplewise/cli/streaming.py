@@ -48,14 +48,7 @@ def run_stream(args: GenerateArgs) -> int:
         raise ValueError(f"chunk = {args.chunk:g} must lie in (0, {MAX_CHUNK_S:g}] seconds")
     try:
         # The file is not touched before everything is known to be in order.
-        loaded, backend = prepare_model(
-            args.model,
-            1,
-            device=args.device,
-            backend=args.backend,
-            weights=args.weights,
-            threads=args.threads,
-        )
+        loaded, backend = prepare_model(args, 1)
         prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
         telling(loaded.model, args.label, [args.index or 0])
         samples = None if args.seconds is None else samples_of(args.seconds, rate)

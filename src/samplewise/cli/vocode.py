@@ -57,6 +57,9 @@ class VocodeArgs:
     """With --corpus: class of each recording, a CSV or `folders`; default: as trained."""
     temperature: str = "1"
     """Below 1 plays safe; fixed, or an envelope in seconds: 0:0.8,5:1.1."""
+    min_p: float = 0.0
+    """Never draw a code that is less than so many times as probable as the most probable one: 0.003
+    keeps rare wild samples out; 0 draws from the model as it is."""
     seed: int | None = None
     """Decides about all random numbers; a random one is taken, and printed, unless given."""
     save_mels: bool = False
@@ -91,14 +94,7 @@ def main(argv: list[str]) -> int:
 
     from samplewise.generate.vocoder import mel_of
 
-    loaded, backend = prepare_model(
-        args.model,
-        len(args.inputs) or args.count,
-        device=args.device,
-        backend=args.backend,
-        weights=args.weights,
-        threads=args.threads,
-    )
+    loaded, backend = prepare_model(args, len(args.inputs) or args.count)
     mel_of(loaded.model)
     seed = pick_seed(args.seed)
     if args.stream is not None:

@@ -38,7 +38,8 @@ def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     write_json(folder / SCORES, report)
     how = (
         f"Drawn by the {backend.describe(loaded.model)}, temperature {args.temperature}, "
-        f"seed {seed}; {args.split} split of {corpus.folder.name}, {speed:.2g} times real time."
+        f"min-p {args.min_p:g}, seed {seed}; {args.split} split of "
+        f"{corpus.folder.name}, {speed:.2g} times real time."
     )
     name = str(loaded.provenance.get("name", args.model.stem))
     write_text(folder / PAGE, vocoding_page(name, utterances, rate, how))
@@ -124,6 +125,7 @@ def _report(
         "split": args.split,
         "seed": seed,
         "temperature": args.temperature,
+        "min_p": args.min_p,
         "backend": backend.describe(loaded.model),
         "instruments": instruments(),
         "mean": {title: mean_scores(list(own.values())).to_json() for title, own in scores.items()},

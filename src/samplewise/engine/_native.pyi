@@ -60,6 +60,7 @@ class Engine:
         log_probs: np.ndarray | None = None,
         logits: np.ndarray | None = None,
         conditioning: np.ndarray | None = None,
+        min_p: float = 0.0,
     ) -> int: ...
 
 def isas() -> list[str]: ...

@@ -112,11 +112,12 @@ int Run(samplewise::Engine& self, samplewise::State& state, int samples,
         const std::optional<Matrix>& uniforms, const std::optional<Heat>& temperature,
         const std::optional<Forced>& forced, const std::optional<Codes>& codes,
         const std::optional<Scores>& log_probs, const std::optional<Logits>& logits,
-        const std::optional<Vectors>& conditioning) {
+        const std::optional<Vectors>& conditioning, double min_p) {
   const auto batch = static_cast<size_t>(state.batch);
   const auto time = static_cast<size_t>(samples);
   samplewise::Chunk chunk;
   chunk.samples = samples;
+  chunk.min_p = min_p;
   if (uniforms) {
     CheckShape("uniforms", *uniforms, {batch, time});
     chunk.uniforms = uniforms->data();
@@ -234,7 +235,7 @@ NB_MODULE(_native, m) {
       .def("run", &Run, "state"_a, "samples"_a, nb::kw_only(), "uniforms"_a = nb::none(),
            "temperature"_a = nb::none(), "forced"_a = nb::none(),
            "codes"_a.noconvert() = nb::none(), "log_probs"_a.noconvert() = nb::none(),
-           "logits"_a.noconvert() = nb::none(), "conditioning"_a = nb::none())
+           "logits"_a.noconvert() = nb::none(), "conditioning"_a = nb::none(), "min_p"_a = 0.0)
       .def_prop_ro("threads", &Engine::threads)
       .def_prop_ro("threads_used", &Engine::threads_used);
 

@@ -20,6 +20,7 @@ class NativeCell:
         rows: Most rows that are stepped together.
         weights: How weights are stored.
         threads: CPU threads; None takes every core that this process may use.
+        min_p: As of :class:`samplewise.engine.sampler.NativeSampler`.
 
     Raises:
         EngineError: If there is no compiled module.
@@ -31,11 +32,13 @@ class NativeCell:
         rows: int,
         weights: WeightFormat = "int8",
         threads: int | None = None,
+        min_p: float = 0.0,
     ):
         self._module = native_module()
         description = pack_cell(model)
         self.packed = self._module.Model(**description, format=weights)
         self.engine = self._module.Engine(self.packed, rows, threads or default_threads())
+        self.min_p = min_p
         self.is_conditioned = description["condition_width"] > 0
 
     def run(
@@ -73,6 +76,7 @@ class NativeCell:
             columns,
             uniforms=np.ascontiguousarray(uniforms),
             temperature=None if temperature is None else np.ascontiguousarray(temperature),
+            min_p=self.min_p,
             forced=np.ascontiguousarray(heard, dtype=np.int32),
             conditioning=np.ascontiguousarray(said) if self.is_conditioned else None,
             codes=codes,

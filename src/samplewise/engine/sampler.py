@@ -42,6 +42,7 @@ class NativeSampler:
         weights: How weights are stored.
         threads: CPU threads; None takes every core that this process may use.
         isa: ``baseline``, ``avx2``, ``avx512``; empty takes the best of this machine.
+        min_p: Codes at most so many times as probable as the most probable one are not drawn.
         pace: ``adaptive``: as many threads work as are faster; tests fix ``all`` or ``alternate``.
 
     Raises:
@@ -58,6 +59,7 @@ class NativeSampler:
         threads: int | None = None,
         isa: str = "",
         pace: str = "adaptive",
+        min_p: float = 0.0,
     ):
         self._module = native_module()
         self.q_levels = model.q_levels
@@ -66,7 +68,7 @@ class NativeSampler:
         self.hold: int = description["hold"]
         self.packed = self._module.Model(**description, format=weights, isa=isa)
         self.engine = self._module.Engine(self.packed, clips, threads or default_threads(), pace)
-        self.most = clips
+        self.most, self.min_p = clips, min_p
 
     @property
     def ahead(self) -> int:
@@ -134,6 +136,7 @@ class NativeSampler:
             conditioning=conditioning,
             uniforms=np.ascontiguousarray(uniforms),
             temperature=temperature,
+            min_p=self.min_p,
             codes=codes,
             log_probs=log_probs,
         )

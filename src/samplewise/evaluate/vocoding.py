@@ -166,8 +166,8 @@ def _pesq(original: np.ndarray, made: np.ndarray, sample_rate: int) -> float | N
         from pesq import NoUtterancesError, pesq  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         return None
-    pair = (resample(wave, sample_rate, PESQ_HZ) for wave in (original, made))
+    reference, degraded = (resample(wave, sample_rate, PESQ_HZ) for wave in (original, made))
     try:
-        return float(pesq(PESQ_HZ, *pair, "wb"))
+        return float(pesq(PESQ_HZ, reference, degraded, "wb"))
     except NoUtterancesError:  # silence
         return None

@@ -89,6 +89,13 @@ class Backend:
     """How the native engine stores weights."""
     threads: int | None = None
     """Of the native engine; None: every core that this process may use."""
+    min_p: float = 0.0
+    """Codes at most so many times as probable as the most probable one are not drawn, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Check what every model needs."""
+        if not 0 <= self.min_p < 1:
+            raise ValueError(f"min_p = {self.min_p} must lie in [0, 1)")
 
     def resolve(self, model: Model) -> "Backend":
         """Return the same with a name other than ``auto``.
@@ -113,12 +120,20 @@ class Backend:
         )
 
     def sampler(self, model: Model, clips: int) -> Sampler:
-        """Return what draws up to ``clips`` clips at once."""
+        """Return what draws up to ``clips`` clips at once.
+
+        Raises:
+            ValueError: If codes shall be cut off, but the model draws amplitudes from a density.
+        """
+        if self.min_p and model.head.is_density:
+            raise ValueError(
+                f"min_p = {self.min_p}, but a mixture of Gaussians has no codes to cut"
+            )
         if self.resolve(model).name == "reference":
+            model.min_p = self.min_p
             return reference_sampler(model, clips)
-        if isinstance(model, SubscaleWaveRNN):
-            return NativeWavefrontSampler(model, clips, self.weights, self.threads)
-        return NativeSampler(model, clips, self.weights, self.threads)
+        native = NativeWavefrontSampler if isinstance(model, SubscaleWaveRNN) else NativeSampler
+        return native(model, clips, self.weights, self.threads, min_p=self.min_p)  # pyright: ignore[reportArgumentType]
 
     def describe(self, model: Model) -> str:
         """Return a few words for the person: ``native back end (int8), up to 2 threads``."""

@@ -152,6 +152,7 @@ class NativeWavefrontSampler(WavefrontSampler):
         clips: Most clips that shall be drawn together; see :attr:`most`.
         weights: How the engine stores those of the cell.
         threads: CPU threads of the engine; None takes every core that this process may use.
+        min_p: As of :class:`samplewise.engine.sampler.NativeSampler`.
     """
 
     name = "native"
@@ -162,9 +163,11 @@ class NativeWavefrontSampler(WavefrontSampler):
         clips: int = 1,
         weights: WeightFormat = "int8",
         threads: int | None = None,
+        min_p: float = 0.0,
     ):
         super().__init__(model, clips)
-        self.cell = NativeCell(model, self.plan.rows(self.most) * self.rows, weights, threads)
+        rows = self.plan.rows(self.most) * self.rows
+        self.cell = NativeCell(model, rows, weights, threads, min_p)
 
     def run_cell(
         self,

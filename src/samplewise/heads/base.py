@@ -1,6 +1,6 @@
 """Heads: from a model's output to the distribution of one sample, its cost and its draws."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -39,6 +39,7 @@ class Head(Protocol):
         params: Float[Tensor, "batch parameters"],
         uniform: Float[Tensor, " batch"],
         temperature: Float[Tensor, " batch"] | None = None,
+        min_p: float = 0.0,
     ) -> Int[Tensor, " batch"]:
         """Draw one code per row from one random number in [0, 1)."""
         ...
@@ -57,9 +58,11 @@ class CategoricalHead(nn.Module):
         """Return ln p(code), in nats, in double precision."""
         return categorical_log_prob(params, code)
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def sample(
+        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+    ) -> Tensor:
         """Draw one code per row by inverting the CDF."""
-        return categorical_sample(params, uniform, temperature)
+        return categorical_sample(params, uniform, temperature, min_p)
 
 
 class DualSoftmaxHead(nn.Module):
@@ -75,7 +78,9 @@ class DualSoftmaxHead(nn.Module):
         """Return ln p(code), in nats, in double precision."""
         return dual_log_prob(params, code)
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def sample(
+        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+    ) -> Tensor:
         """Refuse: the fine softmax is not known before the coarse code is drawn."""
         raise NotImplementedError("a dual softmax is drawn in two stages, by Model.sample")
 
@@ -93,7 +98,9 @@ class DigitSoftmaxHead(nn.Module):
         """Return ln p(code), in nats, in double precision."""
         return digit_log_prob(params, code)
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
+    def sample(
+        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+    ) -> Tensor:
         """Refuse: a softmax is not known before the digits above its own are drawn."""
         raise NotImplementedError("digits are drawn in four stages, by Model.draw_segment")
 
@@ -117,8 +124,10 @@ class GaussianMixtureHead(nn.Module):
         """Return the log-density, in nats, in double precision."""
         return mixture_log_density(params.double(), self.values[code].double())
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: Tensor | None = None) -> Tensor:
-        """Draw one amplitude per row; what exceeds full scale is clipped."""
+    def sample(
+        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+    ) -> Tensor:
+        """Draw one amplitude per row; what exceeds full scale is clipped. No code is cut off."""
         value = mixture_sample(params, uniform, temperature)
         first, last = self.values[0].double(), self.values[-1].double()
         step = (last - first) / (len(self.values) - 1)  # neighbours differ by rounding as well

@@ -1,5 +1,7 @@
 """q-way softmax over codes (Mehri et al. 2017, Eq. 9)."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,6 +27,7 @@ def categorical_sample(
     logits: Float[Tensor, "batch q_levels"],
     uniform: Float[Tensor, " batch"],
     temperature: Float[Tensor, " batch"] | None = None,
+    min_p: float = 0.0,
 ) -> Int[Tensor, " batch"]:
     """Draw one code per row by inverting the CDF; a code of probability 0 is never drawn.
 
@@ -32,8 +35,9 @@ def categorical_sample(
         logits: Unnormalised log-probabilities.
         uniform: Random numbers in [0, 1).
         temperature: Logits are divided by it; below 1 sharpens. None means 1.
+        min_p: Codes at most so many times as probable as the most probable one are not drawn.
     """
-    code, _, _ = invert_cdf(logits, uniform, temperature)
+    code, _, _ = invert_cdf(logits, uniform, temperature, min_p)
     return code[:, 0]
 
 
@@ -41,11 +45,15 @@ def invert_cdf(
     logits: Float[Tensor, "batch q_levels"],
     uniform: Float[Tensor, " batch"],
     temperature: Float[Tensor, " batch"] | None,
+    min_p: float = 0.0,
 ) -> tuple[Int[Tensor, "batch 1"], Float[Tensor, "batch q_levels"], Float[Tensor, "batch 1"]]:
     """Return the codes, the CDF, and the place in it that each random number stands for."""
     scaled = logits.double()
     if temperature is not None:
         scaled = scaled / temperature.double().unsqueeze(-1)
+    if min_p:
+        least = scaled.amax(-1, keepdim=True) + math.log(min_p)
+        scaled = scaled.masked_fill(scaled <= least, -math.inf)
     cdf = scaled.softmax(-1).cumsum(-1)
     # Rounding may leave the last value off 1: relative to it, some code is always drawn.
     place = uniform.double().unsqueeze(-1) * cdf[:, -1:]

@@ -36,13 +36,14 @@ def sample_with_rest(
     logits: Float[Tensor, "batch q_levels"],
     uniform: Float[Tensor, " batch"],
     temperature: Float[Tensor, " batch"] | None = None,
+    min_p: float = 0.0,
 ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
     """Draw one code per row by inverting the CDF, and return what is left of the random number.
 
     Where the number lies within the share of the code is uniform again, in [0, 1): it makes the
     next stage's draw, so that a sample takes one random number however many stages it has.
     """
-    code, cdf, place = invert_cdf(logits, uniform, temperature)
+    code, cdf, place = invert_cdf(logits, uniform, temperature, min_p)
     below = torch.where(code > 0, cdf.gather(-1, (code - 1).clamp(min=0)), 0.0)
     share = cdf.gather(-1, code) - below
     # Rounding may give 1, beyond which there is no code: some distance is kept from it.

@@ -71,6 +71,8 @@ class Model(nn.Module, Generic[Config]):
     """Whether a sample depends on earlier ones alone: it can be drawn, and a subsequence can be of
     any length. Else ``step``, ``sample`` and ``draw`` do not exist, subsequences are whole top
     frames, and there is ``draw_segment`` (see :class:`SegmentModel`)."""
+    min_p: float = 0.0
+    """Codes at most so many times as probable as the most probable one are not drawn."""
 
     def __init__(self, config: Config, seed: int | None):
         super().__init__()
@@ -145,7 +147,7 @@ class Model(nn.Module, Generic[Config]):
     ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, "batch parameters"]]:
         """Draw one sample; return it, the state after it, and what :meth:`step` gives for it."""
         params, state = self.step(previous, state, conditioning=conditioning)
-        return self.head.sample(params, uniforms, temperature), state, params
+        return self.head.sample(params, uniforms, temperature, self.min_p), state, params
 
     def draw(
         self,

@@ -202,7 +202,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
                 logits = self._digit(row, digit, parts[row][-1])
                 params[row].append(logits)
                 own = None if temperature is None else temperature[:, row]
-                code, rest[row] = sample_with_rest(logits, rest[row], own)
+                code, rest[row] = sample_with_rest(logits, rest[row], own, self.min_p)
                 is_given = is_known[:, row]
                 digits[:, row, digit] = torch.where(is_given, right[:, row, digit], code)
         after = torch.cat([*parts[0], *parts[1]], -1)

@@ -216,11 +216,11 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
 
         coarse_half = units(torch.zeros_like(previous), slice(0, half))
         coarse_logits = self.o2(F.relu(self.o1(coarse_half)))
-        coarse, rest = sample_with_rest(coarse_logits, uniforms, temperature)
+        coarse, rest = sample_with_rest(coarse_logits, uniforms, temperature, self.min_p)
         coarse = torch.where(is_known, known // FINE_LEVELS, coarse)
         fine_half = units(coarse, slice(half, None))
         fine_logits = self.o4(F.relu(self.o3(fine_half)))
-        fine, _ = sample_with_rest(fine_logits, rest, temperature)
+        fine, _ = sample_with_rest(fine_logits, rest, temperature, self.min_p)
         fine = torch.where(is_known, known % FINE_LEVELS, fine)
         after = torch.cat([coarse_half, fine_half], -1)
         return coarse * FINE_LEVELS + fine, after, torch.cat([coarse_logits, fine_logits], -1)

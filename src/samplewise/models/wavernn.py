@@ -99,11 +99,11 @@ class WaveRNN(Model[WaveRNNConfig]):
         x = self._inputs(previous, torch.zeros_like(previous), conditioning)
         coarse_half = self._half(x, recurrent, h, slice(0, half))
         coarse_logits = self.o2(F.relu(self.o1(coarse_half)))
-        coarse, rest = sample_with_rest(coarse_logits, uniforms, temperature)
+        coarse, rest = sample_with_rest(coarse_logits, uniforms, temperature, self.min_p)
         x = self._inputs(previous, coarse, conditioning)
         fine_half = self._half(x, recurrent, h, slice(half, None))
         fine_logits = self.o4(F.relu(self.o3(fine_half)))
-        fine, _ = sample_with_rest(fine_logits, rest, temperature)
+        fine, _ = sample_with_rest(fine_logits, rest, temperature, self.min_p)
         after = WaveRNNState(torch.cat([coarse_half, fine_half], -1)[:, None], state.clock + 1)
         params = torch.cat([coarse_logits, fine_logits], -1)
         return coarse * FINE_LEVELS + fine, after, params

@@ -3,6 +3,7 @@
 Kalchbrenner et al. 2018, section 2: what the plain, the subscale and other models share.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -16,6 +17,8 @@ from samplewise.quantize.dual import FINE_LEVELS
 
 SCALARS = 3
 """Inputs c_(t-1), f_(t-1) and c_t; further ones condition."""
+ZOOM = 32.0
+"""Initial weights of the scalars are scaled by 1 to this, evenly in their logarithm."""
 
 
 def masked_gru(dim: int, learn_h0: bool, init: Initializer, width: int = 0) -> RecurrentStack:
@@ -40,14 +43,28 @@ def masked_gru(dim: int, learn_h0: bool, init: Initializer, width: int = 0) -> R
     layer = rnn.layers[0]
     assert isinstance(layer, RecurrentLayer)
     weight = layer.input.weight
-    if width:  # each kind of input as if it were alone: three scalars among many would be lost
-        with torch.no_grad():
-            both = [init.input_map(3 * dim, SCALARS), init.input_map(3 * dim, width)]
-            weight.v = torch.nn.Parameter(torch.cat(both, 1))
+    with torch.no_grad():
+        columns = [_scalar_columns(3 * dim, init)]
+        if width:  # as if they were alone: three scalars among many would be lost
+            columns.append(init.input_map(3 * dim, width))
+        weight.v = torch.nn.Parameter(torch.cat(columns, 1))
     mask = torch.ones(3, dim, SCALARS + width, dtype=torch.bool)  # gates, units, inputs
     mask[:, : dim // 2, 2] = False
     weight.mask = mask.flatten(0, 1)
     return rnn
+
+
+def _scalar_columns(rows: int, init: Initializer) -> Float[Tensor, "{rows} 3"]:
+    """Return what c_(t-1), f_(t-1) and c_t are multiplied by at first.
+
+    Chosen: f is what c leaves of a sample, so with a weight 1 / 256 of c's the sum is the sample
+    itself; drawn apart, f would be noise that has to be unlearned first. And gates look at
+    amplitudes of different size: most sounds are quiet, and their c is near 0.
+    """
+    columns = init.input_map(rows, SCALARS)
+    columns *= ZOOM ** ((init.lecun(rows, 1) / math.sqrt(3) + 1) / 2)
+    columns[:, 1] = columns[:, 0] / FINE_LEVELS
+    return columns
 
 
 def cell_weights(layer: RecurrentLayer, *outputs: Linear) -> Iterator[tuple[Weight, int]]:

@@ -63,7 +63,7 @@ class TrainConfig:
     """adam (paper); muon: matrices take orthogonal steps (Jordan et al. 2024), the rest Adam's."""
     muon_scale: float = 1.0
     """Step size of the matrices under muon, as a multiple of the learning rate."""
-    muon_decay: float = 0.1
+    muon_decay: float = 0.04
     """Weight decay of the matrices under muon, per unit of their step size; 0: none."""
     learning_rate: float = 0.001
     """Adam's step size."""
