@@ -20,7 +20,8 @@ def moved(config):
     model = build_model(config, seed=1).double()
     torch.manual_seed(6)
     with torch.no_grad():
-        model.layer.input.weight.v.normal_(std=0.8)  # gates that are not saturated
+        if config is SUBSCALE:  # gates that are not saturated
+            model.layer.input.weight.v.normal_(std=0.8)
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return model
