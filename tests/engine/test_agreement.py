@@ -43,7 +43,11 @@ def outside(model, codes, numbers, heat=None, prompt=(), min_p=0.0):
     logits = reference_logits(model, np.concatenate([past, codes], 1))[:, len(prompt) :]
     if heat is not None:
         logits = logits / heat[:, None]
-    is_dual = isinstance(model.head, DualSoftmaxHead)
+    return beyond(logits, isinstance(model.head, DualSoftmaxHead), codes, numbers, min_p)
+
+
+def beyond(logits, is_dual, codes, numbers, min_p=0.0):
+    """Return how far each random number lies outside the share that these logits give its code."""
     stages = np.split(logits, 2, -1) if is_dual else [logits]
     drawn = [codes // 256, codes % 256] if is_dual else [codes]
     below, share = np.zeros(codes.shape), np.ones(codes.shape)
@@ -105,19 +109,19 @@ def test_codes_are_the_references_until_a_rounding_tie(any_model):
 
 def test_improbable_codes_are_cut_off_as_in_the_reference(any_model):
     numbers, heat = uniforms(seed=6, clips=range(3), start=0, count=150), np.full(150, 0.9)
-    for backend in (Backend("native", "f32", min_p=0.05), Backend("reference", min_p=0.05)):
+    for backend in (Backend("native", "f32", min_p=0.5), Backend("reference", min_p=0.5)):
         sampler = backend.sampler(any_model, 3)
         if sampler.most < 3:
             continue
         codes, log_probs, _ = sampler.draw(sampler.start(3), numbers, heat)
-        assert outside(any_model, codes, numbers, heat, min_p=0.05).max() < TIE
+        assert outside(any_model, codes, numbers, heat, min_p=0.5).max() < TIE
         assert outside(any_model, codes, numbers, heat).max() > TIE
         params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
         scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
         np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
     assert Backend("reference").sampler(any_model, 1).model.min_p == 0
-    with pytest.raises(ValueError, match=r"min_p = 1 must lie in \[0, 1\)"):
-        Backend(min_p=1)
+    with pytest.raises(ValueError, match=r"min_p = 1.0 must lie in \[0, 1\)"):
+        Backend(min_p=1.0)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 16, 60])

@@ -1,8 +1,11 @@
 """A WaveRNN that is told something: the engine gives what the reference gives."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from tests.engine.test_agreement import TIE, beyond
 from tests.generate.conftest import make_model
 from tests.models.conftest import TOLD
 
@@ -29,32 +32,38 @@ def told(request):
     return model, np.concatenate(list(frame_vectors(model, mel, "b")))[None]
 
 
+def reference_logits(model, codes, vectors):
+    """In double precision."""
+    previous = np.concatenate([[[model.quantizer.silence]], codes[:, :-1]], 1)
+    places = np.arange(codes.shape[1]) // model.conditioner.config.hold
+    held = torch.from_numpy(vectors[:, places]).double()
+    double = copy.deepcopy(model).double()
+    target = torch.from_numpy(codes)
+    with torch.inference_mode():
+        return double(torch.from_numpy(previous), double.initial_state(1), target, held)[0]
+
+
 def test_logits_and_scores_are_the_references(told):
     model, vectors = told
-    samples = 10 * TOLD.mel.hop
-    codes = np.random.default_rng(1).integers(0, model.q_levels, (1, samples))
-    previous = np.concatenate([[[model.quantizer.silence]], codes[:, :-1]], 1)
-    hold = model.conditioner.config.hold
-    held = torch.from_numpy(vectors[:, np.arange(samples) // hold])
-    with torch.inference_mode():
-        expected, _ = model(
-            torch.from_numpy(previous), model.initial_state(1), torch.from_numpy(codes), held
-        )
+    codes = np.random.default_rng(1).integers(0, model.q_levels, (1, 10 * TOLD.mel.hop))
     found = NativeSampler(model, 1, "f32").logits(codes, conditioning=vectors)
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+    expected = reference_logits(model, codes, vectors).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     wrong = NativeSampler(model, 1, "f32").logits(codes, conditioning=vectors[:, ::-1] + 1)
     assert np.abs(wrong - found).max() > 0.1
 
 
-def test_codes_are_the_references(told):
+def test_codes_are_the_references_until_a_rounding_tie(told):
     model, vectors = told
-    samples = 10 * TOLD.mel.hop
-    numbers = uniforms(3, [0], 0, samples)
-    native, reference = NativeSampler(model, 1, "f32"), ReferenceSampler(model, 1)
-    expected, scores, _ = reference.draw(reference.start(1), numbers, None, vectors)
-    found, own, _ = native.draw(native.start(1), numbers, None, vectors)
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_allclose(own, scores, atol=1e-3)
+    numbers = uniforms(3, [0], 0, 10 * TOLD.mel.hop)
+    for sampler in (NativeSampler(model, 1, "f32"), ReferenceSampler(model, 1)):
+        codes, scores, _ = sampler.draw(sampler.start(1), numbers, None, vectors)
+        logits = reference_logits(model, codes, vectors)
+        assert beyond(logits.numpy(), True, codes, numbers).max() < TIE
+        expected = model.head.log_prob(logits[0], torch.from_numpy(codes[0]))
+        np.testing.assert_allclose(scores[0], expected, atol=1e-4)
+        other = reference_logits(model, codes, vectors + 1).numpy()
+        assert beyond(other, True, codes, numbers).max() > 100 * TIE
 
 
 def test_other_families_that_are_told_something_are_left_to_the_reference():
