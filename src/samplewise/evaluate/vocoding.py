@@ -92,12 +92,13 @@ def score_vocoding(
     mel_db = DB * (first - second).abs().mean().item()
     gap = DB * (_log_spectrum(pair[0]) - _log_spectrum(pair[1]))
     spectral_db = gap.square().mean(1).sqrt().mean().item()
+    is_long = len(original) >= LEAST_S * sample_rate
     return VocodingScores(
         mel_db,
         spectral_db,
         f0_frame_error(original, made, sample_rate),
-        _stoi(original, made, sample_rate),
-        _pesq(original, made, sample_rate),
+        _stoi(original, made, sample_rate) if is_long else None,
+        _pesq(original, made, sample_rate) if is_long else None,
     )
 
 
@@ -149,8 +150,6 @@ def _log_spectrum(wave: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins
 
 
 def _stoi(original: np.ndarray, made: np.ndarray, sample_rate: int) -> float | None:
-    if len(original) < LEAST_S * sample_rate:
-        return None
     try:
         from pystoi import stoi
     except ModuleNotFoundError:
@@ -159,8 +158,6 @@ def _stoi(original: np.ndarray, made: np.ndarray, sample_rate: int) -> float | N
 
 
 def _pesq(original: np.ndarray, made: np.ndarray, sample_rate: int) -> float | None:
-    if len(original) < LEAST_S * sample_rate:
-        return None
     try:
         # In no extra: its sources ask for a NumPy that no longer fits (docs/vocode.md).
         from pesq import NoUtterancesError, pesq  # pyright: ignore[reportMissingImports]

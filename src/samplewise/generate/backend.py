@@ -132,8 +132,9 @@ class Backend:
         if self.resolve(model).name == "reference":
             model.min_p = self.min_p
             return reference_sampler(model, clips)
-        native = NativeWavefrontSampler if isinstance(model, SubscaleWaveRNN) else NativeSampler
-        return native(model, clips, self.weights, self.threads, min_p=self.min_p)  # pyright: ignore[reportArgumentType]
+        if isinstance(model, SubscaleWaveRNN):
+            return NativeWavefrontSampler(model, clips, self.weights, self.threads, self.min_p)
+        return NativeSampler(model, clips, self.weights, self.threads, min_p=self.min_p)
 
     def describe(self, model: Model) -> str:
         """Return a few words for the person: ``native back end (int8), up to 2 threads``."""

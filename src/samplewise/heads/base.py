@@ -1,6 +1,6 @@
 """Heads: from a model's output to the distribution of one sample, its cost and its draws."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -59,7 +59,11 @@ class CategoricalHead(nn.Module):
         return categorical_log_prob(params, code)
 
     def sample(
-        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+        self,
+        params: Tensor,
+        uniform: Tensor,
+        temperature: Tensor | None = None,
+        min_p: float = 0.0,
     ) -> Tensor:
         """Draw one code per row by inverting the CDF."""
         return categorical_sample(params, uniform, temperature, min_p)
@@ -79,7 +83,11 @@ class DualSoftmaxHead(nn.Module):
         return dual_log_prob(params, code)
 
     def sample(
-        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+        self,
+        params: Tensor,
+        uniform: Tensor,
+        temperature: Tensor | None = None,
+        min_p: float = 0.0,
     ) -> Tensor:
         """Refuse: the fine softmax is not known before the coarse code is drawn."""
         raise NotImplementedError("a dual softmax is drawn in two stages, by Model.sample")
@@ -99,7 +107,11 @@ class DigitSoftmaxHead(nn.Module):
         return digit_log_prob(params, code)
 
     def sample(
-        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+        self,
+        params: Tensor,
+        uniform: Tensor,
+        temperature: Tensor | None = None,
+        min_p: float = 0.0,
     ) -> Tensor:
         """Refuse: a softmax is not known before the digits above its own are drawn."""
         raise NotImplementedError("digits are drawn in four stages, by Model.draw_segment")
@@ -125,7 +137,11 @@ class GaussianMixtureHead(nn.Module):
         return mixture_log_density(params.double(), self.values[code].double())
 
     def sample(
-        self, params: Tensor, uniform: Tensor, temperature: Any = None, min_p: float = 0.0
+        self,
+        params: Tensor,
+        uniform: Tensor,
+        temperature: Tensor | None = None,
+        min_p: float = 0.0,
     ) -> Tensor:
         """Draw one amplitude per row; what exceeds full scale is clipped. No code is cut off."""
         value = mixture_sample(params, uniform, temperature)

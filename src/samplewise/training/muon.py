@@ -54,7 +54,10 @@ class Muon(torch.optim.Adam):
             v = weight.v
             if v.grad is None:
                 continue
-            momentum = self.state[v].setdefault("momentum", torch.zeros_like(v))
+            state = self.state[v]
+            if not state:
+                state["momentum"] = torch.zeros_like(v)
+            momentum = state["momentum"]
             momentum.lerp_(v.grad, 1 - MOMENTUM)
             ahead = v.grad.lerp(momentum, MOMENTUM)  # Nesterov's
             direction = orthogonal(ahead.unflatten(0, (parts, -1)))
