@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from tests.data.sounds import noise
 
 from samplewise.audio.mel import SILENCE, mel_spectrogram
+from samplewise.audio.prediction import predict
 from samplewise.audio.writing import write_wav
 from samplewise.cli import prepare
 from samplewise.config.conditioning import Conditioning, MelConfig
@@ -11,7 +14,7 @@ from samplewise.data.clips import Clip
 from samplewise.data.corpus import Corpus
 from samplewise.data.cues import cue_reader
 from samplewise.errors import CorpusError
-from samplewise.generate.vocoder import frame_vectors
+from samplewise.generate.vocoder import Sounding, Told, frame_vectors
 from samplewise.models.build import build_model
 from samplewise.models.configs import WaveRNNConfig
 from samplewise.nn.conditioning import Conditioner
@@ -87,6 +90,44 @@ def test_vectors_do_not_depend_on_how_a_clip_is_cut_into_subsequences(corpus):
             length = min(size, 500 - start)
             parts.append(conditioner(reader.cut([told], [start], length), length))
         torch.testing.assert_close(torch.cat(parts, 1), whole)
+
+
+@pytest.mark.parametrize("start", [0, 210])
+def test_a_vocoder_makes_of_the_excitation_the_sound_that_it_was_of(corpus, start):
+    told = replace(TOLD, lpc_order=12)
+    recording, reader = corpus.recordings[0], cue_reader(corpus, told, labels(corpus))
+    clip = Clip(recording, start, recording.samples)
+    cues = reader.read(clip)
+    model = build_model(WaveRNNConfig(dim=4, conditioning=told))
+    sounding = Sounding(model, corpus.sample_rate)
+    sounding.past = np.pad(corpus.amplitude(recording, 0, start), (12, 0))[-12:].astype(float)
+    codes = np.pad(cues.excitation.codes, (0, -clip.samples % MEL.hop), constant_values=32768)
+    drawn = model.quantizer.decode(codes).reshape(-1, MEL.hop)
+    frames = cues.mel[told.context : len(cues.mel) - told.context + 1]
+    made = [
+        sounding(part, Told(np.zeros((2, 3), np.float32), frames[i : i + 2]))
+        for i, part in enumerate(drawn)
+    ]
+    wave = corpus.amplitude(recording, start, recording.samples)
+    found = np.concatenate(made)[: len(wave)]
+    gain = np.exp(cues.excitation.log_steps).max()
+    # Half a 16-bit step of noise, and half a step of the excitation's, through the filter.
+    np.testing.assert_allclose(found, wave.clip(-1, 1), atol=(1 + 8 * gain) / 32768)
+
+
+def test_steps_of_an_excitation_are_those_of_its_gain(corpus):
+    told = replace(TOLD, lpc_order=12)
+    reader = cue_reader(corpus, told, labels(corpus))
+    clip = Clip(corpus.recordings[1], 7, 507)
+    cues = reader.read(clip)
+    frames = cues.mel[told.context :][:26]
+    gain = predict(frames, MEL, corpus.sample_rate, 12, 2).gain
+    np.testing.assert_allclose(np.exp(cues.excitation.log_steps), 32 * gain.repeat(10), rtol=1e-5)
+    whole = reader.cut([cues, None], [0, 0], 510).log_steps
+    assert (whole[0, 500:] == 0).all()  # padding
+    assert (whole[1] == 0).all()
+    parts = [reader.cut([cues, None], [at, 0], 170).log_steps for at in (0, 170, 340)]
+    torch.testing.assert_close(torch.cat(parts, 1)[0], whole[0])
 
 
 def test_a_class_alone_is_one_vector(corpus):

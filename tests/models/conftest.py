@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -47,6 +49,7 @@ CONFIGS = {
         blocks=2, layers=4, channels=5, skip_channels=7, q_levels=16, conditioning=TOLD
     ),
     "told-wavernn": WaveRNNConfig(dim=8, conditioning=TOLD),
+    "told-excitation": WaveRNNConfig(dim=8, conditioning=replace(TOLD, lpc_order=4)),
     "subscale": SubscaleWaveRNNConfig(
         n_subscale=3, columns=8, dilations=(1, 2), dim=8, channels=4, residual_channels=6
     ),

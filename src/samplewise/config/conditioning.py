@@ -55,6 +55,9 @@ class Conditioning:
     """Vectors made of each frame; divides the hop."""
     width: int = 64
     """Width of the vectors that enter the model."""
+    lpc_order: int = 0
+    """Samples that a linear prediction from the mel spectrogram looks back; the model draws what it
+    leaves, the excitation (audio/prediction.py). 0: it draws the sound itself. For WaveRNN."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""
@@ -66,6 +69,7 @@ class Conditioning:
         _check("layers", self.layers, 0, MAX_LAYERS)
         _check("width", self.width, 1, MAX_WIDTH)
         _check("upsampling", self.upsampling, 1, MAX_FFT)
+        _check("lpc_order", self.lpc_order, 0, self.mel.n_fft // 2 if self.mel else 0)
         if self.mel is not None and self.mel.hop % self.upsampling:
             raise ValueError(
                 f"upsampling = {self.upsampling} must divide the hop of {self.mel.hop} samples"

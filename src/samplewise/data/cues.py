@@ -1,4 +1,8 @@
-"""Cues: what a model is told about each clip besides its past, mel frames and a class."""
+"""Cues: what a model is told about each clip besides its past, mel frames and a class.
+
+A model that draws excitations (audio/prediction.py) finds them here too: they follow from the sound
+and its mel frames.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +14,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from samplewise.audio.mel import SILENCE, mel_spectrogram
+from samplewise.audio.prediction import FULL_SCALE, excitation, predict
 from samplewise.config.conditioning import Conditioning
+from samplewise.config.seeds import numpy_generator
 from samplewise.data.clips import Clip
 from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
+from samplewise.quantize.dual import Dual
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """What a linear prediction leaves of a clip."""
+
+    codes: Int[np.ndarray, " samples"]
+    """In 16 bits."""
+    log_steps: Float[np.ndarray, " samples"]
+    """ln of how many 16-bit steps of the sound a step of each code is."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,8 @@ class ClipCues:
     """``context`` frames, then those of the clip, then ``context`` more."""
     label: int
     """Place of its class in the list of classes; 0 if there are none."""
+    excitation: Excitation | None = None
+    """What a model draws in place of the sound."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +55,14 @@ class Cues:
     """Samples by which the subsequence begins after its first frame does."""
     label: Int[Tensor, " lanes"]
     """Class of each lane."""
+    log_steps: Float[Tensor, "lanes time"] | None = None
+    """See :class:`Excitation`: the cost of a code and this are the cost of a sample."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Cues":
         """Return the cues with ``function`` applied to each tensor."""
         mel = None if self.mel is None else function(self.mel)
-        return Cues(mel, function(self.offset), function(self.label))
+        steps = None if self.log_steps is None else function(self.log_steps)
+        return Cues(mel, function(self.offset), function(self.label), steps)
 
 
 @dataclass(frozen=True)
@@ -72,7 +94,19 @@ class CueReader:
                 part = cues.mel[position // mel.hop :][:count]
                 frames[row, : len(part)] = part
         offsets = torch.tensor([position % mel.hop for position in positions])
-        return Cues(torch.from_numpy(frames), offsets, labels)
+        steps = _cut_steps(lanes, positions, seq_len) if self.conditioning.lpc_order else None
+        return Cues(torch.from_numpy(frames), offsets, labels, steps)
+
+
+def _cut_steps(
+    lanes: Sequence[ClipCues | None], positions: Sequence[int], seq_len: int
+) -> Float[Tensor, "lanes time"]:
+    steps = torch.zeros(len(lanes), seq_len)
+    for row, (cues, position) in enumerate(zip(lanes, positions, strict=True)):
+        if cues is not None and cues.excitation is not None:
+            part = cues.excitation.log_steps[position:][:seq_len]
+            steps[row, : len(part)] = torch.from_numpy(part)
+    return steps
 
 
 def frames_across(samples: int, hop: int) -> int:
@@ -118,7 +152,39 @@ def _read(
     if conditioning.classes:
         assert labels is not None
         label = conditioning.classes.index(labels[clip.recording.source])
-    return ClipCues(_clip_mel(corpus, conditioning, clip), label)
+    mel = _clip_mel(corpus, conditioning, clip)
+    excited = None
+    if conditioning.lpc_order:
+        assert mel is not None
+        excited = _excitation(corpus, conditioning, clip, mel)
+    return ClipCues(mel, label, excited)
+
+
+def _excitation(
+    corpus: Corpus,
+    conditioning: Conditioning,
+    clip: Clip,
+    mel: Float[np.ndarray, "frames n_mels"],
+) -> Excitation:
+    """Predict a clip from itself and what precedes it in the recording.
+
+    Half a step of 16 bits to either side is noise: the density of a sound so smeared is at most
+    the probability of the sound (Theis et al. 2016, section 3.1), so bits are an upper bound.
+    """
+    config, order = conditioning.mel, conditioning.lpc_order
+    assert config is not None
+    frames = -(-clip.samples // config.hop)
+    told = mel[conditioning.context :][: frames + 1]
+    prediction = predict(told, config, corpus.sample_rate, order, conditioning.upsampling)
+    first = max(0, clip.start - order)
+    wave = corpus.amplitude(clip.recording, first, clip.stop).astype(float)
+    noise = numpy_generator(0, "dequantisation", clip.start).random(len(wave))
+    wave += (noise - 0.5) / Dual().silence
+    before = order - (clip.start - first)
+    wave = np.pad(wave, (before, frames * config.hop - clip.samples))
+    codes = Dual().encode(excitation(wave, prediction))[: clip.samples]
+    steps = np.log(FULL_SCALE * prediction.gain).astype(np.float32)
+    return Excitation(codes, steps.repeat(conditioning.hold)[: clip.samples])
 
 
 def _clip_mel(

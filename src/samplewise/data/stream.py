@@ -137,8 +137,8 @@ class LaneStream:
             if lane.is_done:
                 self._take_next(lane)
         own = [self._lanes[row] for row in self._rows]
-        batch = _fill(own, self._seq_len, self._silence, self._read)
         cues = _cues(own, self._seq_len, self._cues)
+        batch = _fill(own, self._seq_len, self._silence, self._read)
         samples = sum(_advance(lane, self._seq_len) for lane in self._lanes)
         marks = torch.tensor([reset[row] for row in self._rows])
         clips = (None,) * len(own)
@@ -187,8 +187,8 @@ def finite_batches(
                 lane.position, lane.codes, lane.cues = 0, None, None
         if all(lane.clip is None for lane in rows):
             return
-        batch = _fill(rows, seq_len, silence, read)
         told = _cues(rows, seq_len, cues)
+        batch = _fill(rows, seq_len, silence, read)
         names = tuple(None if lane.clip is None else lane.index for lane in rows)
         samples = sum(_advance(lane, seq_len) for lane in rows)
         marks = torch.tensor(reset)
@@ -205,7 +205,8 @@ def _fill(
         if lane.clip is None:
             continue
         if lane.codes is None:
-            lane.codes = read(lane.clip)
+            excited = None if lane.cues is None else lane.cues.excitation
+            lane.codes = read(lane.clip) if excited is None else excited.codes
         begin = max(0, lane.position - 1)
         part = lane.codes[begin : lane.position + seq_len]
         first = 1 if lane.position == 0 else 0

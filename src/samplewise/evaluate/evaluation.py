@@ -185,10 +185,18 @@ def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, scores: Scor
             f"split {corpus.split_rule}",
             clips,
             STATE_POLICY,
+            *_excitation(loaded),
             f"{scores.samples} samples",
             *([_density(loaded, scores)] if loaded.model.head.is_density else []),
         ]
     )
+
+
+def _excitation(loaded: LoadedModel) -> list[str]:
+    told = loaded.model.conditioner
+    if told is None or not told.config.lpc_order:
+        return []
+    return [f"upper bound, from the excitation of a prediction of order {told.config.lpc_order}"]
 
 
 def _density(loaded: LoadedModel, scores: Scores) -> str:

@@ -7,7 +7,7 @@ import torch
 
 from samplewise.data.clips import Clip, Level, read_codes
 from samplewise.data.corpus import Corpus
-from samplewise.data.cues import CueReader, cue_reader
+from samplewise.data.cues import ClipCues, cue_reader
 from samplewise.engine.sampler import Conditioning, NativeSampler, WeightFormat
 from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
 from samplewise.models.base import Model
@@ -46,12 +46,17 @@ def score_natively(
         group = order[first : first + size]
         lengths = np.array([clips[index].samples for index in group])
         codes = np.full((len(group), lengths.max()), model.quantizer.silence, np.int32)
+        own = None if cues is None else [cues.read(clips[index]) for index in group]
+        sums = np.zeros(len(group))
         for row, index in enumerate(group):
-            codes[row, : lengths[row]] = read_codes(corpus, clips[index], level, model.quantizer)
-        told = None
-        if cues is not None:
-            told = _told(model, cues, [clips[index] for index in group])
-        voices, sums = sampler.start(len(group)), np.zeros(len(group))
+            excited = None if own is None else own[row].excitation
+            if excited is None:
+                part = read_codes(corpus, clips[index], level, model.quantizer)
+            else:
+                part, sums[row] = excited.codes, excited.log_steps.sum(dtype=float)
+            codes[row, : lengths[row]] = part
+        told = None if own is None else _vectors(model, own)
+        voices = sampler.start(len(group))
         for start in range(0, codes.shape[1], CHUNK):
             part = codes[:, start : start + CHUNK]
             vectors = None
@@ -70,12 +75,11 @@ def score_natively(
 
 
 @torch.inference_mode()
-def _told(model: Model, cues: CueReader, clips: Sequence[Clip]) -> Conditioning:
+def _vectors(model: Model, clips: Sequence[ClipCues]) -> Conditioning:
     """Return every vector of every clip, with zeros up to the longest one."""
     assert model.conditioner is not None
     rows = []
-    for clip in clips:
-        told = cues.read(clip)
+    for told in clips:
         mel = None if told.mel is None else torch.from_numpy(told.mel)[None]
         rows.append(model.conditioner.vectors(mel, torch.tensor([told.label]))[0].numpy())
     longest = max(map(len, rows))

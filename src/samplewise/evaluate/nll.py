@@ -187,11 +187,11 @@ def _score_batch(
     target = batch.target[rows, :time].to(device)
     if batch.reset[rows].any():
         state = model.reset(state, batch.reset[rows].to(device))
-    told = None
+    cues = None
     if batch.cues is not None:
-        told = model.tell(batch.cues.map(lambda part: part[rows].to(device)), time)
-    params, state = model(previous, state, target, told)
-    return _masked_sum(model.head.nll(params, target), mask), state
+        cues = batch.cues.map(lambda part: part[rows].to(device))
+    params, state = model(previous, state, target, model.tell(cues, time))
+    return _masked_sum(model.nll(params, target, cues), mask), state
 
 
 def _masked_sum(

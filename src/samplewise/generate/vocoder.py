@@ -3,6 +3,7 @@
 import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from jaxtyping import Float32
 
 from samplewise.audio.mel import SILENCE
+from samplewise.audio.prediction import predict, synthesize
 from samplewise.config.conditioning import MelConfig
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
@@ -53,15 +55,15 @@ def vocode(
     model, rate = loaded.model, loaded.audio.sample_rate
     hop = mel_of(model).hop
     sampler = backend.sampler(model, 1)
-    voices = sampler.start(1)
-    for number, vectors in enumerate(frame_vectors(model, frames, label)):
+    voices, sounding = sampler.start(1), Sounding(model, rate)
+    for number, told in enumerate(_tell(model, frames, label)):
         drawn, _, voices = sampler.draw(
             voices,
             uniforms(seed, [index], number * hop, hop),
             temperature.at(number * hop, hop, rate),
-            vectors[None],
+            told.vectors[None],
         )
-        yield model.quantizer.decode(drawn[0])
+        yield sounding(model.quantizer.decode(drawn[0]), told)
 
 
 def vocode_all(
@@ -93,8 +95,9 @@ def vocode_all(
         group = order[first : first + sampler.most]
         longest = len(mels[group[0]])
         named = [None if labels is None else labels[i] for i in group]
-        told = zip(group, named, strict=True)
-        vectors = np.stack([_vectors(model, mels[i], label, longest) for i, label in told])
+        pairs = zip(group, named, strict=True)
+        told = [list(_tell(model, mels[i], label)) for i, label in pairs]
+        vectors = np.stack([_padded(one, longest) for one in told])
         drawn, _, _ = sampler.draw(
             sampler.start(len(group)),
             uniforms(seed, group, 0, longest * hop),
@@ -102,14 +105,60 @@ def vocode_all(
             vectors,
         )
         for row, i in enumerate(group):
-            waves[i] = model.quantizer.decode(drawn[row, : len(mels[i]) * hop])
+            sounding = Sounding(model, loaded.audio.sample_rate)
+            frames = model.quantizer.decode(drawn[row, : len(mels[i]) * hop]).reshape(-1, hop)
+            pairs = zip(frames, told[row], strict=True)
+            waves[i] = np.concatenate([sounding(frame, one) for frame, one in pairs])
     return waves
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the sound of a frame is made from."""
+
+    vectors: Float32[np.ndarray, "upsampling width"]
+    """What the model is told while it draws it."""
+    mel: Float32[np.ndarray, "2 n_mels"]
+    """The frame, and the one after it."""
+
+
+class Sounding:
+    """Gives the sound of what was drawn, frame by frame; most models draw the sound itself.
+
+    Args:
+        model: What draws.
+        sample_rate: Hz.
+    """
+
+    def __init__(self, model: Model, sample_rate: int):
+        assert model.conditioner is not None
+        self._told, self._mel = model.conditioner.config, mel_of(model)
+        self._rate = sample_rate
+        self.past = np.zeros(self._told.lpc_order)
+        """The last samples of the sound, before it is clipped."""
+
+    def __call__(
+        self, drawn: Float32[np.ndarray, " hop"], told: Told
+    ) -> Float32[np.ndarray, " hop"]:
+        """Return the amplitude, full scale ±1, of the next frame."""
+        order = self._told.lpc_order
+        if not order:
+            return drawn
+        found = predict(told.mel, self._mel, self._rate, order, self._told.upsampling)
+        sound = synthesize(drawn, found, self.past)
+        self.past = np.concatenate([self.past, sound])[-order:]
+        return sound.clip(-1, 1).astype(np.float32)
 
 
 def frame_vectors(
     model: Model, frames: Iterable[Frame], label: str | None = None
 ) -> Iterator[Float32[np.ndarray, "upsampling width"]]:
-    """Return the vectors of each frame: the same bits whether frames come one by one or at once.
+    """Return the vectors of each frame; see :class:`Told`."""
+    return (told.vectors for told in _tell(model, frames, label))
+
+
+def _tell(model: Model, frames: Iterable[Frame], label: str | None) -> Iterator[Told]:
+    """Return what is told of each frame: the same bits whether frames come one by one or at once.
 
     Each frame is worked out from a window of the same size, and in double precision, so that the
     number of threads, by which sums are split, does not show in single precision either.
@@ -126,9 +175,10 @@ def frame_vectors(
     silent = np.full(config.n_mels, SILENCE, np.float32)
     window = deque([silent] * (2 * context + 1), maxlen=2 * context + 1)
 
-    def current() -> Float32[np.ndarray, "upsampling width"]:
-        mel = torch.from_numpy(np.stack(window))[None].double()
-        return conditioner.vectors(mel, number)[0].float().numpy()
+    def current() -> Told:
+        mel = np.stack(window)
+        vectors = conditioner.vectors(torch.from_numpy(mel)[None].double(), number)[0]
+        return Told(vectors.float().numpy(), mel[context : context + 2])
 
     followed = chain(frames, repeat(silent, context))
     for count, frame in enumerate(followed):
@@ -156,10 +206,8 @@ def mel_of(model: Model) -> MelConfig:
     return told
 
 
-def _vectors(
-    model: Model, mel: Float32[np.ndarray, "_ n_mels"], label: str | None, frames: int
-) -> Float32[np.ndarray, "_ width"]:
+def _padded(told: Sequence[Told], frames: int) -> Float32[np.ndarray, "_ width"]:
     """Return the vectors of a whole spectrogram, with zeros up to the length of ``frames``."""
-    vectors = np.concatenate(list(frame_vectors(model, mel, label)))
-    per_frame = len(vectors) // len(mel)
-    return np.pad(vectors, ((0, (frames - len(mel)) * per_frame), (0, 0)))
+    vectors = np.concatenate([one.vectors for one in told])
+    per_frame = len(told[0].vectors)
+    return np.pad(vectors, ((0, (frames - len(told)) * per_frame), (0, 0)))

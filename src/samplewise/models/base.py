@@ -180,6 +180,27 @@ class Model(nn.Module, Generic[Config]):
             return None
         return self.conditioner(cues, samples)
 
+    def nll(
+        self,
+        params: Float[Tensor, "batch time params"],
+        target: Int[Tensor, "batch time"],
+        cues: Cues | None = None,
+    ) -> Float[Tensor, "batch time"]:
+        """Return the cost of each sample of the sound, in nats.
+
+        That is the cost of its code, unless the codes are those of an excitation, whose steps are
+        finer or coarser than the sound's: an upper bound then.
+
+        Args:
+            params: As :meth:`forward` gives them.
+            target: Codes.
+            cues: Of the subsequence, at least as long as it.
+        """
+        nats = self.head.nll(params, target)
+        if cues is None or cues.log_steps is None:
+            return nats
+        return nats + cues.log_steps[:, : nats.shape[1]]
+
     def check_told(self, conditioning: Any) -> None:
         """Refuse to run without the vectors that the model needs, or with some that it does not."""
         if (conditioning is None) != (self.conditioner is None):

@@ -15,6 +15,7 @@ from samplewise.models.limits import (
     check_dual,
     check_head,
     check_inputs,
+    check_own_sound,
     check_range,
     check_stack,
 )
@@ -77,6 +78,7 @@ class SampleRNNConfig:
         check_range("emb_size", self.emb_size, 1, MAX_DIM)
         check_codes(self.q_levels)
         check_head(self.head, self.components, self.moments, self.quantizer, self.sample_input)
+        check_own_sound(self.conditioning)
         table = self.frame_sizes[0] * self.q_levels * self.dim if self.frame_sizes else 0
         if table > MAX_TABLE and self.sample_input in ("embedding", "one-hot"):
             raise ValueError(
@@ -164,6 +166,7 @@ class RNNConfig:
         check_range("emb_size", self.emb_size, 1, MAX_DIM)
         check_codes(self.q_levels)
         check_head(self.head, self.components, self.moments, self.quantizer, self.sample_input)
+        check_own_sound(self.conditioning)
 
     @property
     def top_frame(self) -> int:

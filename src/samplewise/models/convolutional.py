@@ -9,6 +9,7 @@ from samplewise.models.limits import (
     Cell,
     check_codes,
     check_convolutions,
+    check_own_sound,
     check_range,
     check_stack,
 )
@@ -41,6 +42,7 @@ class WaveNetConfig:
         """Check that every size is possible."""
         check_convolutions(self.blocks, self.layers, self.channels, self.skip_channels)
         check_codes(self.q_levels)
+        check_own_sound(self.conditioning)
 
     @property
     def dilations(self) -> tuple[int, ...]:

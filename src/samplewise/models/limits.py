@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from samplewise.config.conditioning import Conditioning
+
 Cell = Literal["gru", "gru-reset-after", "lstm"]
 """``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
 MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
@@ -19,6 +21,14 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
 def check_inputs(dim: int, width: int) -> None:
     """Refuse gates whose input mask would not fit: it is made before a file's weights are seen."""
     check_range("3 x dim x inputs", 3 * dim * (3 + width), 1, MAX_MASK)
+
+
+def check_own_sound(conditioning: Conditioning | None) -> None:
+    """Refuse excitations to a family whose codes are not those of 16 bits."""
+    if conditioning is not None and conditioning.lpc_order:
+        raise ValueError(
+            f"lpc_order = {conditioning.lpc_order} must be 0: only a WaveRNN draws excitations"
+        )
 
 
 def check_codes(q_levels: int) -> None:

@@ -62,5 +62,6 @@ def with_conditioning(
         return replace(config, model=replace(model, conditioning=None))
     mel = MelConfig() if config.mel else None
     told = model.conditioning or Conditioning(mel, names)
-    told = replace(told, mel=(told.mel or mel) if config.mel else None, classes=names)
+    order = told.lpc_order if config.mel else 0
+    told = replace(told, mel=(told.mel or mel) if mel else None, classes=names, lpc_order=order)
     return replace(config, model=replace(model, conditioning=told))

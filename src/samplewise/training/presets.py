@@ -197,7 +197,7 @@ from one sequence to the next."""
 VOCODER = replace(
     WAVERNN,
     preset="vocoder",
-    model=WaveRNNConfig(dim=896, conditioning=Conditioning(MelConfig())),
+    model=WaveRNNConfig(dim=896, conditioning=Conditioning(MelConfig(), lpc_order=192)),
     mel=True,
     clip_seconds=4.0,
 )

@@ -35,7 +35,8 @@ class Subsequence(nn.Module):
         """Return the cost in nats, summed over what is not padding, and the state after it."""
         state, told = self.model.reset(state, reset), self.model.tell(cues, previous.shape[1])
         params, state = self.model(previous, state, target, told)
-        return self.model.head.nll(params, target).masked_fill(~mask, 0.0).sum(), state
+        nats = self.model.nll(params, target, cues)
+        return nats.masked_fill(~mask, 0.0).sum(), state
 
 
 def accumulate_gradients(
