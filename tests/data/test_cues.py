@@ -10,11 +10,12 @@ from samplewise.audio.prediction import predict
 from samplewise.audio.writing import write_wav
 from samplewise.cli import prepare
 from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.data import cues as cues_module
 from samplewise.data.clips import Clip
 from samplewise.data.corpus import Corpus
 from samplewise.data.cues import cue_reader
 from samplewise.errors import CorpusError
-from samplewise.generate.vocoder import Sounding, Told, frame_vectors
+from samplewise.generate.vocoder import Sounding, frame_vectors, tell_frames
 from samplewise.models.build import build_model
 from samplewise.models.configs import WaveRNNConfig
 from samplewise.nn.conditioning import Conditioner
@@ -103,16 +104,24 @@ def test_a_vocoder_makes_of_the_excitation_the_sound_that_it_was_of(corpus, star
     sounding.past = np.pad(corpus.amplitude(recording, 0, start), (12, 0))[-12:].astype(float)
     codes = np.pad(cues.excitation.codes, (0, -clip.samples % MEL.hop), constant_values=32768)
     drawn = model.quantizer.decode(codes).reshape(-1, MEL.hop)
-    frames = cues.mel[told.context : len(cues.mel) - told.context + 1]
-    made = [
-        sounding(part, Told(np.zeros((2, 3), np.float32), frames[i : i + 2]))
-        for i, part in enumerate(drawn)
-    ]
+    frames = cues.mel[told.context : len(cues.mel) - told.context]
+    pairs = zip(drawn, tell_frames(model, frames, "low"), strict=True)
+    made = [sounding(part, told_of_it) for part, told_of_it in pairs]
     wave = corpus.amplitude(recording, start, recording.samples)
     found = np.concatenate(made)[: len(wave)]
     gain = np.exp(cues.excitation.log_steps).max()
     # Half a 16-bit step of noise, and half a step of the excitation's, through the filter.
     np.testing.assert_allclose(found, wave.clip(-1, 1), atol=(1 + 8 * gain) / 32768)
+
+
+def test_blocks_of_frames_change_nothing(corpus, monkeypatch):
+    reader = cue_reader(corpus, replace(TOLD, lpc_order=12), labels(corpus))
+    clip = Clip(corpus.recordings[0], 30, 1030)
+    whole = reader.read(clip).excitation
+    monkeypatch.setattr(cues_module, "BLOCK_FRAMES", 7)
+    parts = reader.read(clip).excitation
+    np.testing.assert_allclose(parts.codes, whole.codes, atol=1)  # rounding ties
+    np.testing.assert_allclose(parts.log_steps, whole.log_steps, rtol=1e-6)
 
 
 def test_steps_of_an_excitation_are_those_of_its_gain(corpus):

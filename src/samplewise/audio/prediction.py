@@ -48,8 +48,9 @@ def predict(
 ) -> Prediction:
     """Return the filters of every frame but the last, which only leads to the one before it.
 
-    The power between the centres of two bands is interpolated on a logarithmic scale. Its transform
-    is the autocorrelation, which is interpolated between frames; Levinson's recursion does the rest.
+    Bands are interpolated between frames, and the power between the centres of two bands, both on a
+    logarithmic scale. The transform of the power is the autocorrelation; Levinson's recursion does
+    the rest.
 
     Args:
         mel: As :func:`samplewise.audio.mel.mel_spectrogram` gives it.
@@ -59,15 +60,15 @@ def predict(
         parts: Filters of each frame.
     """
     to_bins, areas = _interpolation(config, sample_rate)
-    power = np.exp(2 * (mel[:, areas > 0] - np.log(areas[areas > 0])) @ to_bins)
+    share = ((np.arange(parts) + 0.5) / parts)[:, None]
+    between = (mel[:-1, None] * (1 - share) + mel[1:, None] * share).reshape(-1, config.n_mels)
+    power = np.exp(2 * (between[:, areas > 0] - np.log(areas[areas > 0])) @ to_bins)
     lags = np.fft.irfft(power, config.n_fft)[:, : order + 1]
     lags /= HANN_POWER * config.win_length
     spread = 2 * np.pi * LAG_WINDOW_HZ / sample_rate
     lags *= np.exp(-0.5 * (spread * np.arange(order + 1)) ** 2)
     lags[:, 0] *= 1 + WHITE_NOISE
-    share = ((np.arange(parts) + 0.5) / parts)[:, None]
-    between = lags[:-1, None] * (1 - share) + lags[1:, None] * share
-    return _levinson(between.reshape(-1, order + 1))
+    return _levinson(lags)
 
 
 def excitation(

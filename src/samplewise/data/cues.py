@@ -23,6 +23,10 @@ from samplewise.errors import CorpusError
 from samplewise.quantize.dual import Dual
 
 
+BLOCK_FRAMES = 512
+"""Frames that are predicted at once: memory does not grow with the length."""
+
+
 @dataclass(frozen=True)
 class Excitation:
     """What a linear prediction leaves of a clip."""
@@ -175,16 +179,23 @@ def _excitation(
     assert config is not None
     frames = -(-clip.samples // config.hop)
     told = mel[conditioning.context :][: frames + 1]
-    prediction = predict(told, config, corpus.sample_rate, order, conditioning.upsampling)
+    if clip.start + frames * config.hop >= clip.recording.samples:
+        told = np.concatenate([told[:-1], told[-2:-1]])  # a sound may end before it is silent
     first = max(0, clip.start - order)
     wave = corpus.amplitude(clip.recording, first, clip.stop).astype(float)
     noise = numpy_generator(0, "dequantisation", clip.start).random(len(wave))
     wave += (noise - 0.5) / Dual().silence
     before = order - (clip.start - first)
     wave = np.pad(wave, (before, frames * config.hop - clip.samples))
-    codes = Dual().encode(excitation(wave, prediction))[: clip.samples]
-    steps = np.log(FULL_SCALE * prediction.gain).astype(np.float32)
-    return Excitation(codes, steps.repeat(conditioning.hold)[: clip.samples])
+    codes, steps = [], []
+    for frame in range(0, frames, BLOCK_FRAMES):
+        part = told[frame : frame + BLOCK_FRAMES + 1]
+        found = predict(part, config, corpus.sample_rate, order, conditioning.upsampling)
+        heard = wave[frame * config.hop :][: (len(part) - 1) * config.hop + order]
+        codes.append(Dual().encode(excitation(heard, found)))
+        steps.append(np.log(FULL_SCALE * found.gain).astype(np.float32))
+    log_steps = np.concatenate(steps).repeat(conditioning.hold)
+    return Excitation(np.concatenate(codes)[: clip.samples], log_steps[: clip.samples])
 
 
 def _clip_mel(

@@ -56,7 +56,7 @@ def vocode(
     hop = mel_of(model).hop
     sampler = backend.sampler(model, 1)
     voices, sounding = sampler.start(1), Sounding(model, rate)
-    for number, told in enumerate(_tell(model, frames, label)):
+    for number, told in enumerate(tell_frames(model, frames, label)):
         drawn, _, voices = sampler.draw(
             voices,
             uniforms(seed, [index], number * hop, hop),
@@ -96,7 +96,7 @@ def vocode_all(
         longest = len(mels[group[0]])
         named = [None if labels is None else labels[i] for i in group]
         pairs = zip(group, named, strict=True)
-        told = [list(_tell(model, mels[i], label)) for i, label in pairs]
+        told = [list(tell_frames(model, mels[i], label)) for i, label in pairs]
         vectors = np.stack([_padded(one, longest) for one in told])
         drawn, _, _ = sampler.draw(
             sampler.start(len(group)),
@@ -119,7 +119,7 @@ class Told:
     vectors: Float32[np.ndarray, "upsampling width"]
     """What the model is told while it draws it."""
     mel: Float32[np.ndarray, "2 n_mels"]
-    """The frame, and the one after it."""
+    """The frame, and the one after it; the last one again."""
 
 
 class Sounding:
@@ -154,10 +154,10 @@ def frame_vectors(
     model: Model, frames: Iterable[Frame], label: str | None = None
 ) -> Iterator[Float32[np.ndarray, "upsampling width"]]:
     """Return the vectors of each frame; see :class:`Told`."""
-    return (told.vectors for told in _tell(model, frames, label))
+    return (told.vectors for told in tell_frames(model, frames, label))
 
 
-def _tell(model: Model, frames: Iterable[Frame], label: str | None) -> Iterator[Told]:
+def tell_frames(model: Model, frames: Iterable[Frame], label: str | None) -> Iterator[Told]:
     """Return what is told of each frame: the same bits whether frames come one by one or at once.
 
     Each frame is worked out from a window of the same size, and in double precision, so that the
@@ -178,7 +178,8 @@ def _tell(model: Model, frames: Iterable[Frame], label: str | None) -> Iterator[
     def current() -> Told:
         mel = np.stack(window)
         vectors = conditioner.vectors(torch.from_numpy(mel)[None].double(), number)[0]
-        return Told(vectors.float().numpy(), mel[context : context + 2])
+        after = context if window[context + 1] is silent else context + 1
+        return Told(vectors.float().numpy(), mel[[context, after]])
 
     followed = chain(frames, repeat(silent, context))
     for count, frame in enumerate(followed):
@@ -187,7 +188,7 @@ def _tell(model: Model, frames: Iterable[Frame], label: str | None) -> Iterator[
                 f"frame {count} has the shape {frame.shape}, or is not finite: the model takes "
                 f"{config.n_mels} bands, ln of magnitudes of at least 1e-5"
             )
-        window.append(frame.astype(np.float32))
+        window.append(frame.astype(np.float32, copy=False))
         if count >= context:
             yield current()
 

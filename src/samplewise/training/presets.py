@@ -197,7 +197,12 @@ from one sequence to the next."""
 VOCODER = replace(
     WAVERNN,
     preset="vocoder",
-    model=WaveRNNConfig(dim=896, conditioning=Conditioning(MelConfig(), lpc_order=192)),
+    model=WaveRNNConfig(
+        dim=896,
+        conditioning=Conditioning(
+            MelConfig(), channels=256, layers=3, upsampling=4, width=128, lpc_order=192
+        ),
+    ),
     mel=True,
     clip_seconds=4.0,
 )
@@ -212,7 +217,7 @@ VOCODER_SMALL = replace(
     seq_len=480,
     optimizer="muon",
     muon_scale=2.5,
-    learning_rate=0.002,
+    learning_rate=0.001,
     warmup_steps=300,
     cooldown=0.5,
     valid_every=1000,
