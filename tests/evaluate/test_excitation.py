@@ -1,5 +1,7 @@
 """What the bits of a model are that draws excitations: bits of the sound, at most so many."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ import torch
 from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.data.clips import cut
 from samplewise.data.cues import cue_reader
+from samplewise.evaluate.evaluation import label
 from samplewise.evaluate.native import score_natively
-from samplewise.evaluate.nll import score
+from samplewise.evaluate.nll import Scores, score
 from samplewise.models.build import build_model
 from samplewise.models.configs import SampleRNNConfig, WaveRNNConfig
+from samplewise.models.files import AudioFormat, LoadedModel
 
 MEL = MelConfig(n_mels=4, n_fft=32, win_length=32, hop=12, f_max=None)
 TOLD = Conditioning(MEL, (), channels=5, layers=1, upsampling=2, width=3, lpc_order=7)
@@ -43,6 +47,15 @@ def test_the_native_engine_and_any_lanes_score_the_same(corpus):
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-4)
     natively = score_natively(model, corpus, clips, "keep", "f32").nats
     assert natively == pytest.approx(expected, rel=1e-4, abs=1e-3)
+
+
+def test_the_label_says_that_the_bits_are_a_bound(corpus):
+    model = build_model(WaveRNNConfig(dim=4, conditioning=TOLD))
+    loaded = LoadedModel(model, AudioFormat(1000, corpus.gain, "keep"), {}, Path("run"))
+    scores = Scores(tuple(cut(corpus.split("test"), 100)), (0.0,) * 8)
+    assert "upper bound, from the excitation of a prediction of order 7" in label(
+        loaded, corpus, 0.1, scores
+    )
 
 
 def test_half_a_step_of_noise_decides_about_no_clip_but_its_own(corpus):

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.errors import CorpusError
 from samplewise.training.measured import with_conditioning
 from samplewise.training.presets import PRESETS
@@ -19,10 +20,13 @@ def test_flags_decide_what_a_model_is_told():
     assert with_conditioning(vocoder, None) == vocoder
     assert told(small, LABELS).classes == ("adam", "eve")
     assert told(small, LABELS).mel is None
-    assert told(replace(small, mel=True)) == vocoder.model.conditioning
+    assert told(replace(small, mel=True)) == Conditioning(MelConfig())
+    assert told(replace(PRESETS["wavernn-224"], mel=True)).lpc_order == 192
     both = told(vocoder, LABELS)
     assert (both.mel, both.classes) == (vocoder.model.conditioning.mel, ("adam", "eve"))
     assert told(replace(vocoder, mel=False)) is None
+    only_class = told(replace(vocoder, mel=False), LABELS)
+    assert (only_class.mel, only_class.lpc_order) == (None, 0)
     # A resumed run asks again what its configuration already holds.
     again = with_conditioning(with_conditioning(vocoder, LABELS), LABELS)
     assert again == with_conditioning(vocoder, LABELS)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 MAX_MELS, MAX_FFT, MAX_CLASSES, MAX_WIDTH, MAX_LAYERS = 512, 65_536, 65_536, 8192, 16
+LPC_ORDER = 192
+"""Of a vocoder: more than a period of most voices at 16 kHz (docs/vocode.md)."""
 FOREVER = 2**31 - 1
 """Samples that a vector of a class alone is held for: 37 hours at 16 kHz, then the next begins."""
 

@@ -22,7 +22,6 @@ from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
 from samplewise.quantize.dual import Dual
 
-
 BLOCK_FRAMES = 512
 """Frames that are predicted at once: memory does not grow with the length."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.config.conditioning import LPC_ORDER, Conditioning, MelConfig
 from samplewise.data.clips import cut, moments
 from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
@@ -60,8 +60,10 @@ def with_conditioning(
         )
     if not config.mel and not names:  # --no-mel, where a preset has it
         return replace(config, model=replace(model, conditioning=None))
-    mel = MelConfig() if config.mel else None
-    told = model.conditioning or Conditioning(mel, names)
-    order = told.lpc_order if config.mel else 0
-    told = replace(told, mel=(told.mel or mel) if mel else None, classes=names, lpc_order=order)
+    order = LPC_ORDER if isinstance(model, WaveRNNConfig) else 0
+    told = model.conditioning or Conditioning(MelConfig(), names, lpc_order=order)
+    if config.mel:
+        told = replace(told, mel=told.mel or MelConfig(), classes=names)
+    else:
+        told = replace(told, mel=None, classes=names, lpc_order=0)
     return replace(config, model=replace(model, conditioning=told))

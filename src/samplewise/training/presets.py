@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.config.conditioning import LPC_ORDER, Conditioning, MelConfig
 from samplewise.models.configs import (
     FusedSubscaleConfig,
     HybridConfig,
@@ -200,7 +200,7 @@ VOCODER = replace(
     model=WaveRNNConfig(
         dim=896,
         conditioning=Conditioning(
-            MelConfig(), channels=256, layers=3, upsampling=4, width=128, lpc_order=192
+            MelConfig(), channels=256, layers=3, upsampling=4, width=128, lpc_order=LPC_ORDER
         ),
     ),
     mel=True,
