@@ -99,6 +99,7 @@ def test_a_vocoder_makes_of_the_excitation_the_sound_that_it_was_of(corpus, star
     recording, reader = corpus.recordings[0], cue_reader(corpus, told, labels(corpus))
     clip = Clip(recording, start, recording.samples)
     cues = reader.read(clip)
+    assert cues.excitation is not None
     model = build_model(WaveRNNConfig(dim=4, conditioning=told))
     sounding = Sounding(model, corpus.sample_rate)
     sounding.past = np.pad(corpus.amplitude(recording, 0, start), (12, 0))[-12:].astype(float)
@@ -129,6 +130,7 @@ def test_steps_of_an_excitation_are_those_of_its_gain(corpus):
     reader = cue_reader(corpus, told, labels(corpus))
     clip = Clip(corpus.recordings[1], 7, 507)
     cues = reader.read(clip)
+    assert cues.excitation is not None
     frames = cues.mel[told.context :][:26]
     gain = predict(frames, MEL, corpus.sample_rate, 12, 2).gain
     np.testing.assert_allclose(np.exp(cues.excitation.log_steps), 32 * gain.repeat(10), rtol=1e-5)

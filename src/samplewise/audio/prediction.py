@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32, Float64
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -97,8 +96,6 @@ def synthesize(
 ) -> Float64[np.ndarray, " excited"]:
     """Return the sound with this excitation: the inverse of :func:`excitation`.
 
-    Within a part, x = A x + r has a strictly lower triangular A, so it is solved at once.
-
     Args:
         excited: Amplitude of the excitation.
         prediction: Filters.
@@ -106,20 +103,11 @@ def synthesize(
     """
     parts, order = prediction.weights.shape
     hold = len(excited) // parts
-    rests = excited.reshape(parts, hold) * (FULL_SCALE * prediction.gain[:, None])
-    sound = np.concatenate([past, np.zeros(len(excited))])
-    for part, (weights, rest) in enumerate(zip(prediction.weights, rests, strict=True)):
-        start = part * hold
-        band = np.zeros(2 * hold + order - 2)
-        band[hold - 1 : hold - 1 + order] = weights[::-1]
-        # Row t: the weights of the samples from ``order`` before the part to the end of it.
-        rows = sliding_window_view(band, hold + order - 1)[::-1]
-        known = rows[:, :order] @ sound[start : start + order] + rest
-        own = torch.from_numpy(np.pad(rows[:, order:], ((0, 0), (0, 1))))
-        solved = torch.linalg.solve_triangular(
-            -own, torch.from_numpy(known)[:, None], upper=False, unitriangular=True
-        )
-        sound[start + order : start + order + hold] = solved[:, 0].numpy()
+    oldest_first = np.ascontiguousarray(prediction.weights[:, ::-1])
+    rests = excited * (FULL_SCALE * prediction.gain).repeat(hold)
+    sound = np.concatenate([past, rests])
+    for t in range(len(rests)):
+        sound[order + t] += oldest_first[t // hold] @ sound[t : order + t]
     return sound[order:]
 
 
