@@ -71,15 +71,17 @@ def test_a_file_its_spectrogram_and_a_stream_give_the_same_sound(vocoder, sound,
 
 def test_sound_leaves_before_the_frames_have_all_come(vocoder, tmp_path):
     command = [*COMMAND, str(vocoder), "-", "--stream", "-", "--seed", "5", "--threads", "1"]
-    mel = np.random.default_rng(0).uniform(-9, 0, (9, 80)).astype("<f4")
+    command += ["--corrections", "2"]
+    mel = np.random.default_rng(0).uniform(-9, 0, (15, 80)).astype("<f4")
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1) as process:
-        process.stdin.write(mel[:4].tobytes())
+        process.stdin.write(mel[: 4 + 2 * 3].tobytes())
         process.stdin.flush()
         first = process.stdout.read(2 * 256)  # comes although the input is still open
-        rest, _ = process.communicate(mel[4:].tobytes(), timeout=120)
+        rest, _ = process.communicate(mel[4 + 2 * 3 :].tobytes(), timeout=120)
     assert process.returncode == 0
     np.save(tmp_path / "mel.npy", mel)
-    assert vocode(vocoder, tmp_path / "mel.npy", "-o", tmp_path / "whole.wav") == 0
+    target = tmp_path / "whole.wav"
+    assert vocode(vocoder, tmp_path / "mel.npy", "-o", target, "--corrections", "2") == 0
     found = np.frombuffer(first + rest, "<i2")
     np.testing.assert_array_equal(found, pcm(tmp_path / "whole.wav"))
 
@@ -88,17 +90,19 @@ def test_a_comparison_has_sounds_scores_and_a_page(vocoder, corpus, tmp_path):
     assert vocode(vocoder, "--corpus", corpus, "--split", "train", "-o", tmp_path / "c") == 0
     report = json.loads((tmp_path / "c" / "scores.json").read_text())
     means = report["mean"]
-    assert means["Griffin-Lim"]["mel_db"] < means["Vocoder"]["mel_db"]  # four steps of training
-    assert -1 <= means["Vocoder"]["stoi"] < means["Griffin-Lim"]["stoi"] <= 1
-    assert means["Vocoder"]["f0_error"] >= means["Griffin-Lim"]["f0_error"]
+    assert list(means) == ["Vocoder", "Uncorrected", "Noise", "Griffin-Lim"]
+    alone = means["Uncorrected"]  # after four steps of training
+    assert alone["mel_db"] > max(means["Griffin-Lim"]["mel_db"], means["Vocoder"]["mel_db"])
+    assert -1 <= alone["stoi"] < means["Griffin-Lim"]["stoi"] <= 1
+    assert report["corrections"] == 10
     assert report["instruments"]["stoi"] == "pystoi"
     own = report["recordings"]["Vocoder"]
     assert means["Vocoder"]["mel_db"] == pytest.approx(np.mean([s["mel_db"] for s in own.values()]))
     page = (tmp_path / "c" / "report.html").read_text()
-    assert page.count("<audio") == 3 * len(own)
+    assert page.count("<audio") == 5 * len(own)
     for index, name in enumerate(own):
         original = pcm(tmp_path / "c" / f"{index}-{Path(name).stem}-original.wav")
-        for kind in ("vocoder", "griffin-lim"):
+        for kind in ("vocoder", "uncorrected", "noise", "griffin-lim"):
             path = tmp_path / "c" / f"{index}-{Path(name).stem}-{kind}.wav"
             assert len(pcm(path)) == len(original)
 
@@ -118,6 +122,7 @@ def test_a_comparison_has_sounds_scores_and_a_page(vocoder, corpus, tmp_path):
         (["{vocoder}", "{sound}", "--stream", "{sound}"], "is an input; name another file"),
         (["{vocoder}", "{sound}", "--stream", "x", "--json"], "a stream leaves nothing else"),
         (["{vocoder}", "--corpus", "{corpus}", "--seconds", "-1"], "must not be negative"),
+        (["{vocoder}", "{sound}", "--corrections", "-1"], "corrections = -1 must not be negative"),
         (["{run}", "{sound}"], "so it is no vocoder; train one with --mel"),
     ],
 )

@@ -100,6 +100,7 @@ def test_a_vocoder_makes_of_the_excitation_the_sound_that_it_was_of(corpus, star
     clip = Clip(recording, start, recording.samples)
     cues = reader.read(clip)
     assert cues.excitation is not None
+    assert cues.mel is not None
     model = build_model(WaveRNNConfig(dim=4, conditioning=told))
     sounding = Sounding(model, corpus.sample_rate)
     sounding.past = np.pad(corpus.amplitude(recording, 0, start), (12, 0))[-12:].astype(float)
@@ -119,8 +120,10 @@ def test_blocks_of_frames_change_nothing(corpus, monkeypatch):
     reader = cue_reader(corpus, replace(TOLD, lpc_order=12), labels(corpus))
     clip = Clip(corpus.recordings[0], 30, 1030)
     whole = reader.read(clip).excitation
+    assert whole is not None
     monkeypatch.setattr(cues_module, "BLOCK_FRAMES", 7)
     parts = reader.read(clip).excitation
+    assert parts is not None
     np.testing.assert_allclose(parts.codes, whole.codes, atol=1)  # rounding ties
     np.testing.assert_allclose(parts.log_steps, whole.log_steps, rtol=1e-6)
 
@@ -131,10 +134,12 @@ def test_steps_of_an_excitation_are_those_of_its_gain(corpus):
     clip = Clip(corpus.recordings[1], 7, 507)
     cues = reader.read(clip)
     assert cues.excitation is not None
+    assert cues.mel is not None
     frames = cues.mel[told.context :][:26]
     gain = predict(frames, MEL, corpus.sample_rate, 12, 2).gain
     np.testing.assert_allclose(np.exp(cues.excitation.log_steps), 32 * gain.repeat(10), rtol=1e-5)
     whole = reader.cut([cues, None], [0, 0], 510).log_steps
+    assert whole is not None
     assert (whole[0, 500:] == 0).all()  # padding
     assert (whole[1] == 0).all()
     parts = [reader.cut([cues, None], [at, 0], 170).log_steps for at in (0, 170, 340)]

@@ -3,6 +3,7 @@ import pytest
 import torch
 from tests.models.conftest import CONFIGS, TOLD
 
+from samplewise.audio.correction import delay
 from samplewise.data.cues import Cues
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
@@ -27,17 +28,20 @@ def spectrogram(frames, seed=0):
     return generator.uniform(-9, 2, (frames, TOLD.mel.n_mels)).astype(np.float32)
 
 
-def test_streamed_equals_one_shot_equals_any_batch(loaded):
+@pytest.mark.parametrize("corrections", [0, 2])
+def test_streamed_equals_one_shot_equals_any_batch(loaded, corrections):
     mels = [spectrogram(frames, frames) for frames in (9, 4, 1)]
     labels = ["a", "b", "a"]
-    together = vocode_all(loaded, mels, 5, labels=labels, backend=REFERENCE)
+    options = {"backend": REFERENCE, "corrections": corrections}
+    together = vocode_all(loaded, mels, 5, labels=labels, **options)
     for index, (mel, label) in enumerate(zip(mels, labels, strict=True)):
-        parts = list(vocode(loaded, mel, 5, label=label, index=index, backend=REFERENCE))
+        parts = list(vocode(loaded, mel, 5, label=label, index=index, **options))
         assert [len(part) for part in parts] == [TOLD.mel.hop] * len(mel)
         np.testing.assert_array_equal(np.concatenate(parts), together[index])
 
 
-def test_sound_starts_before_the_spectrogram_ends(loaded):
+@pytest.mark.parametrize("corrections", [0, 3])
+def test_sound_starts_before_the_spectrogram_ends(loaded, corrections):
     taken = 0
 
     def frames():
@@ -46,8 +50,8 @@ def test_sound_starts_before_the_spectrogram_ends(loaded):
             taken += 1
             yield frame
 
-    next(vocode(loaded, frames(), 0, label="a", backend=REFERENCE))
-    assert taken == TOLD.context + 1
+    next(vocode(loaded, frames(), 0, label="a", backend=REFERENCE, corrections=corrections))
+    assert taken == TOLD.context + 1 + corrections * delay(TOLD.mel)
 
 
 def test_vectors_of_single_frames_are_those_of_training(loaded):

@@ -113,12 +113,12 @@ def _mel(hz: float) -> float:
 def _log_mel(
     windows: Float[Tensor, "frames n_fft"], config: MelConfig, sample_rate: int
 ) -> Float[Tensor, "frames n_mels"]:
-    magnitude = torch.fft.rfft(windows * _window(config)).abs()
+    magnitude = torch.fft.rfft(windows * hann_window(config)).abs()
     return (magnitude @ mel_filters(config, sample_rate).T).clamp(min=FLOOR).log()
 
 
 @lru_cache
-def _window(config: MelConfig) -> Float[Tensor, " n_fft"]:
+def hann_window(config: MelConfig) -> Float[Tensor, " n_fft"]:
     """Return a Hann window in the middle of the transform."""
     spare = config.n_fft - config.win_length
     hann = torch.hann_window(config.win_length)
@@ -130,7 +130,7 @@ def _stft(wave: Tensor, config: MelConfig) -> Complex[Tensor, "bins frames"]:
         wave,
         config.n_fft,
         config.hop,
-        window=_window(config),
+        window=hann_window(config),
         pad_mode="constant",
         return_complex=True,
     )
@@ -143,4 +143,4 @@ def _istft(
     """Invert; one silent frame more at the end, so that the last hop is whole."""
     longer = torch.nn.functional.pad(spectrum, (0, 1))
     length = spectrum.shape[1] * config.hop
-    return torch.istft(longer, config.n_fft, config.hop, window=_window(config), length=length)
+    return torch.istft(longer, config.n_fft, config.hop, window=hann_window(config), length=length)

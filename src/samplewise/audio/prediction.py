@@ -58,7 +58,7 @@ def predict(
         order: Samples that a prediction looks back, at most half of n_fft.
         parts: Filters of each frame.
     """
-    to_bins, areas = _interpolation(config, sample_rate)
+    to_bins, areas = interpolation(config, sample_rate)
     share = ((np.arange(parts) + 0.5) / parts)[:, None]
     between = (mel[:-1, None] * (1 - share) + mel[1:, None] * share).reshape(-1, config.n_mels)
     power = np.exp(2 * (between[:, areas > 0] - np.log(areas[areas > 0])) @ to_bins)
@@ -126,7 +126,7 @@ def _levinson(lags: Float64[np.ndarray, "parts lags"]) -> Prediction:
 
 
 @lru_cache
-def _interpolation(
+def interpolation(
     config: MelConfig, sample_rate: int
 ) -> tuple[Float64[np.ndarray, "used bins"], Float64[np.ndarray, " n_mels"]]:
     """Return what interpolates over the bands that are not empty, and the area of every band."""

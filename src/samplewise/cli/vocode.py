@@ -60,6 +60,9 @@ class VocodeArgs:
     min_p: float = 0.0
     """Never draw a code that is less than so many times as probable as the most probable one: 0.003
     keeps rare wild samples out; 0 draws from the model as it is."""
+    corrections: int = 10
+    """How often the sound is brought nearer to the spectrogram; each lets a stream wait for 3 more
+    frames (48 ms of 16 ms each). 0: the model alone."""
     seed: int | None = None
     """Decides about all random numbers; a random one is taken, and printed, unless given."""
     save_mels: bool = False
@@ -92,10 +95,16 @@ def main(argv: list[str]) -> int:
     if STDIN in args.inputs and args.stream is None:
         raise ValueError("frames on stdin are vocoded as they arrive: add --stream - or a file")
 
+    if args.corrections < 0:
+        raise ValueError(f"corrections = {args.corrections} must not be negative")
+
+    from samplewise.audio.correction import check_overlap
     from samplewise.generate.vocoder import mel_of
 
     loaded, backend = prepare_model(args, len(args.inputs) or args.count)
-    mel_of(loaded.model)
+    mel = mel_of(loaded.model)
+    if args.corrections:
+        check_overlap(mel)
     seed = pick_seed(args.seed)
     if args.stream is not None:
         return _stream(args, loaded, backend, seed)
@@ -134,6 +143,7 @@ def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", s
         labels=[args.label] * len(spectrograms),
         temperature=parse_envelope(args.temperature),
         backend=backend,
+        corrections=args.corrections,
     )
     taken = time.monotonic() - began
     made = []
@@ -248,6 +258,7 @@ def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
         label=args.label,
         temperature=envelope,
         backend=backend,
+        corrections=args.corrections,
     )
     try:
         with sink(args.stream) as file:

@@ -38,7 +38,7 @@ def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     write_json(folder / SCORES, report)
     how = (
         f"Drawn by the {backend.describe(loaded.model)}, temperature {args.temperature}, "
-        f"min-p {args.min_p:g}, seed {seed}; {args.split} split of "
+        f"min-p {args.min_p:g}, {args.corrections} corrections, seed {seed}; {args.split} split of "
         f"{corpus.folder.name}, {speed:.2g} times real time."
     )
     name = str(loaded.provenance.get("name", args.model.stem))
@@ -73,12 +73,14 @@ def _vocode(
 ) -> "tuple[list[Utterance], float]":
     import torch
 
+    from samplewise.audio.correction import correct_sound
     from samplewise.audio.mel import mel_spectrogram
     from samplewise.cli.evaluate import find_labels
     from samplewise.data.clips import spread
-    from samplewise.evaluate.vocoding import griffin_lim_of, score_vocoding
+    from samplewise.evaluate.vocoding import griffin_lim_of, noise_of, score_vocoding
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.vocoder import mel_of, vocode_all
+    from samplewise.models.configs import conditioning_of
     from samplewise.report.vocoding import Utterance, Version
 
     rate, config = corpus.sample_rate, mel_of(loaded.model)
@@ -96,12 +98,23 @@ def _vocode(
     began = time.monotonic()
     heat = parse_envelope(args.temperature)
     drawn = vocode_all(loaded, mels, seed, labels=labels, temperature=heat, backend=backend)
+    times, told = args.corrections, conditioning_of(loaded.model.config)
+    assert told is not None
+    pairs = zip(drawn, mels, strict=True)
+    nearer = [correct_sound(sound, mel, config, rate, times) for sound, mel in pairs]
     speed = sum(map(len, drawn)) / rate / (time.monotonic() - began)
     utterances = []
-    for recording, wave, sound in zip(recordings, waves, drawn, strict=True):
-        made = {"Vocoder": sound[: len(wave)], "Griffin-Lim": griffin_lim_of(wave, config, rate)}
+    for recording, wave, sound, first in zip(recordings, waves, nearer, drawn, strict=True):
+        made = {
+            "Vocoder": sound,
+            **({"Uncorrected": first} if times else {}),
+            "Noise": noise_of(wave, told, rate, times),
+            "Griffin-Lim": griffin_lim_of(wave, config, rate),
+        }
         others = [
-            Version(title, other, score_vocoding(wave, other, config, rate))
+            Version(
+                title, other[: len(wave)], score_vocoding(wave, other[: len(wave)], config, rate)
+            )
             for title, other in made.items()
         ]
         versions = (Version("Original", wave, None), *others)
@@ -126,6 +139,7 @@ def _report(
         "seed": seed,
         "temperature": args.temperature,
         "min_p": args.min_p,
+        "corrections": args.corrections,
         "backend": backend.describe(loaded.model),
         "instruments": instruments(),
         "mean": {title: mean_scores(list(own.values())).to_json() for title, own in scores.items()},

@@ -10,9 +10,12 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from samplewise.audio.correction import as_amplitude, correct_sound
 from samplewise.audio.mel import griffin_lim, mel_spectrogram
+from samplewise.audio.prediction import FULL_SCALE, predict, synthesize
 from samplewise.audio.resample import resample
-from samplewise.config.conditioning import MelConfig
+from samplewise.config.conditioning import LPC_ORDER, Conditioning, MelConfig
+from samplewise.config.seeds import numpy_generator
 from samplewise.evaluate.pitch import describe_tracker, track_f0
 
 DB = 20 / math.log(10)
@@ -130,7 +133,26 @@ def griffin_lim_of(
     """Return what 60 iterations of Griffin-Lim make of the mel spectrogram of a sound."""
     frames = mel_spectrogram(torch.from_numpy(wave), mel, sample_rate)
     made = griffin_lim(frames, mel, sample_rate).numpy()[: len(wave)]
-    return np.clip(made, -1, 1).astype(np.float32)
+    return as_amplitude(made)
+
+
+def noise_of(
+    wave: Float32[np.ndarray, " samples"], told: Conditioning, sample_rate: int, corrections: int
+) -> Float32[np.ndarray, " samples"]:
+    """Return what noise becomes by the mel spectrogram of a sound: what a model has to beat.
+
+    White noise takes the place of the excitation that a model draws; filters and corrections are
+    those of a vocoder.
+    """
+    mel = told.mel
+    assert mel is not None
+    frames = mel_spectrogram(torch.from_numpy(wave), mel, sample_rate).numpy()
+    order = told.lpc_order or min(LPC_ORDER, mel.n_fft // 2)
+    followed = np.concatenate([frames, frames[-1:]])
+    found = predict(followed, mel, sample_rate, order, told.upsampling)
+    noise = numpy_generator(0, "noise").standard_normal(len(frames) * mel.hop)
+    sound = as_amplitude(synthesize(noise / FULL_SCALE, found, np.zeros(order)))
+    return correct_sound(sound, frames, mel, sample_rate, corrections)[: len(wave)]
 
 
 def mean_scores(scores: list[VocodingScores]) -> VocodingScores:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from samplewise.audio.correction import Piece, as_amplitude, correct_sound, corrected
 from samplewise.audio.mel import SILENCE
 from samplewise.audio.prediction import predict, synthesize
 from samplewise.config.conditioning import MelConfig
@@ -34,11 +35,13 @@ def vocode(
     temperature: Envelope = CONSTANT,
     index: int = 0,
     backend: Backend = AUTO,
+    corrections: int = 0,
 ) -> Iterator[Float32[np.ndarray, " hop"]]:
     """Draw the sound of each frame as soon as the frames it depends on are there.
 
-    A frame waits for ``context`` further ones. In memory there are never more than a few, so the
-    sequence may be endless.
+    A frame waits for ``context`` further ones, and for
+    :func:`samplewise.audio.correction.delay` more at each correction. In memory there are never
+    more than these, so the sequence may be endless.
 
     Args:
         loaded: A model that is told mel spectrograms.
@@ -48,22 +51,27 @@ def vocode(
         temperature: Its time 0 is the first sample.
         index: Number of the clip: with the seed it decides about the random numbers.
         backend: What computes.
+        corrections: How often the sound is brought nearer to the frames.
 
     Yields:
         Amplitude of one frame, full scale ±1, as long as a hop.
     """
     model, rate = loaded.model, loaded.audio.sample_rate
     hop = mel_of(model).hop
-    sampler = backend.sampler(model, 1)
-    voices, sounding = sampler.start(1), Sounding(model, rate)
-    for number, told in enumerate(tell_frames(model, frames, label)):
-        drawn, _, voices = sampler.draw(
-            voices,
-            uniforms(seed, [index], number * hop, hop),
-            temperature.at(number * hop, hop, rate),
-            told.vectors[None],
-        )
-        yield sounding(model.quantizer.decode(drawn[0]), told)
+
+    def pieces() -> Iterator[Piece]:
+        sampler = backend.sampler(model, 1)
+        voices, sounding = sampler.start(1), Sounding(model, rate)
+        for number, told in enumerate(tell_frames(model, frames, label)):
+            drawn, _, voices = sampler.draw(
+                voices,
+                uniforms(seed, [index], number * hop, hop),
+                temperature.at(number * hop, hop, rate),
+                told.vectors[None],
+            )
+            yield sounding(model.quantizer.decode(drawn[0]), told), told.mel[0]
+
+    return corrected(pieces(), mel_of(model), rate, corrections)
 
 
 def vocode_all(
@@ -74,6 +82,7 @@ def vocode_all(
     labels: Sequence[str | None] | None = None,
     temperature: Envelope = CONSTANT,
     backend: Backend = AUTO,
+    corrections: int = 0,
 ) -> list[Float32[np.ndarray, " samples"]]:
     """Draw the sound of whole spectrograms side by side: the same samples as :func:`vocode`.
 
@@ -86,9 +95,10 @@ def vocode_all(
         labels: Who speaks in each, for a model that is told it.
         temperature: Its time 0 is the first sample of each.
         backend: What computes.
+        corrections: How often the sound is brought nearer to the frames.
     """
-    model, hop = loaded.model, mel_of(loaded.model).hop
-    sampler = backend.sampler(model, len(mels))
+    model, config, rate = loaded.model, mel_of(loaded.model), loaded.audio.sample_rate
+    hop, sampler = config.hop, backend.sampler(model, len(mels))
     order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
     waves: list[Float32[np.ndarray, " samples"]] = [np.zeros(0, np.float32)] * len(mels)
     for first in range(0, len(order), sampler.most):
@@ -101,14 +111,15 @@ def vocode_all(
         drawn, _, _ = sampler.draw(
             sampler.start(len(group)),
             uniforms(seed, group, 0, longest * hop),
-            temperature.at(0, longest * hop, loaded.audio.sample_rate),
+            temperature.at(0, longest * hop, rate),
             vectors,
         )
         for row, i in enumerate(group):
-            sounding = Sounding(model, loaded.audio.sample_rate)
+            sounding = Sounding(model, rate)
             frames = model.quantizer.decode(drawn[row, : len(mels[i]) * hop]).reshape(-1, hop)
             pairs = zip(frames, told[row], strict=True)
-            waves[i] = np.concatenate([sounding(frame, one) for frame, one in pairs])
+            sound = np.concatenate([sounding(frame, one) for frame, one in pairs])
+            waves[i] = correct_sound(sound, mels[i], config, rate, corrections)
     return waves
 
 
@@ -147,7 +158,7 @@ class Sounding:
         found = predict(told.mel, self._mel, self._rate, order, self._told.upsampling)
         sound = synthesize(drawn, found, self.past)
         self.past = np.concatenate([self.past, sound])[-order:]
-        return sound.clip(-1, 1).astype(np.float32)
+        return as_amplitude(sound)
 
 
 def frame_vectors(

@@ -55,7 +55,8 @@ def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, 
         f"{esc(how)}</p>{markup.table(head, rows)}"
         '<p class="legend">Mel and log-spectral distance: lower is nearer to the original. F0 '
         "error: frames whose voicing or pitch is wrong. STOI, short-time objective "
-        "intelligibility: higher is clearer, 1 is the original. PESQ, quality: 1 to 4.6."
+        "intelligibility: higher is clearer, 1 is the original. PESQ, quality: 1 to 4.6. "
+        "Noise: white noise in place of what the model draws."
         "</p></header>"
     ]
     for utterance in utterances:
