@@ -223,9 +223,9 @@ VOCODER_SMALL = replace(
     valid_every=1000,
     valid_seconds=15.0,
     epochs=None,
-    minutes=120.0,
+    minutes=60.0,
 )
-"""The smallest of the paper's sizes, for two CPU cores and an hour or two."""
+"""The smallest of the paper's sizes, for one or two CPU cores and an hour (docs/vocode.md)."""
 
 WAVERNN_PRESETS = tuple(
     replace(WAVERNN, preset=f"wavernn-{dim}", model=WaveRNNConfig(dim=dim))
