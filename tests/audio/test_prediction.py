@@ -98,7 +98,8 @@ def test_nearby_frames_share_their_filters_between_them():
     mel = np.random.default_rng(0).uniform(-6, 0, (3, 80)).astype(np.float32)
     whole = predict(mel, CONFIG, RATE, 8, 2)
     second = predict(mel[1:], CONFIG, RATE, 8, 2)
-    np.testing.assert_allclose(whole.weights[2:], second.weights, atol=1e-12)
+    np.testing.assert_array_equal(whole.weights[2:], second.weights)
+    np.testing.assert_array_equal(whole.gain[2:], second.gain)
     still = predict(mel[[0, 0]], CONFIG, RATE, 8, 2).weights[0]
     away = np.abs(whole.weights[:2] - still).sum(1)
     assert 0 < away[0] < away[1]

@@ -108,7 +108,7 @@ def test_a_vocoder_makes_of_the_excitation_the_sound_that_it_was_of(corpus, star
     drawn = model.quantizer.decode(codes).reshape(-1, MEL.hop)
     frames = cues.mel[told.context : len(cues.mel) - told.context]
     pairs = zip(drawn, tell_frames(model, frames, "low"), strict=True)
-    made = [sounding(part, told_of_it) for part, told_of_it in pairs]
+    made = [sounding(part, [told_of_it]) for part, told_of_it in pairs]
     wave = corpus.amplitude(recording, start, recording.samples)
     found = np.concatenate(made)[: len(wave)]
     gain = np.exp(cues.excitation.log_steps).max()

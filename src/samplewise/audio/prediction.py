@@ -47,6 +47,8 @@ def predict(
 ) -> Prediction:
     """Return the filters of every frame but the last, which only leads to the one before it.
 
+    They are the same bits whether frames come two by two or at once.
+
     Bands are interpolated between frames, and the power between the centres of two bands, both on a
     logarithmic scale. The transform of the power is the autocorrelation; Levinson's recursion does
     the rest.
@@ -60,8 +62,10 @@ def predict(
     """
     to_bins, areas = interpolation(config, sample_rate)
     share = ((np.arange(parts) + 0.5) / parts)[:, None]
-    between = (mel[:-1, None] * (1 - share) + mel[1:, None] * share).reshape(-1, config.n_mels)
-    power = np.exp(2 * (between[:, areas > 0] - np.log(areas[areas > 0])) @ to_bins)
+    between = mel[:-1, None] * (1 - share) + mel[1:, None] * share
+    levels = between[..., areas > 0] - np.log(areas[areas > 0])
+    # A product for each frame: its rounding may depend on how many rows it has.
+    power = np.exp(2 * np.concatenate([own @ to_bins for own in levels]))
     lags = np.fft.irfft(power, config.n_fft)[:, : order + 1]
     lags /= HANN_POWER * config.win_length
     spread = 2 * np.pi * LAG_WINDOW_HZ / sample_rate

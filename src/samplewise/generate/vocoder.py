@@ -23,6 +23,8 @@ from samplewise.generate.uniforms import uniforms
 from samplewise.models.base import Model
 from samplewise.models.files import LoadedModel
 
+BLOCK_FRAMES = 512
+"""Frames whose filters are worked out at once: memory does not grow much with the length."""
 Frame = Float32[np.ndarray, " n_mels"]
 
 
@@ -69,7 +71,7 @@ def vocode(
                 temperature.at(number * hop, hop, rate),
                 told.vectors[None],
             )
-            yield sounding(model.quantizer.decode(drawn[0]), told), told.mel[0]
+            yield sounding(model.quantizer.decode(drawn[0]), [told]), told.mel[0]
 
     return corrected(pieces(), mel_of(model), rate, corrections)
 
@@ -116,10 +118,12 @@ def vocode_all(
         )
         for row, i in enumerate(group):
             sounding = Sounding(model, rate)
-            frames = model.quantizer.decode(drawn[row, : len(mels[i]) * hop]).reshape(-1, hop)
-            pairs = zip(frames, told[row], strict=True)
-            sound = np.concatenate([sounding(frame, one) for frame, one in pairs])
-            waves[i] = correct_sound(sound, mels[i], config, rate, corrections)
+            own = model.quantizer.decode(drawn[row, : len(mels[i]) * hop])
+            parts = [
+                sounding(own[at * hop :][: BLOCK_FRAMES * hop], told[row][at:][:BLOCK_FRAMES])
+                for at in range(0, len(mels[i]), BLOCK_FRAMES)
+            ]
+            waves[i] = correct_sound(np.concatenate(parts), mels[i], config, rate, corrections)
     return waves
 
 
@@ -134,7 +138,7 @@ class Told:
 
 
 class Sounding:
-    """Gives the sound of what was drawn, frame by frame; most models draw the sound itself.
+    """Gives the sound of what was drawn, some frames at a time; most models draw it themselves.
 
     Args:
         model: What draws.
@@ -149,13 +153,14 @@ class Sounding:
         """The last samples of the sound, before it is clipped."""
 
     def __call__(
-        self, drawn: Float32[np.ndarray, " hop"], told: Told
-    ) -> Float32[np.ndarray, " hop"]:
-        """Return the amplitude, full scale ±1, of the next frame."""
+        self, drawn: Float32[np.ndarray, " samples"], told: Sequence[Told]
+    ) -> Float32[np.ndarray, " samples"]:
+        """Return the amplitude, full scale ±1, of the next frames."""
         order = self._told.lpc_order
         if not order:
             return drawn
-        found = predict(told.mel, self._mel, self._rate, order, self._told.upsampling)
+        mels = np.stack([*(one.mel[0] for one in told), told[-1].mel[1]])
+        found = predict(mels, self._mel, self._rate, order, self._told.upsampling)
         sound = synthesize(drawn, found, self.past)
         self.past = np.concatenate([self.past, sound])[-order:]
         return as_amplitude(sound)
