@@ -23,8 +23,9 @@ def run(arguments):
 
 @pytest.mark.slow
 def test_two_processes_equal_one_on_the_same_lanes_and_resume_bit_for_bit(corpus, tmp_path):
-    run(command(corpus, tmp_path / "one", **SPAWNED))
-    run(command(corpus, tmp_path / "two", **SPAWNED, ranks="2"))
+    exact = SPAWNED | {"optimizer": "adam"}  # Muon's bfloat16 makes much of a rounding difference
+    run(command(corpus, tmp_path / "one", **exact))
+    run(command(corpus, tmp_path / "two", **exact, ranks="2"))
     one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=2e-3, atol=2e-5, msg=name)
@@ -35,9 +36,10 @@ def test_two_processes_equal_one_on_the_same_lanes_and_resume_bit_for_bit(corpus
     assert bits[0]
     assert bits[0] == pytest.approx(bits[1], rel=1e-5)
     # The two ranks go on after a stop, with their lanes' states where they were.
+    run(command(corpus, tmp_path / "whole", **SPAWNED, ranks="2"))
     for steps in ("7", "20"):
         run(command(corpus, tmp_path / "parts", **(SPAWNED | {"steps": steps}), ranks="2"))
-    assert_same_bits(tmp_path / "two", tmp_path / "parts")
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.slow
