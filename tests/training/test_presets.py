@@ -86,6 +86,7 @@ def test_differences_are_named_by_their_path():
         ({"cooldown": 0.0}, r"cooldown = 0.0 must lie in \(0, 1\]"),
         ({"learning_rate": 0.0}, "learning_rate = 0.0 must be positive"),
         ({"muon_scale": 0.0}, "muon_scale = 0.0 must be positive"),
+        ({"muon_every": 0}, "muon_every = 0 must be at least 1"),
         ({"clip_seconds": -1.0}, "clip_seconds = -1.0 must not be negative"),
         ({"valid_every": 0}, "valid_every = 0 must be at least 1"),
     ],

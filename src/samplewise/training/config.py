@@ -65,6 +65,11 @@ class TrainConfig:
     """Step size of the matrices under muon, as a multiple of the learning rate."""
     muon_decay: float = 0.04
     """Weight decay of the matrices under muon, per unit of their step size; 0: none."""
+    muon_iterations: int = 5
+    """Newton-Schulz iterations under muon; 3 take less time and learn about as well."""
+    muon_every: int = 1
+    """Steps between two steps of the matrices under muon. 4 costs a quarter; about twice the
+    muon_scale goes with it."""
     learning_rate: float = 0.001
     """Adam's step size."""
     beta1: float = 0.9
@@ -134,7 +139,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a corpus."""
-        for name in ("lanes", "seq_len", "accumulate", "valid_every", "ranks", "threads"):
+        at_least_1 = ("lanes", "seq_len", "accumulate", "valid_every", "ranks", "threads")
+        for name in (*at_least_1, "muon_iterations", "muon_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} = {value} must be at least 1")

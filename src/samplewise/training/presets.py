@@ -149,10 +149,8 @@ SMALL = TrainConfig(
         frame_values="code",
     ),
     lanes=16,
-    seq_len=256,
+    seq_len=128,
     clip="norm",
-    optimizer="muon",
-    muon_scale=2.0,
     learning_rate=0.003,
     schedule="cooldown",
     warmup_steps=100,
@@ -163,8 +161,7 @@ SMALL = TrainConfig(
     preview_minutes=5.0,
 )
 """For a computer without a GPU: 20 minutes on two cores. Of eight shapes tried for two and a half
-minutes each on 27 minutes of piano, this one scored best, and Muon learns it sooner than Adam
-(docs/training.md)."""
+minutes each on 27 minutes of piano, this one scored best (docs/training.md)."""
 
 TINY = replace(
     SMALL,

@@ -26,6 +26,7 @@ from samplewise.models.configs import conditioning_of
 from samplewise.models.files import WEIGHTS, AudioFormat, save_model
 from samplewise.models.pruning import apply_masks, check_blocks, masks_of
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
+from samplewise.training.allocator import keep_freed_memory
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
 from samplewise.training.measured import with_conditioning, with_moments
@@ -135,6 +136,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{corpus.folder} has {len(recordings)} recordings to train on and "
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
+    keep_freed_memory()
     config = replace(config, labels=located(config.labels))
     labels = None if config.labels is None else read_labels(config.labels, corpus)
     sources = {recording.source for recording in recordings}
