@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/samplewise demo -o demo
 
 test: lint
-	SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q
+	SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
