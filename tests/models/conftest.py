@@ -1,4 +1,6 @@
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -66,14 +68,19 @@ UNTOLD = {
 }
 
 
-@pytest.fixture(params=CONFIGS)
-def model(request):
+@cache
+def built(name):
     torch.manual_seed(0)
-    model = build_model(CONFIGS[request.param], seed=1).double()
+    model = build_model(CONFIGS[name], seed=1).double()
     with torch.no_grad():  # so that a forgotten bias or h0 shows
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request):
+    return deepcopy(built(request.param))
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """What must hold for every autoregressive model."""
 
+from functools import cache
+
 import pytest
 import torch
+from tests.models.conftest import CONFIGS, built
 from tests.models.told import told as vectors
 
 from samplewise.nn.state import map_tensors, to_tensors
@@ -15,17 +18,25 @@ def time_of(model):
     return -(-TIME // segment) * segment
 
 
-@pytest.fixture
-def codes(model):
+def codes_of(model):
     time = time_of(model)
     return torch.randint(model.q_levels, (BATCH, time), generator=torch.Generator().manual_seed(2))
 
 
-@pytest.fixture
-def targets(model, codes):
+def targets_of(model, codes):
     """What follows each code: models that draw in stages look at it."""
     last = torch.randint(model.q_levels, (BATCH, 1), generator=torch.Generator().manual_seed(3))
     return torch.cat([codes[:, 1:], last], 1)
+
+
+@pytest.fixture
+def codes(model):
+    return codes_of(model)
+
+
+@pytest.fixture
+def targets(model, codes):
+    return targets_of(model, codes)
 
 
 @pytest.fixture
@@ -35,6 +46,15 @@ def told(model):
 
 def between(told, start=None, stop=None):
     return None if told is None else told[:, start:stop]
+
+
+@cache
+def whole_pass(name):
+    """Return a model, what it is given and what it makes of it; they are shared: do not change."""
+    model = built(name)
+    codes = codes_of(model)
+    targets, told = targets_of(model, codes), vectors(model, BATCH, TIME)
+    return model, codes, targets, told, *model(codes, model.initial_state(BATCH), targets, told)
 
 
 def assert_states_equal(left, right):
@@ -57,10 +77,11 @@ def test_forward_equals_repeated_step(stepwise, model, codes, targets, told):
 
 @torch.no_grad()
 @pytest.mark.parametrize("cut", range(1, TIME))
-def test_state_carries_across_a_cut_at_any_sample(model, codes, targets, told, cut):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_state_carries_across_a_cut_at_any_sample(name, cut):
+    model, codes, targets, told, whole, last = whole_pass(name)
     if not model.is_stepwise and cut % model.config.top_frame:
         pytest.skip("a segment cannot be cut")
-    whole, last = model(codes, model.initial_state(BATCH), targets, told)
     head, state = model(
         codes[:, :cut], model.initial_state(BATCH), targets[:, :cut], between(told, 0, cut)
     )
@@ -71,10 +92,11 @@ def test_state_carries_across_a_cut_at_any_sample(model, codes, targets, told, c
 
 @torch.no_grad()
 @pytest.mark.parametrize("t", [0, 1, 7, 8, 15, TIME - 5])
-def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(
-    stepwise, model, codes, targets, told, t
-):
-    before, _ = model(codes, model.initial_state(BATCH), targets, told)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(name, t):
+    model, codes, targets, told, before, _ = whole_pass(name)
+    if not model.is_stepwise:
+        pytest.skip("its samples depend on later ones")
     changed = codes.clone()
     changed[:, t] = (changed[:, t] + 1) % model.q_levels
     after, _ = model(changed, model.initial_state(BATCH), targets, told)
