@@ -1,9 +1,11 @@
+import time
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from samplewise.nn import product as module
-from samplewise.nn.product import linear, product, uses_onednn
+from samplewise.nn.product import faster_library, linear, product, products_by, uses_onednn
 
 onednn = pytest.mark.skipif(module._linear is None, reason="this torch has no oneDNN product")
 
@@ -42,6 +44,25 @@ def test_large_float32_products_are_onednns_and_no_others():
         assert linear(normal(64, 512), normal(192, 512)).dtype == torch.bfloat16
 
 
+def test_a_block_can_leave_its_products_to_torch():
+    a, b = normal(64, 512), normal(192, 512)
+    before = product(a, b)
+    with products_by("blas"):
+        assert not uses_onednn(a, 192)
+        assert torch.equal(product(a, b), a @ b.t())
+    assert torch.equal(product(a, b), before)
+
+
+@onednn
+@pytest.mark.parametrize(("slow", "chosen"), [("onednn", "blas"), ("blas", "onednn")])
+def test_the_library_that_needs_less_time_is_chosen(monkeypatch, slow, chosen):
+    def multiply(a, b):
+        time.sleep(0.02 if uses_onednn(a, len(b)) == (slow == "onednn") else 0.01)
+
+    monkeypatch.setattr(module, "product", multiply)
+    assert faster_library.__wrapped__() == chosen
+
+
 @onednn
 def test_a_row_does_not_depend_on_how_many_there_are():
     row, weight = normal(1, 320), normal(256, 320)
@@ -71,6 +92,7 @@ def test_a_product_is_the_same_every_time():
 
 def test_without_the_operator_torch_multiplies(monkeypatch):
     monkeypatch.setattr(module, "_linear", None)
+    assert faster_library.__wrapped__() == "blas"
     a, b = normal(64, 512), normal(192, 512)
     torch.testing.assert_close(product(a, b), a @ b.t())
     torch.testing.assert_close(linear(a, b), a @ b.t())

@@ -19,6 +19,7 @@ from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.errors import CheckpointError, CorpusError, TrainingError
 from samplewise.models.files import load_model
 from samplewise.training import loop
+from samplewise.training import run as run_module
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
 from samplewise.training.loop import fit
@@ -109,6 +110,20 @@ def test_wide_layers_on_two_threads_resume_in_the_same_bits_too(config, corpus, 
     for cut in (1, 4):
         train(replace(wide, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_keeps_the_library_that_was_faster_when_it_began(
+    config, corpus, tmp_path, alone, monkeypatch
+):
+    used = []
+    real = loop.products_by
+    monkeypatch.setattr(loop, "products_by", lambda library: used.append(library) or real(library))
+    for measured, steps in (("blas", 1), ("onednn", 2)):
+        monkeypatch.setattr(run_module, "faster_library", lambda measured=measured: measured)
+        train(replace(config, steps=steps), corpus, tmp_path, alone)
+    train(replace(config, steps=3, matmul="onednn"), corpus, tmp_path, alone)
+    train(replace(config, steps=4), corpus, tmp_path, alone)
+    assert used == ["blas", "blas", "onednn", "onednn"]
 
 
 def test_resuming_without_the_recurrent_state_or_the_moments_differs(

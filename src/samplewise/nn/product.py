@@ -1,11 +1,18 @@
 """Matrix products in float32 on x86 CPUs through oneDNN.
 
 torch gives them to MKL, which on AMD processors leaves AVX-512 unused: oneDNN is there up to twice
-as fast, and on others as fast. Small products, other types and other devices stay with torch.
+as fast. Without AVX-512 MKL is the faster one: training measures both (:func:`faster_library`).
+Small products, other types and other devices stay with torch.
 """
 
+import math
 import platform
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+MEASURED_SECONDS, CLEARLY = 0.05, 0.95
 MIN_ROWS, MIN_WEIGHTS, MANY_ROWS = 4, 2**16, 1024
 """Below these, the overhead of a call outweighs the gain."""
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -30,6 +38,40 @@ def _find_linear() -> Any:
 
 
 _linear = _find_linear()
+Library = Literal["onednn", "blas"]
+"""What multiplies: oneDNN where it is of use, or torch's BLAS alone (MKL on x86)."""
+_library: ContextVar[Library] = ContextVar("library", default="onednn")
+
+
+@contextmanager
+def products_by(library: Library) -> Iterator[None]:
+    """Leave the products of this block to ``library``."""
+    before = _library.set(library)
+    try:
+        yield
+    finally:
+        _library.reset(before)
+
+
+@cache
+def faster_library() -> Library:
+    """Return the library that is faster in a step of a recurrent layer; measured once a process.
+
+    oneDNN unless the other is clearly faster, so that chance does not decide.
+    """
+    if _linear is None:
+        return "blas"
+    h, weight = torch.ones(16, 256), torch.ones(768, 256)
+    seconds: dict[Library, float] = {"onednn": math.inf, "blas": math.inf}
+    stop = time.perf_counter() + MEASURED_SECONDS
+    while math.isinf(seconds["blas"]) or time.perf_counter() < stop:
+        for library in seconds:
+            with products_by(library):
+                start = time.perf_counter()
+                product(h, weight)
+                # The shortest counts: other programs only add time.
+                seconds[library] = min(seconds[library], time.perf_counter() - start)
+    return "blas" if seconds["blas"] < CLEARLY * seconds["onednn"] else "onednn"
 
 
 def uses_onednn(a: Float[Tensor, "rows inner"], columns: int) -> bool:
@@ -41,6 +83,7 @@ def uses_onednn(a: Float[Tensor, "rows inner"], columns: int) -> bool:
     rows, inner = a.shape
     return (
         _linear is not None
+        and _library.get() == "onednn"
         and a.dtype == torch.float32
         and a.device.type == "cpu"
         and rows >= MIN_ROWS

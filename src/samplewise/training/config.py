@@ -9,7 +9,8 @@ from samplewise.models.limits import MAX_DIM
 
 RESUMABLE = frozenset(
     {
-        *("steps", "epochs", "minutes", "patience", "device", "precision", "threads", "ranks"),
+        *("steps", "epochs", "minutes", "patience", "ranks"),
+        *("device", "precision", "matmul", "threads"),
         *("log_seconds", "valid_every", "save_every", "save_minutes"),
         *("preview_minutes", "preview_seconds", "preview_count"),
     }
@@ -132,6 +133,9 @@ class TrainConfig:
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 products on GPUs that have them, float32 elsewhere."""
+    matmul: Literal["auto", "onednn", "blas"] = "auto"
+    """Library of float32 products on a CPU: oneDNN, or torch's BLAS (MKL on x86); auto: the one
+    that is measured to be faster when the run begins."""
     threads: int | None = None
     """CPU threads; default: as many as torch chooses."""
     ranks: int = 1

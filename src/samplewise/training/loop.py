@@ -18,6 +18,7 @@ from samplewise.data.stream import Batch
 from samplewise.durable import write_json
 from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits, score
+from samplewise.nn.product import products_by
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
 from samplewise.training.previews import make_preview
@@ -202,14 +203,15 @@ def _step(run: RunState, subsequence: Any, batch: Batch, interval: _Interval) ->
     rate = config.learning_rate_at(progress.step, share_used(run))
     run.optimizer.param_groups[0]["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
-    nats, state = accumulate_gradients(
-        subsequence,
-        batch,
-        run.state,
-        groups=config.accumulate,
-        world=run.ranks.world,
-        autocast=autocast(run),
-    )
+    with products_by("blas" if config.matmul == "blas" else "onednn"):
+        nats, state = accumulate_gradients(
+            subsequence,
+            batch,
+            run.state,
+            groups=config.accumulate,
+            world=run.ranks.world,
+            autocast=autocast(run),
+        )
     norm = clip_gradients(list(run.model.parameters()), config.clip, config.clip_limit)
     (total,) = run.ranks.sum(nats.item())
     bits, size = nats_to_bits(total / batch.samples), norm.item()

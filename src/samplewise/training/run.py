@@ -25,6 +25,7 @@ from samplewise.models.build import build_model
 from samplewise.models.configs import conditioning_of
 from samplewise.models.files import WEIGHTS, AudioFormat, save_model
 from samplewise.models.pruning import apply_masks, check_blocks, masks_of
+from samplewise.nn.product import Library, faster_library
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
 from samplewise.training.allocator import keep_freed_memory
 from samplewise.training.checkpoint import load_latest, save_checkpoint
@@ -137,7 +138,8 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
     keep_freed_memory()
-    config = replace(config, labels=located(config.labels))
+    matmul = _matmul(config, folder, ranks)
+    config = replace(config, labels=located(config.labels), matmul=matmul)
     labels = None if config.labels is None else read_labels(config.labels, corpus)
     sources = {recording.source for recording in recordings}
     config = with_conditioning(with_moments(config, corpus), labels, sources)
@@ -245,6 +247,20 @@ def _agree(
         )
     if ranks.is_first:
         write_json(path, facts)
+
+
+def _matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
+    """Return the library of products: what was asked for, else what the run has had until now.
+
+    A library's sums are rounded in its own way: a run goes on with the one that it began with.
+    """
+    if config.matmul != "auto":
+        return config.matmul
+    path = folder / CONFIG
+    if path.exists():
+        return json.loads(path.read_text())["train"].get("matmul", "onednn")
+    prefers_blas = ranks.device.type == "cpu" and ranks.is_first and faster_library() == "blas"
+    return "blas" if ranks.sum(prefers_blas)[0] else "onednn"
 
 
 def _children(folder: Path) -> list[Path]:
