@@ -56,13 +56,12 @@ def prepared(tmp_path: Path) -> Callable[..., Prepared]:
         folder: Path, output: Path | None = None, jobs: int = 1, processes: bool = False, **changes
     ) -> Prepared:
         facts = {"sample_rate": 16000, "valid": 0.06, "test": 0.06, "seed": 0, "split": "auto"}
-        limit = changes.pop("silent_limit_s", 60.0)
+        limit, verify = changes.pop("silent_limit_s", 60.0), changes.pop("verify", False)
         settings = Settings(**(facts | changes))
         with pytest.MonkeyPatch.context() as patch:
             if not processes:
                 patch.setattr("samplewise.data.prepare.DecodingPool", InlinePool)
-            return prepare(
-                folder, output or tmp_path / "corpus", settings, jobs, silent_limit_s=limit
-            )
+            output = output or tmp_path / "corpus"
+            return prepare(folder, output, settings, jobs, silent_limit_s=limit, verify=verify)
 
     return run

@@ -122,8 +122,13 @@ def test_the_ending_of_a_name_does_not_decide_how_it_is_decoded(place, prepared,
 def test_channels_that_cancel_are_pointed_out(place, prepared):
     left = noise(16000, 1)
     sf.write(place / "antiphase.wav", np.stack([left, -left], 1), 16000)
-    warnings = prepared(place).index.warnings
-    assert "all channels cancel: antiphase.wav mixes to silence" in warnings
+    sf.write(place / "a_silence.wav", np.zeros(16000), 16000)
+    index = prepared(place).index
+    assert "all channels cancel: antiphase.wav mixes to silence" in index.warnings
+    (copy,) = index.skipped
+    assert copy.source == "antiphase.wav"
+    assert copy.reason.startswith("same audio as a_silence.wav; all channels cancel")
+    assert prepared(place).is_unchanged
 
 
 @pytest.mark.parametrize("channels", [6, 32])

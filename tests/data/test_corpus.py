@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -78,6 +79,10 @@ def edit(folder, change):
         (lambda i: i.pop("gain"), "gain: Field required"),
         (lambda i: i.update(gain="1"), "gain: Input should be a valid number"),
         (lambda i: i.update(gain=-1.0), r"gain = -1\.0 must be positive"),
+        (lambda i: i.update(gain=1e300), r"gain = 1e\+300 must be positive and at most 65536"),
+        (lambda i: i.update(checksums="0" * 7), "checksums has 7 digits, 40 are needed"),
+        (lambda i: i["recordings"][0].update(scale=1e300), r"scale = 1e\+300 must be at least 1"),
+        (lambda i: i["recordings"][0].update(dc=1e300), r"dc = 1e\+300 is no mean"),
         (lambda i: i.update(channels=2), "channels = 2 must be 1"),
         (lambda i: i.update(recordings=[]), "there are no recordings"),
         (lambda i: i["recordings"][0].update(split="dev"), "split = 'dev'"),
@@ -124,6 +129,16 @@ def test_samples_of_another_kind_are_refused(corpus_folder, array):
     np.save(corpus_folder / "samples.npy", array)
     with pytest.raises(CorpusError, match="one flat array of 16-bit samples"):
         Corpus.open(corpus_folder)
+
+
+def test_samples_that_are_cut_short_while_they_are_used_end_with_a_message(corpus_folder):
+    corpus = Corpus.open(corpus_folder)
+    last = corpus.recordings[-1]
+    os.truncate(corpus_folder / "samples.npy", 1000)
+    with pytest.raises(
+        CorpusError, match=r"samples\.npy was cut short after it was opened; .*--ver"
+    ):
+        corpus.amplitude(last)
 
 
 def test_missing_samples_are_refused(corpus_folder):

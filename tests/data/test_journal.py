@@ -1,7 +1,7 @@
 from samplewise.data.decode import Decoded
 from samplewise.data.journal import Journal
 
-DECODED = Decoded(5, "ab", 1.0, 0.5, 0.1, 0, 1, 16000, 1, ("a note",))
+DECODED = Decoded(5, "ab", 1.0, 0.5, 0.1, 0, 1, 16000, 1, ("a note",), 0.0, 0.5, 5)
 
 
 def test_a_line_is_in_the_file_as_soon_as_it_is_added(tmp_path):

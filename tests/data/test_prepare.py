@@ -1,9 +1,11 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from tests.data.sounds import noise
 
 from samplewise.data import assemble as assemble_module
 from samplewise.data.corpus import Corpus
+from samplewise.data.prepare import verify_corpus
+from samplewise.data.summary import split_warnings
 from samplewise.durable import lock
 from samplewise.errors import CorpusError, SamplewiseError
 
@@ -143,7 +147,7 @@ def test_removed_recordings_leave_the_corpus_and_are_named(folder, prepared):
     result = prepared(folder)
     assert result.decoded == 0
     assert "r0.wav" not in {file.source for file in result.index.files}
-    assert any("1 earlier recordings are gone: r0.wav" in w for w in result.index.warnings)
+    assert any("1 earlier recording is gone: r0.wav" in w for w in result.index.warnings)
 
 
 def test_other_settings_make_new_splits_without_decoding(folder, prepared):
@@ -251,7 +255,7 @@ def test_an_empty_folder_and_one_without_sound_say_so(tmp_path, prepared):
     with pytest.raises(CorpusError, match="there is no sound file in the folder"):
         prepared(tmp_path / "in")
     (tmp_path / "in" / "a.wav").write_bytes(b"nothing" * 100)
-    with pytest.raises(CorpusError, match=r"none of the 1 sound files can be used \(a\.wav: "):
+    with pytest.raises(CorpusError, match=r"the only sound file cannot be used \(a\.wav: "):
         prepared(tmp_path / "in")
     with pytest.raises(CorpusError, match="is not a folder"):
         prepared(tmp_path / "missing")
@@ -414,6 +418,203 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert done.returncode == 0
     assert "--sample-rate" in done.stdout
     assert done.stdout.rstrip().endswith("[]")
+
+
+def test_one_recording_is_a_corpus_whatever_its_name_is(folder, prepared):
+    song = (folder / "r0.wav").rename(folder / "song.backup")
+    index = prepared(song).index
+    assert {(r.source, r.split) for r in index.recordings} == {
+        ("song.backup", split) for split in ("train", "valid", "test")
+    }
+    assert prepared(song).is_unchanged
+
+
+@pytest.mark.parametrize("name", ["config.json", "notes.txt", "samples.npy"])
+def test_a_folder_that_holds_something_else_is_refused(folder, tmp_path, prepared, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_text("mine")
+    with pytest.raises(CorpusError, match=rf"holds no corpus \({name} is in it\); choose another"):
+        prepared(folder, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [name]
+
+
+def spoil(corpus, source):
+    """Change one bit of a stored recording; return the file of samples."""
+    (file,) = [file for file in corpus.index.files if file.source == source]
+    path = corpus.folder / "samples.npy"
+    data = bytearray(path.read_bytes())
+    data[-2 * len(corpus.stored) + 2 * (file.start + 100)] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def test_damaged_samples_are_named_when_they_are_read_and_decoded_again(folder, prepared):
+    path = prepared(folder).folder / "samples.npy"
+    sound, corpus = path.read_bytes(), Corpus.open(path.parent)
+    assert len(corpus.index.checksums) == 8  # one block
+    spoil(corpus, "r4.wav")
+    damage = r"samples\.npy is damaged: .* prepared from r4\.wav; .* --verify"
+    with pytest.raises(CorpusError, match=damage):
+        corpus.amplitude(corpus.recordings[-1], 0, 1)  # the same block
+    with pytest.raises(CorpusError, match=damage):
+        verify_corpus(path.parent)
+    assert prepared(folder).is_unchanged  # asks nobody
+    repaired = prepared(folder, verify=True)
+    assert (repaired.decoded, repaired.taken_over) == (1, 7)
+    assert path.read_bytes() == sound
+    assert verify_corpus(path.parent) == repaired.index
+
+
+def test_damage_shows_where_it_is_read_and_not_elsewhere(folder, prepared, monkeypatch):
+    monkeypatch.setattr("samplewise.data.stored.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("samplewise.data.corpus.BLOCK_BYTES", 1000)
+    corpus = Corpus.open(prepared(folder).folder)
+    (recording,) = [r for r in corpus.recordings if r.source == "r4.wav"]
+    spoil(corpus, "r4.wav")  # sample 100
+    start = 1000 - recording.start % 500  # in the second block after it
+    corpus.amplitude(recording, start)
+    with pytest.raises(CorpusError, match="is damaged"):
+        corpus.amplitude(recording, start - 501, start)
+
+
+def test_a_corpus_without_checksums_opens_and_is_verified_by_its_hashes(folder, prepared):
+    place = prepared(folder).folder
+    facts = json.loads((place / "corpus.json").read_text())
+    del facts["checksums"]
+    for entry in facts["recordings"]:
+        del entry["dc"]
+    for entry in facts["files"]:
+        del entry["mean"], entry["peak_about_mean"], entry["sound_end"]
+    del facts["settings"]["remove_dc"]
+    (place / "corpus.json").write_text(json.dumps(facts))
+    spoil(Corpus.open(place), "r4.wav")
+    corpus = Corpus.open(place)
+    assert len(corpus.amplitude(corpus.recordings[0])) == corpus.recordings[0].samples
+    with pytest.raises(CorpusError, match=r"prepared from r4\.wav"):
+        verify_corpus(place)
+    assert prepared(folder).is_unchanged
+    assert prepared(folder, remove_dc=True).decoded == 8  # its files have no mean
+
+
+@pytest.mark.parametrize("size", [0, 1000, None])
+def test_samples_that_are_cut_short_or_gone_are_decoded_again(folder, prepared, size):
+    before = prepared(folder)
+    path = before.folder / "samples.npy"
+    if size is None:
+        path.unlink()
+    else:
+        os.truncate(path, size)
+    after = prepared(folder)
+    assert after.decoded == 8
+    assert after.index == before.index
+
+
+def test_the_command_verifies(folder, tmp_path, prepared, capsys):
+    from samplewise.cli.main import main
+
+    place = str(prepared(folder).folder)
+    assert main(["prepare", "--verify", place]) == 0
+    assert "is sound: the samples of 8 recordings are as they" in capsys.readouterr().out
+    spoil(Corpus.open(Path(place)), "r4.wav")
+    assert main(["prepare", "--verify", place]) == 1
+    assert "prepared from r4.wav" in capsys.readouterr().err
+    assert main(["prepare", str(folder)]) == 2
+    assert "name the folder of the corpus with -o" in capsys.readouterr().err
+
+
+def test_of_a_constant_under_the_sound_all_levels_are_free_and_it_can_be_removed(
+    tmp_path, prepared
+):
+    t = np.arange(16000) / 16000
+    wave = 0.2 + 0.01 * np.sin(2 * np.pi * 250 * t)
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        sf.write(tmp_path / "in" / f"{i}.wav", wave + 0.01 * i, 16000)
+    kept = prepared(tmp_path / "in").index
+    assert kept.summary.loudness_rms_dbfs == pytest.approx(-43.01, abs=0.01)
+    assert kept.gain == pytest.approx(0.99 / 0.24, rel=1e-3)  # nothing may be clipped
+    (warning,) = [w for w in kept.warnings if "(DC)" in w]
+    assert "4 recordings: 0.wav, 1.wav, 2.wav, 3.wav; it sets the gain, 4.125, which" in warning
+    result = prepared(tmp_path / "in", remove_dc=True)
+    assert result.decoded == 0
+    assert not any("(DC)" in warning for warning in result.index.warnings)
+    assert result.index.gain == pytest.approx(99, rel=1e-2)
+    assert {r.sha256: r.split for r in result.index.recordings} == {
+        r.sha256: r.split for r in kept.recordings
+    }
+    corpus = Corpus.open(result.folder)
+    for recording in corpus.recordings:
+        amplitude = corpus.amplitude(recording)
+        assert abs(amplitude.mean()) < 1e-5
+        assert 0.98 < np.abs(amplitude).max() <= 0.99
+        assert recording.peak * corpus.gain == pytest.approx(np.abs(amplitude).max(), rel=1e-6)
+
+
+def test_the_mean_of_a_cut_recording_is_that_of_the_whole(tmp_path, prepared):
+    wave = noise(80_000, 0) / 10 + np.linspace(0, 0.4, 80_000)
+    sf.write(tmp_path / "one.wav", wave, 16000)
+    corpus = Corpus.open(prepared(tmp_path / "one.wav", remove_dc=True).folder)
+    assert [r.split for r in corpus.recordings] == ["train", "valid", "test"]
+    assert {round(r.dc, 3) for r in corpus.recordings} == {0.2}
+    peaks = [np.abs(corpus.amplitude(r)).max() for r in corpus.recordings]
+    assert peaks == pytest.approx([r.peak * corpus.gain for r in corpus.recordings], rel=1e-6)
+    assert max(peaks) <= 0.99
+
+
+@pytest.mark.parametrize("short", [0.06, 1.0, 2.0])
+def test_neither_a_jingle_nor_silence_decides(tmp_path, prepared, short):
+    (tmp_path / "in").mkdir()
+    for i in range(10):
+        sf.write(tmp_path / "in" / f"track{i}.wav", noise(30_000, i), 1000)
+    for i in range(2):
+        jingle = noise(round(1000 * short), 99) if short < 2 else np.zeros(2000 + i)
+        sf.write(tmp_path / "in" / f"short{i}.wav", jingle, 1000)
+    for seed in range(2):
+        index = prepared(tmp_path / "in", sample_rate=1000, seed=seed).index
+        held = {r.source for r in index.recordings if r.split != "train"}
+        assert {source[:5] for source in held} >= {"track"}
+        for split in ("valid", "test"):
+            tracks = [r for r in index.recordings if r.split == split and "track" in r.source]
+            assert len(tracks) == 1
+        assert short < 2 or len(held) == 2
+        silent = "2 recordings are silent and no share of any split: short0.wav, short1.wav"
+        assert (silent in index.warnings) == (short == 2)
+
+
+def test_silence_at_the_end_of_the_only_recording_is_not_held_out(tmp_path, prepared):
+    sf.write(tmp_path / "one.wav", np.append(noise(40_000, 0), np.zeros(20_000)), 16000)
+    parts = Corpus.open(prepared(tmp_path / "one.wav").folder).recordings
+    assert [part.split for part in parts] == ["train", "valid", "test"]
+    assert parts[-1].offset + parts[-1].samples == 40_000
+
+
+def test_a_small_or_silent_split_is_warned_of_in_corpora_that_have_one(tmp_path, prepared):
+    for name, samples, level in (("train/a", 90_000, 1), ("valid/b", 2000, 0), ("test/c", 900, 1)):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(tmp_path / "in" / f"{name}.wav", level * noise(samples, samples), 1000)
+    index = prepared(tmp_path / "in", sample_rate=1000).index
+    expected = [
+        "1 recording is silent and no share of any split: valid/b.wav",
+        "the validation split is silence instead of 6%, and decides which weights are kept; ",
+        "the test split is 0.9 s, 1.0% of the audio instead of 6%, and decides the score; ",
+    ]
+    assert [w.split("add")[0] for w in split_warnings(index)] == expected
+    assert set(split_warnings(index)) <= set(index.warnings)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "reason"),
+    [
+        ([10_000], r"there are too few recordings \(1\)"),
+        ([90_000, 2000, 2000, 2000], r"each split its share \(it is 94% of the audio\)"),
+    ],
+)
+def test_why_a_recording_was_cut_is_said(tmp_path, prepared, lengths, reason):
+    (tmp_path / "in").mkdir()
+    for i, samples in enumerate(lengths):
+        sf.write(tmp_path / "in" / f"{i}.wav", noise(samples, i), 1000)
+    warnings = prepared(tmp_path / "in", sample_rate=1000).index.warnings
+    assert [w for w in warnings if re.search(rf"0\.wav was cut .* because .*{reason}", w)]
 
 
 def test_a_part_of_another_length_is_decoded_again(folder, tmp_path, prepared, monkeypatch):

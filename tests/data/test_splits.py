@@ -54,6 +54,33 @@ def test_recordings_that_come_later_leave_earlier_ones_where_they_were(first, se
     assert all(after[key] == pieces for key, pieces in before.items())
 
 
+@given(LENGTHS, st.integers(0, 5), st.sampled_from([0.06, 0.2, 0.3]))
+def test_each_split_reaches_half_its_share(lengths, seed, share):
+    assume(max(lengths.values()) > 20 * RATE)  # gaps are little of it
+    plan = split_by_recording(lengths, Shares(share, share, seed), RATE)
+    least = 0.45 * share * sum(lengths.values()) / RATE
+    assert min(seconds(plan, "valid"), seconds(plan, "test")) >= least
+
+
+def test_what_is_silent_counts_for_no_split():
+    lengths = {f"{i:08x}": 30 * RATE for i in range(12)}
+    silent = list(lengths)[:2]
+    for seed in range(8):
+        plan = split_by_recording(lengths, Shares(seed=seed), RATE, silent=silent)
+        assert {p.split for key in silent for p in plan[key]} == {"train"}
+    earlier = {silent[0]: (Piece(0, 30 * RATE, "valid"),)}  # by an earlier version
+    plan = split_by_recording(lengths, Shares(), RATE, earlier, silent)
+    assert plan[silent[0]] == earlier[silent[0]]
+    assert seconds(plan, "valid") == 60
+
+
+def test_a_split_that_had_a_jingle_is_filled_up():
+    lengths = {"jingle": RATE} | {f"{i:08x}": 30 * RATE for i in range(10)}
+    earlier = {"jingle": (Piece(0, RATE, "valid"),)}
+    plan = split_by_recording(lengths, Shares(), RATE, earlier)
+    assert (seconds(plan, "valid"), seconds(plan, "test")) == (31, 30)
+
+
 def test_many_recordings_are_split_by_seconds_and_whole():
     lengths = {f"{i:08x}": 20_000 + 37 * (i * i % 400) for i in range(300)}
     plan = split_by_recording(lengths, Shares(), RATE)

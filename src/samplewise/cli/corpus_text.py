@@ -2,6 +2,7 @@
 
 from samplewise.audio.files import shown
 from samplewise.data.prepare import Prepared
+from samplewise.data.summary import plural
 
 
 def describe(prepared: Prepared) -> str:
@@ -19,12 +20,14 @@ def describe(prepared: Prepared) -> str:
     state = "is up to date" if prepared.is_unchanged else "is ready"
     minutes = "  ".join(f"{name} {value:.2f}" for name, value in summary.minutes.items())
     lines += [
-        f"corpus {shown(str(prepared.folder))} {state}: {summary.recordings} recordings "
-        f"at {index.sample_rate} Hz ({prepared.decoded} files decoded, "
+        f"corpus {shown(str(prepared.folder))} {state}: "
+        f"{plural(summary.recordings, 'recording')} "
+        f"at {index.sample_rate} Hz ({plural(prepared.decoded, 'file')} decoded, "
         f"{prepared.taken_over} taken over, {summary.skipped} skipped)",
         f"  minutes   {minutes}  (split {index.split_rule})",
-        f"  peak      {_db(summary.peak_dbfs)}   gain {index.gain:.4g}",
-        f"  loudness  {_db(summary.loudness_rms_dbfs)} (RMS over everything)",
+        f"  peak      {_db(summary.peak_dbfs)}   gain {index.gain:.4g}"
+        + (" (DC removed)" if index.settings.remove_dc else ""),
+        f"  loudness  {_db(summary.loudness_rms_dbfs)} (RMS over everything, without DC)",
         f"  silence   {summary.silence_share:.1%} of 20 ms windows below -60 dBFS",
         f"  resampled {summary.resampled}   mixed to mono {summary.mixed}   "
         f"over full scale {summary.over_full_scale}",

@@ -1,6 +1,7 @@
-"""`samplewise prepare`: a folder of recordings becomes a corpus."""
+"""`samplewise prepare`: a folder of recordings, or one recording, becomes a corpus."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,9 +18,10 @@ class PrepareArgs:
     """
 
     folder: tyro.conf.Positional[Path]
-    """Folder that holds the recordings."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder of the corpus; made if it does not exist, brought up to date if it does."""
+    """Folder that holds the recordings; or one recording; or, with --verify alone, a corpus."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder of the corpus; made if it does not exist, brought up to date if it does. Needed,
+    except with --verify."""
     sample_rate: int = 16000
     """Rate of the corpus, Hz."""
     valid: float = 0.06
@@ -31,6 +33,11 @@ class PrepareArgs:
     split: Literal["auto", "recordings", "folders"] = "auto"
     """folders: as top-level folders train, valid and test say. recordings: by recording and by
     seconds. auto: folders if there are all three, else recordings."""
+    remove_dc: bool = False
+    """Subtract the mean of each recording (DC), before the gain is found."""
+    verify: bool = False
+    """Compare the stored samples of a corpus with their checksums. With -o: decode what is damaged
+    again. Without: change nothing, and name the damaged recordings."""
     jobs: int | None = None
     """Worker processes; one per core unless told otherwise, at most 8."""
     json: bool = False
@@ -40,13 +47,30 @@ class PrepareArgs:
 def main(argv: list[str]) -> int:
     """Run `samplewise prepare` with ``argv`` and return the exit code."""
     args = tyro.cli(PrepareArgs, args=argv, prog="samplewise prepare")
+    if args.output is None and not args.verify:
+        print("error: name the folder of the corpus with -o", file=sys.stderr)
+        return 2
 
     from samplewise.cli.progress import progress_bar
     from samplewise.data.index import Settings
-    from samplewise.data.prepare import prepare
+    from samplewise.data.prepare import prepare, verify_corpus
+    from samplewise.data.summary import plural
 
-    settings = Settings(args.sample_rate, args.valid, args.test, args.seed, args.split)
-    prepared = prepare(args.folder, args.output, settings, args.jobs, progress_bar)
+    if args.output is None:
+        index = verify_corpus(args.folder)
+        print(
+            json.dumps({"corpus": str(args.folder), "recordings": len(index.files), "damaged": []})
+            if args.json
+            else f"corpus {args.folder} is sound: the samples of "
+            f"{plural(len(index.files), 'recording')} are as they were prepared"
+        )
+        return 0
+    settings = Settings(
+        args.sample_rate, args.valid, args.test, args.seed, args.split, args.remove_dc
+    )
+    prepared = prepare(
+        args.folder, args.output, settings, args.jobs, progress_bar, verify=args.verify
+    )
     index = prepared.index
     if args.json:
         report = {

@@ -35,13 +35,13 @@ from samplewise.data.splits import (
     split_by_folder,
     split_by_recording,
 )
-from samplewise.data.summary import names, summarise, warnings_about
+from samplewise.data.stored import SAMPLE_BYTES, Checksums, repair
+from samplewise.data.summary import names, plural, silent_files, summarise, warnings_about
 from samplewise.durable import atomic_writer, fsync_folder, write_json
 from samplewise.errors import CorpusError
 
 PENDING_SAMPLES = "new-samples.npy"
 COPY_BYTES = 2**20
-SAMPLE_BYTES = 2
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """Makes a progress bar from a description and a total, as cli/progress.py does."""
@@ -79,7 +79,7 @@ def without_copies(stored: Sequence[Stored]) -> tuple[list[Stored], list[Skipped
         if kept is not item:
             source = kept.file.source
             file = item.file
-            reason = f"same audio as {source}"
+            reason = "; ".join([f"same audio as {source}", *file.notes])
             copies.append(Skipped(file.source, reason, file.bytes, file.modified_ns, source))
     return sorted(first.values(), key=lambda item: item.file.source), copies
 
@@ -103,15 +103,15 @@ def assemble(
     if not kept:
         raise CorpusError(_nothing_usable(skipped))
     files = _lay_out([item.file for item in kept])
-    before = earlier if earlier is not None and earlier.settings == settings else None
+    before = earlier if earlier is not None and _same_splits(earlier.settings, settings) else None
     plan = _plan(settings, files, before, use_folders)
     work = output / WORK_FOLDER
-    _write_samples(work / PENDING_SAMPLES, kept, bar)
-    recordings = _recordings(files, plan, work / PENDING_SAMPLES)
-    gain = peak_gain(max(file.peak for file in files))
+    checksums = _write_samples(work / PENDING_SAMPLES, kept, bar)
+    recordings = _recordings(files, plan, work / PENDING_SAMPLES, settings)
+    gain = peak_gain(max(file.level(settings) for file in files))
     all_skipped = tuple(sorted([*skipped, *copies], key=lambda item: item.source))
-    summary = summarise(settings.sample_rate, files, recordings, all_skipped)
-    warnings = warnings_about(settings.sample_rate, summary, files, recordings)
+    summary = summarise(settings, files, recordings, all_skipped)
+    warnings = warnings_about(settings, summary, files, recordings, all_skipped, use_folders)
     index = CorpusIndex(
         format=FORMAT,
         sample_rate=settings.sample_rate,
@@ -126,6 +126,7 @@ def assemble(
         files=tuple(files),
         skipped=all_skipped,
         notes=tuple(Note(file.source, note) for file in files for note in file.notes),
+        checksums=checksums,
     )
     write_json(work / PENDING_INDEX, asdict(index))  # from here on the new corpus is the corpus
     finish_pending(output)
@@ -154,6 +155,8 @@ def _nothing_usable(skipped: Sequence[Skipped]) -> str:
             "WAV, FLAC, OGG, MP3 and AIFF are read, nested folders too"
         )
     shown = "; ".join(f"{item.source}: {item.reason}" for item in sound[:3])
+    if len(sound) == 1:
+        return f"the only sound file cannot be used ({shown})"
     return f"none of the {len(sound)} sound files can be used ({shown})"
 
 
@@ -174,8 +177,21 @@ def _plan(
     earlier = _earlier_pieces(files, before) if before is not None else {}
     shares = Shares(settings.valid, settings.test, settings.seed)
     lengths = {file.sha256: file.samples for file in files}
-    by_content = split_by_recording(lengths, shares, settings.sample_rate, earlier)
+    silent = silent_files(files)
+    ends = {file.sha256: file.sound_end for file in files if file.sound_end}
+    by_content = split_by_recording(
+        lengths,
+        shares,
+        settings.sample_rate,
+        earlier,
+        {file.sha256 for file in files if file.source in silent},
+        ends,
+    )
     return {file.source: by_content[file.sha256] for file in files}
+
+
+def _same_splits(earlier: Settings, settings: Settings) -> bool:
+    return replace(earlier, remove_dc=settings.remove_dc) == settings
 
 
 def _earlier_pieces(
@@ -201,7 +217,9 @@ def _earlier_pieces(
     return kept
 
 
-def _write_samples(path: Path, kept: Sequence[Stored], bar: Bar) -> None:
+def _write_samples(path: Path, kept: Sequence[Stored], bar: Bar) -> str:
+    """Write samples.npy and return its checksums."""
+    checksums = Checksums()
     samples = sum(item.file.samples for item in kept)
     total = SAMPLE_BYTES * samples
     done = 0
@@ -213,13 +231,16 @@ def _write_samples(path: Path, kept: Sequence[Stored], bar: Bar) -> None:
             for block in _chunks(item):
                 out.write(block)
                 digest.update(block)
+                checksums.add(block)
                 done += len(block)
                 update(done // 10**6)
             if digest.hexdigest() != item.file.sha256:
+                remedy = f"delete {item.path.parent} and prepare again"
                 raise CorpusError(
                     f"the stored samples of {item.file.source} in {item.path} are damaged; "
-                    f"delete {item.path.parent} and prepare again"
+                    f"{repair(item.path.parent) if item.is_earlier else remedy}"
                 )
+    return checksums.text()
 
 
 def _chunks(item: Stored) -> Iterator[bytes]:
@@ -238,17 +259,21 @@ def _read_exactly(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _recordings(
-    files: Sequence[SourceFile], plan: Mapping[str, tuple[Piece, ...]], samples: Path
+    files: Sequence[SourceFile],
+    plan: Mapping[str, tuple[Piece, ...]],
+    samples: Path,
+    settings: Settings,
 ) -> tuple[Recording, ...]:
     recordings = []
     stored = np.load(samples, mmap_mode="r")
     for file in files:
         for piece in plan[file.source]:
             start = file.start + piece.offset
-            sha256, peak = file.sha256, file.peak
+            sha256, peak, dc = file.sha256, file.level(settings), file.dc(settings)
             if piece.samples < file.samples:
-                sha256, largest = _measure(stored, start, piece.samples)
-                peak = largest / 32768 * file.scale
+                sha256, lowest, highest = _measure(stored, start, piece.samples)
+                unit = file.scale / 32768
+                peak = max(highest * unit - dc, dc - lowest * unit)
             recordings.append(
                 Recording(
                     file.source,
@@ -259,19 +284,20 @@ def _recordings(
                     file.scale,
                     peak,
                     piece.offset,
+                    dc,
                 )
             )
     return tuple(recordings)
 
 
-def _measure(stored: np.ndarray, start: int, samples: int) -> tuple[str, int]:
-    """Return the hash and the largest magnitude of a stretch, read in blocks."""
-    digest, largest = hashlib.sha256(), 0
+def _measure(stored: np.ndarray, start: int, samples: int) -> tuple[str, int, int]:
+    """Return the hash, the lowest and the highest sample of a stretch, read in blocks."""
+    digest, lowest, highest = hashlib.sha256(), 32767, -32768
     for first in range(start, start + samples, COPY_BYTES):
         block = np.ascontiguousarray(stored[first : min(first + COPY_BYTES, start + samples)])
         digest.update(block.data)
-        largest = max(largest, int(block.max()), -int(block.min()))
-    return digest.hexdigest(), largest
+        lowest, highest = min(lowest, int(block.min())), max(highest, int(block.max()))
+    return digest.hexdigest(), lowest, highest
 
 
 def _rule(files: Sequence[SourceFile], recordings: Sequence[Recording], use_folders: bool) -> str:
@@ -293,5 +319,6 @@ def _changes(
         )
     gone = sorted({file.source for file in earlier.files} - {file.source for file in files})
     if gone:
-        warnings.append(f"{len(gone)} earlier recordings are gone: {names(gone)}")
+        verb = "is" if len(gone) == 1 else "are"
+        warnings.append(f"{plural(len(gone), 'earlier recording')} {verb} gone: {names(gone)}")
     return warnings

@@ -1,6 +1,5 @@
-"""A prepared corpus: corpus.json says what it holds, samples.npy (int16, mapped) holds it."""
+"""A prepared corpus: corpus.json says what it holds, samples.npy (int16) holds it."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +17,15 @@ from samplewise.data.index import (
     read_index,
 )
 from samplewise.data.index import Recording as Recording
+from samplewise.data.stored import BLOCK_BYTES, DIGITS, SAMPLE_BYTES, StoredSamples
 from samplewise.errors import CorpusError
 
 FULL_SCALE = 32768
 """int16 units per unit of amplitude, at ``scale`` 1."""
+LARGEST_GAIN = 2.0**16
+"""Of a corpus that is never more than half a 16-bit step away from its mean."""
+LARGEST_SCALE = 2.0**10
+"""Far above 16, the largest amplitude that is accepted, with the overshoot of any resampler."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Corpus:
     """Where it lies."""
     index: CorpusIndex
     """corpus.json as it was read."""
-    stored: Int16[np.ndarray, " samples"]
-    """samples.npy, mapped read-only."""
+    stored: StoredSamples | Int16[np.ndarray, " samples"]
+    """samples.npy."""
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
@@ -49,7 +53,7 @@ class Corpus:
                 "run the same prepare again, it finishes at once"
             )
         index = read_index(folder)
-        stored = map_samples(folder)
+        stored = StoredSamples(folder, index.checksums, index.files)
         _check(folder, index, len(stored))
         return cls(folder, index, stored)
 
@@ -106,13 +110,15 @@ class Corpus:
             recording: One of this corpus.
             start: First sample, relative to the recording.
             stop: End, exclusive; None for the recording's end.
-            gain: In place of the corpus's; with 1 the samples are those of the file.
+            gain: In place of the corpus's; with 1 the samples are those of the file (without its
+                mean, if the corpus was prepared so).
 
         Returns:
             Amplitude, full scale ±1; with the corpus's gain, its magnitude never exceeds 0.99.
 
         Raises:
             ValueError: If the range leaves the recording.
+            CorpusError: If the samples are damaged there.
         """
         stop = recording.samples if stop is None else stop
         if not 0 <= start <= stop <= recording.samples:
@@ -121,29 +127,20 @@ class Corpus:
                 f"{recording.samples} samples of {recording.source!r}"
             )
         part = self.stored[recording.start + start : recording.start + stop]
+        return self.scaled(np.asarray(part), recording, gain)
+
+    def scaled(
+        self,
+        stored: Int16[np.ndarray, " samples"],
+        recording: Recording,
+        gain: float | None = None,
+    ) -> Float32[np.ndarray, " samples"]:
+        """Return the amplitude of stored samples of a recording, as :meth:`amplitude` does."""
         own = self.gain if gain is None else gain
-        factor = np.float32(recording.scale * own / FULL_SCALE)
-        return np.asarray(part).astype(np.float32) * factor
-
-
-def map_samples(folder: Path) -> Int16[np.ndarray, " samples"]:
-    """Map samples.npy read-only.
-
-    Raises:
-        CorpusError: If it is missing, cut short or not one flat int16 array.
-    """
-    path = folder / SAMPLES
-    try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise CorpusError(f"{path} is missing; prepare the corpus again") from None
-    except (ValueError, EOFError, SyntaxError) as error:
-        raise CorpusError(f"{path} is damaged ({error}); prepare the corpus again") from None
-    if not isinstance(stored, np.ndarray) or stored.ndim != 1 or stored.dtype != np.dtype("<i2"):
-        raise CorpusError(
-            f"{path} must be one flat array of 16-bit samples; prepare the corpus again"
-        )
-    return stored
+        wave = stored.astype(np.float32)
+        if recording.dc:
+            wave -= np.float32(recording.dc * FULL_SCALE / recording.scale)
+        return wave * np.float32(recording.scale * own / FULL_SCALE)
 
 
 def _check(folder: Path, index: CorpusIndex, stored: int) -> None:
@@ -153,8 +150,11 @@ def _check(folder: Path, index: CorpusIndex, stored: int) -> None:
         faults.append(f"channels = {index.channels} must be 1")
     if index.sample_rate <= 0:
         faults.append(f"sample_rate = {index.sample_rate} must be positive")
-    if not (math.isfinite(index.gain) and index.gain > 0):
-        faults.append(f"gain = {index.gain} must be positive")
+    if not 0 < index.gain <= LARGEST_GAIN:
+        faults.append(f"gain = {index.gain} must be positive and at most {LARGEST_GAIN:.0f}")
+    blocks = -(-stored * SAMPLE_BYTES // BLOCK_BYTES)
+    if index.checksums and len(index.checksums) != DIGITS * blocks:
+        faults.append(f"checksums has {len(index.checksums)} digits, {DIGITS * blocks} are needed")
     if not index.recordings:
         faults.append("there are no recordings")
     for recording in index.recordings:
@@ -167,8 +167,13 @@ def _check(folder: Path, index: CorpusIndex, stored: int) -> None:
                 f"{recording.source} ends at sample {recording.start + recording.samples}, "
                 f"but {SAMPLES} holds {stored}"
             )
-        if not (math.isfinite(recording.scale) and recording.scale >= 1):
-            faults.append(f"{recording.source}: scale = {recording.scale} must be at least 1")
+        if not 1 <= recording.scale <= LARGEST_SCALE:
+            faults.append(
+                f"{recording.source}: scale = {recording.scale} must be at least 1 "
+                f"and at most {LARGEST_SCALE:.0f}"
+            )
+        if not abs(recording.dc) <= LARGEST_SCALE:
+            faults.append(f"{recording.source}: dc = {recording.dc} is no mean of a sound")
     if not faults and index.digest != corpus_digest(
         index.sample_rate, index.gain, index.recordings
     ):

@@ -19,7 +19,7 @@ SHORTEST_S = 0.05
 WINDOW_S = 0.02
 """Length of the windows of the silence figure."""
 SILENCE_DBFS = -60.0
-"""A window whose RMS is below this is silent."""
+"""A window whose RMS about its mean is below this is silent."""
 LARGE_BYTES = 4096
 """A file of this size that claims to hold nothing has a header that was never completed."""
 CANCEL_RATIO = 1e-3
@@ -40,29 +40,43 @@ class Decoded:
     rate: int
     channels: int
     notes: tuple[str, ...]
+    mean: float
+    peak_about_mean: float
+    sound_end: int
 
 
 class Meter:
-    """Levels of a stream of stored samples: sum of squares and silent windows."""
+    """Levels of a stream of stored samples, in int16 units unless said otherwise."""
 
     def __init__(self, sample_rate: int) -> None:
         self._window = max(1, round(WINDOW_S * sample_rate))
         self._threshold = self._window * 10 ** (SILENCE_DBFS / 10) * 32768.0**2
         self._rest = np.zeros(0, np.float32)
+        self.sum = 0
+        self.lowest, self.highest = 32767, -32768
         self.sum_squares = 0.0
-        self.silent_windows = 0
-        self.windows = 0
+        """Of the amplitudes."""
+        self.silent_windows = self.windows = 0
+        self.sound_end = 0
+        """End of the last window that is not silent, in samples."""
 
     def add(self, stored: Int16[np.ndarray, " samples"], scale: float) -> None:
         """Take in the next samples."""
-        squares = np.square(stored.astype(np.float32) * np.float32(scale))
-        self.sum_squares += float(squares.sum(dtype=np.float64)) / 32768.0**2
-        squares = np.concatenate([self._rest, squares])
-        whole = len(squares) // self._window * self._window
-        energies = squares[:whole].reshape(-1, self._window).sum(axis=1)
+        self.sum += int(stored.sum(dtype=np.int64))
+        self.lowest = min(self.lowest, int(stored.min()))
+        self.highest = max(self.highest, int(stored.max()))
+        exact = stored.astype(np.float64)
+        self.sum_squares += float(exact @ exact) * (scale / 32768) ** 2
+        wave = np.concatenate([self._rest, stored.astype(np.float32) * np.float32(scale)])
+        whole = len(wave) // self._window * self._window
+        windows = wave[:whole].reshape(-1, self._window)
+        energies = np.square(windows - windows.mean(axis=1, keepdims=True)).sum(axis=1)
+        sounding = np.flatnonzero(energies >= self._threshold)
+        if len(sounding):
+            self.sound_end = (self.windows + int(sounding[-1]) + 1) * self._window
         self.windows += len(energies)
-        self.silent_windows += int((energies < self._threshold).sum())
-        self._rest = squares[whole:]
+        self.silent_windows += len(energies) - len(sounding)
+        self._rest = wave[whole:]
 
 
 def decode_to(
@@ -107,17 +121,22 @@ def decode_to(
     notes = list(final.notes)
     if first.channels > 1 and first.raw_peak > 0 and first.peak <= CANCEL_RATIO * first.raw_peak:
         notes.append("all channels cancel: the mean of the channels is silence")
+    meter, unit = final.meter, scale / 32768
+    mean = meter.sum / length
     return Decoded(
         samples=length,
         sha256=final.digest.hexdigest(),
         scale=scale,
-        peak=final.stored_peak / 32768 * scale,
-        sum_squares=final.meter.sum_squares,
-        silent_windows=final.meter.silent_windows,
-        windows=final.meter.windows,
+        peak=max(meter.highest, -meter.lowest) * unit,
+        sum_squares=meter.sum_squares,
+        silent_windows=meter.silent_windows,
+        windows=meter.windows,
         rate=first.rate,
         channels=first.channels,
         notes=tuple(notes),
+        mean=mean * unit,
+        peak_about_mean=max(meter.highest - mean, mean - meter.lowest) * unit,
+        sound_end=meter.sound_end,
     )
 
 
@@ -129,7 +148,6 @@ class _Pass:
         self.meter = Meter(sample_rate)
         self.digest = hashlib.sha256()
         self.samples = self.rate = self.channels = 0
-        self.stored_peak = 0
         self.peak = self.raw_peak = 0.0
         self.overflows = False
         self.notes: list[str] = []
@@ -159,7 +177,6 @@ class _Pass:
         if self.overflows:
             return
         stored = values.astype("<i2")
-        self.stored_peak = max(self.stored_peak, int(high), -int(low))
         self.meter.add(stored, scale)
         self.digest.update(stored.data)
         file.write(stored.data)

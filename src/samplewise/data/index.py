@@ -32,9 +32,11 @@ class Recording:
     scale: float
     """Amplitude is int16 / 32768 * scale; 1 unless the recording exceeds full scale."""
     peak: float
-    """Largest |amplitude|, before the gain of the corpus."""
+    """Largest |amplitude| after ``dc`` is subtracted, before the gain of the corpus."""
     offset: int = 0
     """Where this part begins in its recording, in samples; 0 unless the recording was cut."""
+    dc: float = 0.0
+    """Subtracted from the amplitude: with ``--remove-dc`` the mean of the recording, else 0."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class SourceFile:
     sum_squares: float
     """Sum of the squared amplitudes."""
     silent_windows: int
-    """20 ms windows with an RMS below -60 dBFS."""
+    """20 ms windows with an RMS about their mean below -60 dBFS."""
     windows: int
     """Whole 20 ms windows."""
     rate: int
@@ -69,6 +71,21 @@ class SourceFile:
     """Channels of the file."""
     notes: tuple[str, ...] = ()
     """What is odd about the file, in words."""
+    mean: float | None = None
+    """Mean amplitude (DC); None in corpora of earlier versions."""
+    peak_about_mean: float | None = None
+    """Largest |amplitude - mean|; None if ``mean`` is."""
+    sound_end: int | None = None
+    """End of the last window that is not silent, in samples; None if ``mean`` is."""
+
+    def dc(self, settings: "Settings") -> float:
+        """Return what is subtracted from the amplitude."""
+        return (self.mean or 0.0) if settings.remove_dc else 0.0
+
+    def level(self, settings: "Settings") -> float:
+        """Return the largest |amplitude| after ``dc`` is subtracted."""
+        about_mean = self.peak_about_mean if settings.remove_dc else None
+        return self.peak if about_mean is None else about_mean
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,8 @@ class Settings:
     """Seed of the splits."""
     split: str
     """auto, recordings or folders."""
+    remove_dc: bool = False
+    """Subtract the mean of each recording."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +143,10 @@ class Summary:
     peak_dbfs: float | None
     """Peak, dB relative to full scale; None for digital silence."""
     loudness_rms_dbfs: float | None
-    """RMS over everything, dB relative to full scale; None for digital silence."""
+    """RMS over everything, each file about its mean, dB relative to full scale; None for digital
+    silence."""
     silence_share: float
-    """Share of 20 ms windows with an RMS below -60 dBFS."""
+    """Share of 20 ms windows with an RMS about their mean below -60 dBFS."""
     resampled: int
     """Files that came at another sample rate."""
     mixed: int
@@ -154,12 +174,19 @@ class CorpusIndex:
     files: tuple[SourceFile, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[Note, ...]
+    checksums: str = ""
+    """Of the blocks of samples.npy, see data/stored.py; empty in corpora of earlier versions."""
 
 
 def corpus_digest(sample_rate: int, gain: float, recordings: tuple[Recording, ...]) -> str:
     """Return the identity of a corpus: SHA-256 over its rate, its gain and its recordings."""
-    facts = [sample_rate, gain, [list(asdict(recording).values()) for recording in recordings]]
+    facts = [sample_rate, gain, [_identity(recording) for recording in recordings]]
     return hashlib.sha256(json.dumps(facts, allow_nan=False).encode()).hexdigest()
+
+
+def _identity(recording: Recording) -> list[object]:
+    *facts, dc = asdict(recording).values()
+    return [*facts, dc] if dc else facts  # earlier versions had no ``dc``
 
 
 def read_index(folder: Path) -> CorpusIndex:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from samplewise.data.assemble import SAMPLE_BYTES, Bar, Stored, assemble, finish_pending
-from samplewise.data.corpus import map_samples
+from samplewise.data.assemble import Bar, Stored, assemble, finish_pending
+from samplewise.data.corpus import Corpus
 from samplewise.data.decode import Decoded
 from samplewise.data.index import (
     FORMAT,
@@ -26,6 +26,7 @@ from samplewise.data.index import (
 from samplewise.data.journal import Journal
 from samplewise.data.pool import SILENT_LIMIT_S, DecodingPool, Job, Outcome
 from samplewise.data.splits import Shares, folder_split, has_split_folders
+from samplewise.data.stored import SAMPLE_BYTES, StoredSamples, damage
 from samplewise.data.walk import Candidate, walk
 from samplewise.durable import lock, sweep_temporaries
 from samplewise.errors import CorpusError
@@ -67,6 +68,7 @@ def prepare(
     jobs: int | None = None,
     bar: Bar = _no_bar,
     silent_limit_s: float = SILENT_LIMIT_S,
+    verify: bool = False,
 ) -> Prepared:
     """Make the corpus ``output`` of the recordings in ``folder``, or bring it up to date.
 
@@ -74,21 +76,24 @@ def prepare(
     corpus before keep their split, and unchanged files are not decoded again.
 
     Args:
-        folder: Holds sound files, nested as you like.
+        folder: Holds sound files, nested as you like; or one sound file.
         output: Folder of the corpus; made if it does not exist.
         settings: What decides about the content.
         jobs: Worker processes; None for one per core, at most 8.
         bar: Makes progress bars.
         silent_limit_s: Seconds without a sign of life after which a decoder is given up.
+        verify: Compare the samples of an earlier corpus with their SHA-256, and decode damaged
+            recordings again.
 
     Raises:
         ValueError: If a setting is out of range.
-        CorpusError: If nothing is usable, the output is damaged, or another prepare is at work.
+        CorpusError: If nothing is usable, the output is damaged or holds something else, or
+            another prepare is at work.
         OSError: If the output cannot be written.
     """
     _check_arguments(folder, output, settings, jobs)
-    if not folder.is_dir():
-        raise CorpusError(f"{folder} is not a folder; name the folder that holds the recordings")
+    _check_output(output)
+    candidates, skipped = walk(folder, output)
     output.mkdir(parents=True, exist_ok=True)
     with lock(output, "prepare"):
         finish_pending(output)
@@ -97,20 +102,24 @@ def prepare(
         for place in (output, work, work / PARTS):
             sweep_temporaries(place)
         earlier = read_index(output) if (output / INDEX).exists() else None
-        return _Run(folder, output, settings, earlier).run(
-            jobs or _default_jobs(), bar, silent_limit_s
-        )
+        run = _Run(candidates, skipped, output, settings, earlier)
+        return run.run(jobs or _default_jobs(), bar, silent_limit_s, verify)
 
 
 class _Run:
     """One prepare: what is taken over, what is decoded, what is skipped."""
 
     def __init__(
-        self, folder: Path, output: Path, settings: Settings, earlier: CorpusIndex | None
+        self,
+        candidates: list[Candidate],
+        skipped: list[Skipped],
+        output: Path,
+        settings: Settings,
+        earlier: CorpusIndex | None,
     ) -> None:
         self.output, self.settings, self.earlier = output, settings, earlier
         self.work = output / WORK_FOLDER
-        candidates, self.skipped = walk(folder, output)
+        self.skipped = skipped
         self.use_folders = _use_folders(settings.split, candidates)
         if self.use_folders:
             candidates = self._inside_folders(candidates)
@@ -118,12 +127,11 @@ class _Run:
         self.stored: list[Stored] = []
         self.decoded = 0
 
-    def run(self, jobs: int, bar: Bar, silent_limit_s: float) -> Prepared:
-        fresh = self._take_over()
+    def run(self, jobs: int, bar: Bar, silent_limit_s: float, verify: bool) -> Prepared:
+        fresh = self._take_over(verify)
         taken_over = len(self.stored)
         if self._is_unchanged(fresh):
             assert self.earlier is not None
-            map_samples(self.output)
             shutil.rmtree(self.work)
             return Prepared(self.output, self.earlier, 0, taken_over, True)
         with Journal(self.work / JOURNAL) as journal:
@@ -155,13 +163,22 @@ class _Run:
                 self.skipped.append(Skipped(candidate.source, reason))
         return inside
 
-    def _take_over(self) -> list[Candidate]:
+    def _take_over(self, verify: bool) -> list[Candidate]:
         """Use what the earlier corpus knows; return the candidates that it does not know."""
         if self.earlier is None or self.earlier.sample_rate != self.settings.sample_rate:
             return self.candidates
-        origin = len(map_samples(self.output)) * SAMPLE_BYTES
-        origin = (self.output / SAMPLES).stat().st_size - origin  # length of the .npy header
-        files = {(f.source, f.bytes, f.modified_ns): f for f in self.earlier.files}
+        try:
+            samples = StoredSamples(self.output)
+        except CorpusError:
+            return self.candidates  # the splits are kept
+        known = [
+            file
+            for file in self.earlier.files
+            if file.start + file.samples <= len(samples)
+            and not (self.settings.remove_dc and file.mean is None)
+        ]
+        damaged = set(samples.damaged(known) if verify else ())
+        files = {(f.source, f.bytes, f.modified_ns): f for f in known if f.source not in damaged}
         refused = {(s.source, s.bytes, s.modified_ns): s for s in self.earlier.skipped}
         present = {(c.source, c.bytes, c.modified_ns) for c in self.candidates}
         kept = {facts[0] for facts in present & files.keys()}
@@ -170,7 +187,7 @@ class _Run:
             facts = (candidate.source, candidate.bytes, candidate.modified_ns)
             file, refusal = files.get(facts), refused.get(facts)
             if file is not None:
-                position = origin + SAMPLE_BYTES * file.start
+                position = samples.offset + SAMPLE_BYTES * file.start
                 self.stored.append(Stored(file, self.output / SAMPLES, position, True))
             elif refusal is not None and (not refusal.same_as or refusal.same_as in kept):
                 self.skipped.append(refusal)
@@ -280,6 +297,34 @@ def _check_arguments(folder: Path, output: Path, settings: Settings, jobs: int |
         raise ValueError(f"jobs = {jobs} must be at least 1")
     if output.resolve() == folder.resolve():
         raise ValueError(f"output = {output} must not be the folder of the recordings itself")
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a folder that holds something else: a run, or the user's own files."""
+    if not output.is_dir():
+        return
+    present = {child.name for child in output.iterdir()}
+    if {INDEX, WORK_FOLDER} & present:
+        return
+    others = sorted(name for name in present if not name.startswith("."))
+    if others:
+        raise CorpusError(
+            f"{output} is not empty and holds no corpus ({others[0]} is in it); "
+            "choose another folder with -o"
+        )
+
+
+def verify_corpus(folder: Path) -> CorpusIndex:
+    """Compare all stored samples of a corpus with their SHA-256.
+
+    Raises:
+        CorpusError: If it is damaged; the message names the recordings.
+    """
+    index = Corpus.open(folder).index
+    damaged = StoredSamples(folder).damaged(index.files)
+    if damaged:
+        raise CorpusError(damage(folder, damaged))
+    return index
 
 
 def _default_jobs() -> int:

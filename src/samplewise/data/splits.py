@@ -1,7 +1,7 @@
 """Which recordings are for training, validation and test: by folder, by recording, by cutting."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from samplewise.errors import CorpusError
@@ -22,10 +22,15 @@ SHORTEST_CUT_S = 1.0
 """A recording shorter than this is not cut."""
 OVERSHOOT = 1.25
 """A held-out split may exceed its share by this factor before a recording is passed over."""
+LEAST_OF_SHARE = 0.5
+"""A held-out split with less than this part of its share gets one more recording."""
 SIMILAR = 1.5
 """Where every recording is too long, one at most this much longer than the shortest is taken."""
 SMALLEST_TRAIN_SHARE = 0.5
-"""If whole recordings would leave less than this for training, the longest one is cut."""
+"""If whole recordings would leave less than this for training, the longest one is cut; with large
+held-out splits, three quarters of the share of training."""
+MOST_CUT_OFF = 0.9
+"""Of a recording that is cut, at most this goes to held-out splits."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ class Shares:
                 f"valid, test = {self.valid}, {self.test} must not be negative "
                 "and leave at least 0.1 for training"
             )
+
+    @property
+    def least_train(self) -> float:
+        """Share of the seconds that training must keep."""
+        return min(SMALLEST_TRAIN_SHARE, 0.75 * (1 - self.valid - self.test))
 
     def held_out(self) -> dict[str, float]:
         """Return the shares of the splits that are not for training, if they are not 0."""
@@ -100,53 +110,77 @@ def split_by_folder(lengths: Mapping[str, int]) -> dict[str, tuple[Piece, ...]]:
 
 
 def split_by_recording(
-    lengths: Mapping[str, int],
+    lengths: dict[str, int],
     shares: Shares,
     sample_rate: int,
     earlier: Mapping[str, tuple[Piece, ...]] | None = None,
+    silent: Collection[str] = (),
+    ends: dict[str, int] | None = None,
 ) -> dict[str, tuple[Piece, ...]]:
     """Split by whole recordings and by seconds; cut the longest where that is impossible.
 
-    The outcome depends on what the recordings hold, not on their names or their order.
+    The outcome depends on what the recordings hold, not on their names or their order. Each
+    held-out split gets at least half its share, unless what is free is shorter than that.
 
     Args:
         lengths: Samples of each recording, by the hash of its content.
         shares: What to hold out.
         sample_rate: Of the samples, Hz.
         earlier: Recordings that already have their split; it is kept.
+        silent: Recordings that are for training, unless they have another split already, and
+            count for no share.
+        ends: Where the sound of a recording ends, in samples; what follows is silence and is left
+            out if the recording is cut.
 
     Returns:
         Pieces of each recording, in the order of time.
     """
     plan = {key: pieces for key, pieces in (earlier or {}).items() if key in lengths}
-    free = sorted(
-        (key for key in lengths if key not in plan), key=lambda key: _dice(shares.seed, key)
-    )
-    total = sum(lengths.values())
-    chosen = _choose(lengths, free, plan, shares, total)
-    held = _samples_of(plan, "valid") + _samples_of(plan, "test")
-    held += sum(lengths[key] for keys in chosen.values() for key in keys)
-    has_all = all(chosen[name] or _samples_of(plan, name) for name in shares.held_out())
-    if has_all and total - held >= SMALLEST_TRAIN_SHARE * total:
-        split_of = {key: name for name, keys in chosen.items() for key in keys}
-        return plan | {key: (Piece(0, lengths[key], split_of.get(key, "train")),) for key in free}
-    plan |= {key: (Piece(0, lengths[key], "train"),) for key in free}
-    missing = {
-        name: share for name, share in shares.held_out().items() if not _samples_of(plan, name)
+    sounding = {key: samples for key, samples in lengths.items() if key not in silent}
+    total = sum(sounding.values())
+    have = {name: _samples_of(plan, name, sounding) for name in ("valid", "test")}
+    least = {
+        name: max(1, LEAST_OF_SHARE * share * total) for name, share in shares.held_out().items()
     }
+    new = sorted(lengths.keys() - plan.keys())
+    free = sorted((key for key in new if key in sounding), key=lambda k: _dice(shares.seed, k))
+    plan |= {key: (Piece(0, lengths[key], "train"),) for key in new}
+    for overshoot in (OVERSHOOT, 1.0):
+        chosen = _choose(sounding, free, have, shares, total, overshoot)
+        held = {
+            name: have[name] + sum(sounding[key] for key in chosen.get(name, ())) for name in have
+        }
+        is_enough = all(held[name] >= least[name] for name in least)
+        if is_enough and total - sum(held.values()) >= shares.least_train * total:
+            for name, keys in chosen.items():
+                plan |= {key: (Piece(0, lengths[key], name),) for key in keys}
+            return plan
+    missing = {name: share for name, share in shares.held_out().items() if have[name] < least[name]}
     if missing and free:
-        longest = max(free, key=lambda key: (lengths[key], _dice(shares.seed, key)))
-        plan[longest] = cut(lengths[longest], missing, sample_rate)
+        ends = lengths | (ends or {})
+        longest = max(free, key=lambda key: (ends[key], _dice(shares.seed, key)))
+        others = total - lengths[longest]
+        pieces = cut(ends[longest], missing, sample_rate, others, have)
+        if len(pieces) > 1:
+            plan[longest] = pieces
     return plan
 
 
-def cut(samples: int, held_out: Mapping[str, float], sample_rate: int) -> tuple[Piece, ...]:
+def cut(
+    samples: int,
+    held_out: Mapping[str, float],
+    sample_rate: int,
+    others: int = 0,
+    have: Mapping[str, int] | None = None,
+) -> tuple[Piece, ...]:
     """Cut one recording into train | gap | valid | gap | test.
 
     Args:
         samples: Its length.
         held_out: Shares of the splits to cut from its end, in order.
         sample_rate: Hz.
+        others: Samples of all other recordings; the shares are of everything.
+        have: Samples that the splits have already.
 
     Returns:
         The parts in the order of time; only train if it is shorter than a second.
@@ -155,11 +189,16 @@ def cut(samples: int, held_out: Mapping[str, float], sample_rate: int) -> tuple[
         return (Piece(0, samples, "train"),)
     gap = round(min(GAP_S * sample_rate, samples / 20))
     usable = samples - gap * len(held_out)
+    wanted = {
+        name: share * (usable + others) - (have or {}).get(name, 0)
+        for name, share in held_out.items()
+    }
+    scale = min(1.0, MOST_CUT_OFF * usable / sum(wanted.values()))
     least = min(sample_rate, usable // 10)
     parts = []
     end = samples
-    for name, share in reversed(list(held_out.items())):
-        length = max(round(share * usable), least)
+    for name, length in reversed(wanted.items()):
+        length = max(round(length * scale), least)
         parts.append(Piece(end - length, length, name))
         end -= length + gap
     return (Piece(0, end, "train"), *reversed(parts))
@@ -169,29 +208,37 @@ def _dice(seed: int, key: str) -> str:
     return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
 
 
-def _samples_of(plan: Mapping[str, tuple[Piece, ...]], split: str) -> int:
-    return sum(p.samples for pieces in plan.values() for p in pieces if p.split == split)
+def _samples_of(plan: Mapping[str, tuple[Piece, ...]], split: str, counted: Collection[str]) -> int:
+    return sum(
+        p.samples
+        for key, pieces in plan.items()
+        if key in counted
+        for p in pieces
+        if p.split == split
+    )
 
 
 def _choose(
     lengths: Mapping[str, int],
     free: Sequence[str],
-    plan: Mapping[str, tuple[Piece, ...]],
+    held: Mapping[str, int],
     shares: Shares,
     total: int,
+    overshoot: float,
 ) -> dict[str, list[str]]:
     """Pick whole recordings for the held-out splits, up to their shares of ``total``."""
     left = list(free)
     chosen: dict[str, list[str]] = {}
     for name, share in shares.held_out().items():
-        have, target = _samples_of(plan, name), share * total
+        have, target = held[name], share * total
         chosen[name] = []
         for key in left:
-            if have < target and have + lengths[key] <= OVERSHOOT * target:
+            if have < target and have + lengths[key] <= overshoot * target:
                 chosen[name].append(key)
                 have += lengths[key]
-        if not have and left:
-            most = SIMILAR * min(lengths[key] for key in left)
-            chosen[name] = [next(key for key in left if lengths[key] <= most)]
         left = [key for key in left if key not in set(chosen[name])]
+        if have < LEAST_OF_SHARE * target and left:
+            most = SIMILAR * min(lengths[key] for key in left)
+            chosen[name].append(next(key for key in left if lengths[key] <= most))
+            left.remove(chosen[name][-1])
     return chosen

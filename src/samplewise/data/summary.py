@@ -4,7 +4,17 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from samplewise.data.index import Recording, Skipped, SourceFile, Summary
+from samplewise.audio.level import peak_gain
+from samplewise.data.index import (
+    SPLITS,
+    CorpusIndex,
+    Recording,
+    Settings,
+    Skipped,
+    SourceFile,
+    Summary,
+)
+from samplewise.data.splits import BY_FOLDER, LEAST_OF_SHARE
 
 LITTLE_TRAINING_MIN = 10.0
 """Less training audio than this, in minutes, earns a warning."""
@@ -12,11 +22,24 @@ MUCH_SILENCE = 0.5
 """A larger share of silent windows earns a warning."""
 LOUD_PEAK = 1.5
 """A larger peak, as an amplitude, earns a warning: every other recording gets quieter for it."""
+SILENT_SHARE = 0.99
+"""A recording with at least this share of silent windows is silent."""
+SILENT_PEAK = 1e-3
+"""A part of a recording that never exceeds this amplitude, -60 dBFS, is silent."""
+LITTLE_HELD_OUT_S = 60.0
+"""Where folders name the splits, a held-out split is small only below this, too."""
+DC_SHARE = 0.1
+"""A mean above this share of the RMS about it (-20 dB) earns a warning."""
+LEAST_DC = 8 / 32768
+"""A smaller mean, as an amplitude, earns none."""
+DC_GAIN = 1.1
+"""A warning about DC names the gains with and without it if they differ by this factor."""
 NAMES_SHOWN = 3
+DC_NAMES_SHOWN = 10
 
 
 def summarise(
-    sample_rate: int,
+    settings: Settings,
     files: Sequence[SourceFile],
     recordings: Sequence[Recording],
     skipped: Sequence[Skipped],
@@ -24,17 +47,17 @@ def summarise(
     """Compute the figures that are printed and kept in corpus.json."""
     minutes: dict[str, float] = {"train": 0.0, "valid": 0.0, "test": 0.0}
     for recording in recordings:
-        minutes[recording.split] += recording.samples / sample_rate / 60
+        minutes[recording.split] += recording.samples / settings.sample_rate / 60
     samples = sum(file.samples for file in files)
     windows = sum(file.windows for file in files)
-    mean_square = sum(file.sum_squares for file in files) / max(samples, 1)
+    mean_square = sum(_power(file) for file in files) / max(samples, 1)
     return Summary(
         recordings=len(files),
         minutes={name: round(value, 4) for name, value in minutes.items()},
-        peak_dbfs=_db(max((file.peak for file in files), default=0.0)),
+        peak_dbfs=_db(max((file.level(settings) for file in files), default=0.0)),
         loudness_rms_dbfs=_db(math.sqrt(mean_square)),
         silence_share=round(sum(file.silent_windows for file in files) / max(windows, 1), 4),
-        resampled=sum(file.rate != sample_rate for file in files),
+        resampled=sum(file.rate != settings.sample_rate for file in files),
         mixed=sum(file.channels > 1 for file in files),
         over_full_scale=sum(file.scale > 1 for file in files),
         skipped=len(skipped),
@@ -42,10 +65,12 @@ def summarise(
 
 
 def warnings_about(
-    sample_rate: int,
+    settings: Settings,
     summary: Summary,
     files: Sequence[SourceFile],
     recordings: Sequence[Recording],
+    skipped: Sequence[Skipped],
+    use_folders: bool,
 ) -> list[str]:
     """Say in words what a user should know before training on this corpus."""
     warnings = []
@@ -61,23 +86,20 @@ def warnings_about(
         for name in ("valid", "test")
         if not minutes[name]
     ]
-    whole = {file.source: file.samples for file in files}
-    cut = {part.source for part in recordings if part.samples < whole[part.source]}
-    if cut:
+    warnings += _cut(files, recordings)
+    warnings += _small_splits(settings, files, recordings, use_folders)
+    warnings += _upsampled(settings.sample_rate, files)
+    warnings += [] if settings.remove_dc else _dc(files)
+    loudest = max(files, key=lambda file: file.level(settings))
+    if loudest.level(settings) > LOUD_PEAK:
         warnings.append(
-            f"{names(sorted(cut))} was cut into parts for training, validation and test, because "
-            "there are too few recordings: the score is on material like the training material"
-        )
-    warnings += _upsampled(sample_rate, files)
-    loudest = max(files, key=lambda file: file.peak)
-    if loudest.peak > LOUD_PEAK:
-        warnings.append(
-            f"{loudest.source} exceeds full scale, at {_db(loudest.peak)} dBFS: the gain of the "
-            "whole corpus is set by it; turn that file down or leave it out"
+            f"{loudest.source} exceeds full scale, at {_db(loudest.level(settings))} dBFS: the "
+            "gain of the whole corpus is set by it; turn that file down or leave it out"
         )
     cancelled = [f.source for f in files if any("cancel" in note for note in f.notes)]
+    cancelled += [s.source for s in skipped if s.same_as and "cancel" in s.reason]
     warnings += [f"all channels cancel: {source} mixes to silence" for source in cancelled]
-    if summary.peak_dbfs is None:
+    if summary.loudness_rms_dbfs is None:
         warnings.append("everything is digital silence: there is nothing to learn")
     elif summary.silence_share > MUCH_SILENCE:
         warnings.append(
@@ -87,10 +109,117 @@ def warnings_about(
     return warnings
 
 
-def names(sources: Sequence[str]) -> str:
+def split_warnings(index: CorpusIndex) -> list[str]:
+    """Say which held-out splits of a corpus, of any version, have too little to decide."""
+    use_folders = index.split_rule == BY_FOLDER
+    return _small_splits(index.settings, index.files, index.recordings, use_folders)
+
+
+def silent_files(files: Sequence[SourceFile]) -> set[str]:
+    """Return the sources of the silent recordings; none if all are silent."""
+    silent = {f.source for f in files if f.silent_windows >= SILENT_SHARE * f.windows}
+    if len(silent) == len(files):  # a corpus below the threshold, or nothing at all
+        silent = {file.source for file in files if not _power(file)}
+    return silent if len(silent) < len(files) else set()
+
+
+def names(sources: Sequence[str], most: int = NAMES_SHOWN) -> str:
     """Return the first names and how many more there are."""
-    more = f" and {len(sources) - NAMES_SHOWN} more" if len(sources) > NAMES_SHOWN else ""
-    return ", ".join(sources[:NAMES_SHOWN]) + more
+    more = f" and {len(sources) - most} more" if len(sources) > most else ""
+    return ", ".join(sources[:most]) + more
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number and its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _power(file: SourceFile) -> float:
+    """Return the sum of the squared amplitudes about the mean; 0 for a constant."""
+    power = file.sum_squares - file.samples * (file.mean or 0.0) ** 2
+    return power if power > 1e-12 * file.sum_squares else 0.0
+
+
+def _cut(files: Sequence[SourceFile], recordings: Sequence[Recording]) -> list[str]:
+    whole = {file.source: file.samples for file in files}
+    cut = sorted({part.source for part in recordings if part.samples < whole[part.source]})
+    if not cut:
+        return []
+    sounding = whole.keys() - silent_files(files)
+    share = sum(whole[source] for source in cut) / sum(whole[source] for source in sounding)
+    reason = (
+        f"there are too few recordings ({len(sounding)})"
+        if len(sounding) < 3
+        else f"the others cannot give each split its share (it is {share:.0%} of the audio)"
+    )
+    return [
+        f"{names(cut)} was cut into parts for training, validation and test, because {reason}: "
+        "the score is on material like the training material"
+    ]
+
+
+def _small_splits(
+    settings: Settings,
+    files: Sequence[SourceFile],
+    recordings: Sequence[Recording],
+    use_folders: bool,
+) -> list[str]:
+    silent = silent_files(files)
+    seconds: dict[str, float] = dict.fromkeys(SPLITS, 0.0)
+    for recording in recordings:
+        is_silent_part = recording.offset and recording.peak < SILENT_PEAK
+        if recording.source not in silent and not is_silent_part:
+            seconds[recording.split] += recording.samples / settings.sample_rate
+    total = sum(seconds.values())
+    warnings = []
+    if silent:
+        verb = "is" if len(silent) == 1 else "are"
+        warnings.append(
+            f"{plural(len(silent), 'recording')} {verb} silent and no share of any split: "
+            f"{names(sorted(silent))}"
+        )
+    shares = {"valid": ("validation", settings.valid), "test": ("test", settings.test)}
+    present = {recording.split for recording in recordings}
+    for split, (name, share) in shares.items():
+        found = seconds[split]
+        is_small = found < LEAST_OF_SHARE * share * total
+        if use_folders:
+            is_small = is_small and found < LITTLE_HELD_OUT_S
+        if split in present and (is_small or not found):
+            what = f"{found:.1f} s, {found / total:.1%} of the audio" if found else "silence"
+            role = "which weights are kept" if split == "valid" else "the score"
+            warnings.append(
+                f"the {name} split is {what} instead of {share:.0%}, and decides {role}; "
+                "add recordings, or prepare into another folder with another --seed"
+            )
+    return warnings
+
+
+def _dc(files: Sequence[SourceFile]) -> list[str]:
+    offset = [
+        file.source
+        for file in files
+        if file.mean is not None
+        and abs(file.mean) > max(LEAST_DC, DC_SHARE * math.sqrt(_power(file) / file.samples))
+    ]
+    if not offset:
+        return []
+    largest = max(abs(file.mean or 0.0) for file in files)
+    peak = max(file.peak for file in files)
+    without = max(
+        file.peak if file.peak_about_mean is None else file.peak_about_mean for file in files
+    )
+    gains = (
+        f"; it sets the gain, {peak_gain(peak):.4g}, which would be {peak_gain(without):.4g} "
+        "without it"
+        if 0 < without * DC_GAIN < peak
+        else ""
+    )
+    return [
+        f"a constant (DC) of up to {largest:.3g} lies under the sound of "
+        f"{plural(len(offset), 'recording')}: {names(offset, DC_NAMES_SHOWN)}{gains}; "
+        "--remove-dc subtracts the mean of each recording"
+    ]
 
 
 def _upsampled(sample_rate: int, files: Sequence[SourceFile]) -> list[str]:

@@ -39,14 +39,21 @@ def walk(folder: Path, leave_out: Path) -> tuple[list[Candidate], list[Skipped]]
     Links to files and folders are followed; each folder is entered once, so cycles end.
 
     Args:
-        folder: Where to look.
+        folder: Where to look; or one file, which is taken for sound whatever its name is.
         leave_out: A folder that is not entered: the output.
 
     Raises:
         CorpusError: If ``folder`` itself cannot be read.
     """
+    if folder.is_file():
+        status = folder.stat()
+        name = source_name(folder.name)
+        return [Candidate(str(folder), name, status.st_size, status.st_mtime_ns)], []
     if not folder.is_dir():
-        raise CorpusError(f"{folder} is not a folder; name the folder that holds the recordings")
+        raise CorpusError(
+            f"{folder} is not a folder or a file; name the folder that holds the recordings, "
+            "or one recording"
+        )
     visit = _Walk(folder, leave_out)
     visit.run()
     visit.found.sort(key=lambda candidate: os.fsencode(candidate.path))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64
 
 from samplewise.data.clips import Clip, Level, read_codes
-from samplewise.data.corpus import FULL_SCALE, Corpus
+from samplewise.data.corpus import Corpus, Recording
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.quantize.base import Quantizer
 
@@ -134,7 +134,8 @@ class _Reader:
     ):
         self._corpus, self._level, self._quantizer = corpus, level, quantizer
         self._progress, self._done, self._total = progress, 0, total
-        self._tables: dict[float, Int64[np.ndarray, " stored"]] = {}
+        self._table_of: tuple[float, float] | None = None
+        self._table: Int64[np.ndarray, " stored"] = np.zeros(0, np.int64)
 
     def blocks(self, clip: Clip) -> Iterator[Codes]:
         """Yield the codes of a clip."""
@@ -142,20 +143,19 @@ class _Reader:
             yield read_codes(self._corpus, clip, self._level, self._quantizer)
             self._advance(clip.samples)
             return
-        table = self._table(clip.recording.scale)
+        self._make_table(clip.recording)
         base = clip.recording.start
         for start in range(clip.start, clip.stop, BLOCK):
             stop = min(start + BLOCK, clip.stop)
-            yield table[self._corpus.stored[base + start : base + stop].view(np.uint16)]
+            yield self._table[self._corpus.stored[base + start : base + stop].view(np.uint16)]
             self._advance(stop - start)
 
-    def _table(self, scale: float) -> Int64[np.ndarray, " stored"]:
-        if scale not in self._tables:
+    def _make_table(self, recording: Recording) -> None:
+        if self._table_of != (recording.scale, recording.dc):
+            self._table_of = recording.scale, recording.dc
             values = np.arange(2**16, dtype=np.uint16).view(np.int16)
-            wave = values.astype(np.float32) * np.float32(scale * self._corpus.gain / FULL_SCALE)
             # Beyond full scale only values that the gain of the corpus rules out.
-            self._tables[scale] = self._quantizer.encode(wave.clip(-1, 1))
-        return self._tables[scale]
+            self._table = self._quantizer.encode(self._corpus.scaled(values, recording).clip(-1, 1))
 
     def _advance(self, samples: int) -> None:
         self._done += samples
