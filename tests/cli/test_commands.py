@@ -1,8 +1,11 @@
 """The commands one after the other, as a user gives them."""
 
 import json
+import os
 import shutil
+from functools import partial
 
+import numpy as np
 import pytest
 import soundfile
 from tests.cli.conftest import RATE, SMALL
@@ -10,6 +13,7 @@ from tests.cli.conftest import RATE, SMALL
 from samplewise.cli.main import main
 from samplewise.durable import lock
 from samplewise.models.files import load_model
+from samplewise.training.checkpoint import load_latest
 from samplewise.training.config import TrainConfig
 from samplewise.training.presets import PRESETS
 
@@ -45,6 +49,37 @@ def test_training_again_goes_on_and_says_so(run_folder, corpus, tmp_path, comman
     out = command("train", corpus, "-o", folder, *SMALL, *options, "--steps", 5, "--fresh")
     assert "going on" not in out
     assert "stopped at step 5" in out
+
+
+def test_training_on_samples_that_are_cut_short_ends_with_a_message_and_keeps_checkpoints(
+    run_folder, corpus, tmp_path, capsys, monkeypatch
+):
+    folder, place = (shutil.copytree(p, tmp_path / p.name) for p in (run_folder, corpus))
+    words = ["train", place, "-o", folder, *SMALL, "--minutes", "None", "--preview-seconds", "0.1"]
+    monkeypatch.setattr("samplewise.training.run.load_latest", partial(cut_short, place))
+    assert main([*map(str, words), "--steps", "6"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "samples.npy was cut short after it was opened" in line
+    found = load_latest(folder / "state")
+    assert found is not None
+    assert found[1]["progress"]["step"] == 4
+
+
+def cut_short(place, state):
+    os.truncate(place / "samples.npy", 1000)
+    return load_latest(state)
+
+
+def test_training_warns_of_a_silent_validation_split(recordings, tmp_path, command):
+    for split, wave in (("train", "0"), ("test", "1"), ("valid", None)):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        if wave:
+            shutil.copy(recordings / f"tone {wave}.wav", tmp_path / "in" / split)
+    soundfile.write(tmp_path / "in" / "valid" / "a.wav", np.zeros(RATE), RATE)
+    command("prepare", tmp_path / "in", "-o", tmp_path / "c", "--sample-rate", RATE)
+    options = ["--minutes", "None", "--steps", "1", "--preview-minutes", "0"]
+    out = command("train", tmp_path / "c", "-o", tmp_path / "run", *SMALL, *options)
+    assert "warning: the validation split is silence instead of 6%" in out
 
 
 def test_training_stops_when_validation_no_longer_improves(corpus, tmp_path, command):

@@ -73,7 +73,9 @@ def _train(args: TrainArgs) -> None:
     """Train as one rank; every rank runs this."""
     import torch
 
+    from samplewise.audio.files import shown
     from samplewise.data.corpus import Corpus
+    from samplewise.data.summary import split_warnings
     from samplewise.training.interrupts import Interrupts
     from samplewise.training.journal import Journal
     from samplewise.training.loop import fit
@@ -97,6 +99,8 @@ def _train(args: TrainArgs) -> None:
             f"{args.output}: {config.preset}, {count_parameters(run.model) / 1e6:.2f} M parameters "
             f"on {ranks.device}, {config.lanes} lanes of {config.seq_len} samples"
         )
+        for warning in split_warnings(corpus.index):
+            _say(f"warning: {shown(warning)}")
         if progress.step:
             _say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} min trained)")
         journal = Journal(args.output, progress.step, _say)

@@ -210,8 +210,8 @@ def _dc(files: Sequence[SourceFile]) -> list[str]:
         file.peak if file.peak_about_mean is None else file.peak_about_mean for file in files
     )
     gains = (
-        f"; it sets the gain, {peak_gain(peak):.4g}, which would be {peak_gain(without):.4g} "
-        "without it"
+        f"; without it the peak is {_db(without)} dBFS, and the gain {peak_gain(without):.4g} "
+        f"in place of {peak_gain(peak):.4g}"
         if 0 < without * DC_GAIN < peak
         else ""
     )
