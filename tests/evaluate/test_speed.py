@@ -5,15 +5,19 @@ import pytest
 import torch
 
 from samplewise.cli import bench
+from samplewise.config.conditioning import Conditioning, MelConfig
 from samplewise.evaluate.generation_speed import generation_speed
 from samplewise.evaluate.handwritten import HandWritten
 from samplewise.evaluate.speed import interleave, machine, median_rate
 from samplewise.models.configs import SampleRNNConfig, SubscaleWaveRNNConfig, WaveRNNConfig
 from samplewise.models.samplernn import SampleRNN
-from samplewise.training import presets
-from samplewise.training.speed import OurTraining
+from samplewise.training import presets, speed
+from samplewise.training.muon import Muon
 
 SIZES = {"dim": 6, "emb_size": 5, "q_levels": 16, "cell": "gru-reset-after", "weight_norm": False}
+WIDE_WAVERNN = WaveRNNConfig(
+    dim=32, conditioning=Conditioning(MelConfig(n_mels=8, f_max=None), channels=4, lpc_order=4)
+)
 CONFIGS = [
     SampleRNNConfig(frame_sizes=(2, 2, 8), **SIZES),
     SampleRNNConfig(frame_sizes=(4, 4), n_rnn=2, **SIZES),
@@ -52,16 +56,46 @@ def copy_linear(theirs, ours):
     theirs.bias.copy_(ours.bias)
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
-def test_our_step_trains_every_parameter(bfloat16):
-    training = OurTraining(CONFIGS[0], 2, "cpu", bfloat16)
-    before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
-    codes = torch.randint(16, (2, 1 + 16), generator=torch.Generator().manual_seed(1))
-    training.step(codes)
-    after = dict(training.model.named_parameters())
-    still = [name for name, old in before.items() if torch.equal(old, after[name])]
-    assert still == [name for name in before if name.endswith("h0")]  # no sequence starts here
-    assert training.state.clock == 16
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_preset_is_timed_as_it_trains(monkeypatch, precision):
+    config = replace(
+        presets.PRESETS["vocoder-small"],
+        **{"model": WIDE_WAVERNN, "lanes": 2, "seq_len": 256, "clip_seconds": 0.1},
+        **{"optimizer": "muon", "muon_every": 3, "precision": precision, "ema": 0.9},
+    )
+    runs, real = [], speed.train_step
+    monkeypatch.setattr(
+        speed, "train_step", lambda run, *rest: runs.append(run) or real(run, *rest)
+    )
+    result = speed.training_speed(config, 2, 1)
+    run = runs[0]
+    assert replace(run.config, matmul="auto", random_offsets=True) == config
+    assert isinstance(run.optimizer, Muon)
+    assert run.averaged is not None
+    steps = 3 * (1 + 1 + 1)  # unmeasured, measured and in parts; the matrices move at every third
+    assert len(runs) == run.progress.step == steps
+    assert tuple(result["parts"]) == speed.PARTS
+    assert sum(result["parts"].values()) == pytest.approx(1)
+    assert all(share > 0 for share in result["parts"].values())
+    assert (result["precision"], result["optimizer"]) == (precision, "muon")
+    assert "ratio" not in result
+
+
+def test_the_time_of_a_part_is_counted_as_that_part(monkeypatch):
+    clock = iter([0.0, 1.0, 3.0, 3.5])
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
+    timer = speed.PartTimer("cpu")
+    for part in ("data", "forward", "data"):
+        timer(part)
+    assert (timer.seconds["data"], timer.seconds["forward"]) == (1.5, 2.0)
+
+
+def test_reading_clips_is_shared_among_their_steps(monkeypatch):
+    config = replace(presets.PRESETS["tiny"], model=CONFIGS[0], seq_len=16, clip_seconds=0.1)
+    monkeypatch.setattr(speed, "_read_first_clips", lambda run, corpus: 1000.0)
+    result = speed.training_speed(config, 2, 1)
+    assert result["samples_per_s"] == pytest.approx(16 * 16 / 1000, rel=0.01)
+    assert result["parts"]["data"] > 0.99
 
 
 def test_contestants_take_turns_after_one_unmeasured_run():
@@ -128,7 +162,7 @@ def test_the_machine_is_described():
 
 @pytest.fixture
 def small_preset(monkeypatch):
-    small = replace(presets.PRESETS["tiny"], model=CONFIGS[0], seq_len=16)
+    small = replace(presets.PRESETS["tiny"], model=CONFIGS[0], seq_len=16, clip_seconds=0.1)
     monkeypatch.setitem(presets.PRESETS, "tiny", small)
     monkeypatch.setitem(bench.STEP_SAMPLES, "cpu", 64)
 
@@ -151,6 +185,8 @@ def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
     assert bench.main([*options, "--lanes", "2"]) == 0
     table = capsys.readouterr().out
     assert "hand-written" in table
+    parts = next(line for line in table.splitlines() if line.startswith("parts of a step"))
+    assert parts.split()[4:] == ["optimizer", "precision", "products", *speed.PARTS]
     assert "at 16 kHz" in table
     assert bench.main(["train", *options]) == 0
     assert "at 16 kHz" not in capsys.readouterr().out

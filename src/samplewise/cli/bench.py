@@ -9,6 +9,8 @@ import tyro
 
 STEP_SAMPLES = {"cpu": 16384, "cuda": 2**22}
 """Samples that a run of training takes at least, so that small models are not lost in noise."""
+CPU_LANES = 16
+"""In place of a preset's on a CPU, if its steps are of more samples than a run takes."""
 GENERATION_STEPS = 256
 """Samples of each clip in a run of generation."""
 
@@ -17,10 +19,11 @@ GENERATION_STEPS = 256
 class BenchArgs:
     """Measure training and generation speed, medians of several runs.
 
-    Training is compared, turn by turn, with a hand-written loop over torch's own GRU of the same
-    sizes; generation by the native engine with the reference back end and with what the machine's
-    bandwidth and multiply-adds allow. Codes and weights are made up. A WaveRNN's speed is printed
-    beside what others have published of theirs.
+    A preset is trained as it says: its optimizer, clipping, averaging and precision, on made-up
+    recordings. The shares of a step's parts are printed, and, turn by turn, the speed of a
+    hand-written loop over torch's own GRU of the same sizes. Generation by the native engine is
+    compared with the reference back end and with what the machine's bandwidth and multiply-adds
+    allow. A WaveRNN's speed is printed beside what others have published of theirs.
     """
 
     what: tyro.conf.Positional[Literal["all", "train", "generate"]] = "all"
@@ -30,7 +33,8 @@ class BenchArgs:
     runs: int = 3
     """Measured runs of each; one more comes first and is not measured."""
     lanes: int | None = None
-    """Sequences trained side by side; default: 16 on a CPU, the preset's on a GPU."""
+    """Sequences trained side by side; default: the preset's, or 16 on a CPU if its steps are of
+    more than 16,384 samples."""
     batch: tuple[int, ...] = (1, 16)
     """Numbers of clips that are generated together."""
     weights: tuple[Literal["int8", "int8x16", "f16", "f32"], ...] = ("int8", "f16")
@@ -45,8 +49,8 @@ class BenchArgs:
     """Rows and columns of these blocks."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of training; auto: bfloat16 products on GPUs, float32 elsewhere."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Of training; default: the preset's."""
     json: bool = False
     """Print JSON instead of tables."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -76,9 +80,10 @@ def main(argv: list[str]) -> int:
             f"sparsity = {args.sparsity} must lie in [0, 1), and is of `samplewise bench generate`"
         )
     parse_block(args.block)
-    trainings = len(args.preset) * (args.what != "generate")
+    families = [PRESETS[name].model.family for name in args.preset if args.what != "generate"]
+    trainings = len(families) + families.count("samplernn")  # and the hand-written loop
     generations = len(args.preset) * len(args.batch) * (args.what != "train")
-    total = (args.runs + 1) * (2 * trainings + generations * _contestants(args))
+    total = (args.runs + 1) * (trainings + generations * _contestants(args))
     with progress_bar("benchmark, runs", total) as update:
         result = measure(args, _Counter(update, total))
     print(json.dumps(result, indent=2) if args.json else describe(result))
@@ -106,31 +111,30 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     is_gpu = device != "cpu"
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    wants_bfloat16 = is_gpu if args.precision == "auto" else args.precision == "bfloat16"
     result: dict[str, Any] = {"machine": machine(device), "training": [], "generation": []}
     result["published"] = []
     for name in args.preset:
         config = PRESETS[name]
-        if conditioning_of(config.model) is not None:
-            config = replace(config, model=replace(config.model, conditioning=None))
-            name = f"{name}, told nothing"
         if args.dim is not None:
             if not hasattr(config.model, "dim"):
                 raise ValueError(f"dim = {args.dim}, but {name} has no such width; leave --dim out")
             config = replace(config, model=replace(config.model, dim=args.dim))
             name = f"{name} at {args.dim} units"
+        if args.what != "generate":
+            least = STEP_SAMPLES["cuda" if is_gpu else "cpu"]
+            fits = is_gpu or config.lanes * config.seq_len <= least
+            lanes = args.lanes or (config.lanes if fits else CPU_LANES)
+            steps = max(1, least // (lanes * config.seq_len))
+            config = replace(
+                config, lanes=lanes, accumulate=1, precision=args.precision or config.precision
+            )
+            speed = training_speed(config, steps, args.runs, device, after_run)
+            result["training"].append({"preset": name, **speed})
+        if conditioning_of(config.model) is not None:
+            config = replace(config, model=replace(config.model, conditioning=None))
+            name = f"{name}, told nothing"
         if args.sparsity:
             name = f"{name}, {args.sparsity:.0%} of {args.block} blocks zero"
-        lanes = args.lanes or (config.lanes if is_gpu else 16)
-        least = STEP_SAMPLES["cuda" if is_gpu else "cpu"]
-        steps = max(1, least // (lanes * config.seq_len))
-        precision = "bfloat16" if wants_bfloat16 else "float32"
-        if args.what != "generate":
-            speed = training_speed(
-                *(config.model, lanes, config.seq_len, steps, args.runs, device, wants_bfloat16),
-                after_run=after_run,
-            )
-            result["training"].append({"preset": name, "precision": precision, **speed})
         for clips in args.batch if args.what != "train" else ():
             rows = generation_speed(
                 config.model,
@@ -158,15 +162,25 @@ def describe(result: dict[str, Any]) -> str:
         f"{facts['date']}, load {facts['load_before']}"
     ]
     if result["training"]:
-        head = f"{'training':<14}{'batch':>6}{'seq_len':>9}{'samples/s':>12}"
+        width = max(13, *(len(row["preset"]) for row in result["training"])) + 1
+        head = f"{'training':<{width}}{'batch':>6}{'seq_len':>9}{'samples/s':>12}"
         lines += ["", f"{head}{'hand-written':>15}{'ratio':>8}"]
         lines += [
-            f"{row['preset']:<14}{row['lanes']:>6}{row['seq_len']:>9}{row['samples_per_s']:>12,.0f}"
+            f"{row['preset']:<{width}}{row['lanes']:>6}{row['seq_len']:>9}"
+            f"{row['samples_per_s']:>12,.0f}"
             + (
                 f"{row['hand_written_samples_per_s']:>15,.0f}{row['ratio']:>8.2f}"
                 if "ratio" in row
                 else f"{'-':>15}{'-':>8}"
             )
+            for row in result["training"]
+        ]
+        parts = result["training"][0]["parts"]
+        head = f"{'parts of a step':<{width + 2}}{'optimizer':<11}{'precision':<10}{'products':<9}"
+        lines += ["", head + "".join(f"{name:>11}" for name in parts)]
+        lines += [
+            f"{row['preset']:<{width + 2}}{row['optimizer']:<11}{row['precision']:<10}"
+            f"{row['matmul']:<9}" + "".join(f"{share:>11.1%}" for share in row["parts"].values())
             for row in result["training"]
         ]
     if result["generation"]:

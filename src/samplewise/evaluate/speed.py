@@ -53,10 +53,10 @@ def interleave(
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for run in range(runs + 1):
         for name, contestant in contestants.items():
-            _synchronize(device)
+            synchronize(device)
             start = time.perf_counter()
             contestant()
-            _synchronize(device)
+            synchronize(device)
             if run:
                 seconds[name].append(time.perf_counter() - start)
             if after_run is not None:
@@ -69,7 +69,8 @@ def median_rate(samples: int, seconds: list[float]) -> float:
     return samples / statistics.median(seconds)
 
 
-def _synchronize(device: str) -> None:
+def synchronize(device: str) -> None:
+    """Wait until all work of ``device`` is done."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -24,7 +24,13 @@ from samplewise.training.journal import Journal
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
 from samplewise.training.run import RunState, validation_clips
-from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
+from samplewise.training.tbptt import (
+    Mark,
+    Subsequence,
+    accumulate_gradients,
+    clip_gradients,
+    no_mark,
+)
 
 EXPLODED = 4.0
 """A cost of so many times that of guessing (log2 q bits) means that training has blown up."""
@@ -76,8 +82,8 @@ def fit(
     interval = _Interval()
     while (reason := _finished(run, interrupts)) is None:
         began = clock.now
-        batch = to_device(run.stream.next_batch(), run)
-        _step(run, subsequence, batch, interval)
+        nats, samples, interval.norm = train_step(run, subsequence)
+        interval.nats, interval.samples = interval.nats + nats, interval.samples + samples
         progress.seconds = clock.now
         interval.seconds += progress.seconds - began
         if config.sparsity:
@@ -198,8 +204,23 @@ _ADVICE = (
 )
 
 
-def _step(run: RunState, subsequence: Any, batch: Batch, interval: _Interval) -> None:
+def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[float, int, float]:
+    """Make one step.
+
+    Args:
+        run: What is trained.
+        subsequence: Its cost, wrapped for several ranks or not.
+        mark: Called after each part: data, forward, backward, clip, optimizer, averaging.
+
+    Returns:
+        The batch's cost in nats over all ranks, its samples, and the norm of the gradient.
+
+    Raises:
+        TrainingError: As :func:`fit`.
+    """
     config, progress = run.config, run.progress
+    batch = to_device(run.stream.next_batch(), run)
+    mark("data")
     rate = config.learning_rate_at(progress.step, share_used(run))
     run.optimizer.param_groups[0]["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
@@ -211,6 +232,7 @@ def _step(run: RunState, subsequence: Any, batch: Batch, interval: _Interval) ->
             groups=config.accumulate,
             world=run.ranks.world,
             autocast=autocast(run),
+            mark=mark,
         )
     norm = clip_gradients(list(run.model.parameters()), config.clip, config.clip_limit)
     (total,) = run.ranks.sum(nats.item())
@@ -218,7 +240,9 @@ def _step(run: RunState, subsequence: Any, batch: Batch, interval: _Interval) ->
     limit = EXPLODED * math.log2(config.model.q_levels)
     if not (math.isfinite(bits) and math.isfinite(size) and bits < limit):
         _stop_before_damage(run, bits, size)
+    mark("clip")
     run.optimizer.step()
+    mark("optimizer")
     run.state = state
     progress.step += 1
     progress.samples_seen += batch.samples
@@ -229,8 +253,8 @@ def _step(run: RunState, subsequence: Any, batch: Batch, interval: _Interval) ->
         with torch.no_grad():
             for average, parameter in pairs:
                 average.lerp_(parameter, 1 - decay)
-    interval.nats, interval.samples = interval.nats + total, interval.samples + batch.samples
-    interval.norm = size
+        mark("averaging")
+    return total, batch.samples, size
 
 
 def _stop_before_damage(run: RunState, bits: float, norm: float) -> None:

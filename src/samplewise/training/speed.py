@@ -1,100 +1,151 @@
-"""Training speed: our step against a hand-written loop over torch's own GRU, in one run."""
+"""Training speed: a preset's own steps against a hand-written loop over torch's GRU, in one run."""
 
 import statistics
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
-from samplewise.data.stream import Batch
+from samplewise.data.corpus import Corpus
+from samplewise.data.index import CorpusIndex, Recording, Settings, Summary
 from samplewise.evaluate.handwritten import HandWrittenTraining
-from samplewise.evaluate.speed import interleave, median_rate
-from samplewise.models.build import build_model
-from samplewise.models.configs import ModelConfig, SampleRNNConfig
-from samplewise.nn.state import detach
-from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
+from samplewise.evaluate.speed import interleave, median_rate, synchronize
+from samplewise.models.configs import SampleRNNConfig
+from samplewise.training.config import TrainConfig
+from samplewise.training.loop import autocast, train_step
+from samplewise.training.ranks import Ranks
+from samplewise.training.run import RunState, start
+from samplewise.training.tbptt import Subsequence
+
+PARTS = ("data", "forward", "backward", "clip", "optimizer", "averaging")
+"""Of a step, in their order."""
+RATE = 16000
+"""Sample rate of the made-up recordings, in Hz."""
+WHOLE_SECONDS = 8.0
+"""Length of a recording where clips are whole recordings."""
 
 
-class OurTraining:
-    """The step of :mod:`training.loop` without its bookkeeping, gradients clipped by value."""
+class PartTimer:
+    """Seconds of the parts of steps."""
 
-    def __init__(self, config: ModelConfig, lanes: int, device: str, bfloat16: bool = False):
-        self.model = build_model(config, seed=0).to(device)
-        self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, fused=True)
-        self.subsequence = Subsequence(self.model)
-        self.state = detach(self.model.initial_state(lanes))
-        kind = torch.device(device).type
-        self.autocast = torch.autocast(kind, torch.bfloat16) if bfloat16 else None
+    def __init__(self, device: str):
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+        self._device, self._last = device, time.perf_counter()
 
-    def step(self, codes: Int[Tensor, "lanes one_and_time"]) -> None:
-        """Train on one subsequence."""
-        target = codes[:, 1:]
-        batch = Batch(
-            previous=codes[:, :-1],
-            target=target,
-            mask=torch.ones_like(target, dtype=torch.bool),
-            reset=torch.zeros(len(codes), dtype=torch.bool, device=codes.device),
-            clips=(None,) * len(codes),
-            samples=target.numel(),
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        _, self.state = accumulate_gradients(
-            self.subsequence, batch, self.state, autocast=self.autocast
-        )
-        clip_gradients(self.parameters, "value", 1.0)
-        self.optimizer.step()
+    def __call__(self, part: str) -> None:
+        """Count the time since the last call as that of ``part``."""
+        synchronize(self._device)
+        now = time.perf_counter()
+        self.seconds[part] += now - self._last
+        self._last = now
 
 
 def training_speed(
-    config: ModelConfig,
-    lanes: int,
-    seq_len: int,
+    config: TrainConfig,
     steps: int,
     runs: int,
     device: str = "cpu",
-    bfloat16: bool = False,
     after_run: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Time whole steps (forward, backward, clip, Adam) on made-up codes, ours and hand-written.
+    """Time the steps that ``config`` trains with on made-up recordings, ours and hand-written.
 
-    Only a SampleRNN has a hand-written counterpart.
+    Ours are those of :func:`training.loop.fit`. Clips are read when a lane takes them, which is
+    seldom: each step is given its share. Only a SampleRNN has a hand-written counterpart.
 
     Args:
-        config: Sizes of both models.
-        lanes: Sequences side by side.
-        seq_len: Samples of a subsequence.
+        config: What is trained, and how.
         steps: Steps per run.
         runs: Measured runs of each.
         device: Where.
-        bfloat16: Products in bfloat16, both.
         after_run: Called after every run.
 
     Returns:
-        samples_per_s of the median run, all runs and, beside a hand-written loop, its
-        hand_written_samples_per_s and ratio: the median of the ratios of neighbouring runs.
+        samples_per_s of the median run, all runs, parts (the share of each part in a step) and,
+        beside a hand-written loop, its hand_written_samples_per_s and ratio: the median of the
+        ratios of neighbouring runs.
     """
-    generator = torch.Generator().manual_seed(0)
-    lookback = config.lookback if isinstance(config, SampleRNNConfig) else 1
-    shape = (lanes, lookback + seq_len)
-    codes = torch.randint(config.q_levels, shape, generator=generator).to(device)
-    ours = OurTraining(config, lanes, device, bfloat16)
-    samples = lanes * seq_len * steps
-    contestants = {"ours": lambda: [ours.step(codes[:, lookback - 1 :]) for _ in range(steps)]}
-    if isinstance(config, SampleRNNConfig):
-        theirs = HandWrittenTraining(config, device, bfloat16)
+    if config.optimizer == "muon":  # as many steps of the matrices in each run
+        steps = -(-steps // config.muon_every) * config.muon_every
+    # All clips are then of one length.
+    config, corpus = replace(config, random_offsets=False), made_up_corpus(config)
+    with TemporaryDirectory() as folder:
+        run = start(config, corpus, Path(folder) / "run", Ranks(0, 1, torch.device(device)))
+    subsequence = Subsequence(run.model)
+    reading = _read_first_clips(run, corpus)
+
+    contestants: dict[str, Callable[[], object]] = {
+        "ours": lambda: [train_step(run, subsequence) for _ in range(steps)]
+    }
+    bfloat16 = autocast(run) is not None
+    if isinstance(config.model, SampleRNNConfig):
+        theirs = HandWrittenTraining(config.model, device, bfloat16)
+        shape = (config.lanes, config.model.lookback + config.seq_len)
+        generator = torch.Generator().manual_seed(0)
+        codes = torch.randint(config.model.q_levels, shape, generator=generator).to(device)
         contestants["hand_written"] = lambda: [theirs.step(codes) for _ in range(steps)]
     seconds = interleave(contestants, runs, device, after_run)
+    seconds["ours"] = [value + steps * reading for value in seconds["ours"]]
+
+    timer = PartTimer(device)
+    for _ in range(steps):
+        train_step(run, subsequence, timer)
+    timer.seconds["data"] += steps * reading
+    samples = config.lanes * config.seq_len * steps
     result = {
-        "lanes": lanes,
-        "seq_len": seq_len,
+        "lanes": config.lanes,
+        "seq_len": config.seq_len,
+        "optimizer": config.optimizer,
+        "precision": "bfloat16" if bfloat16 else "float32",
+        "matmul": run.config.matmul,
         "samples_per_s": median_rate(samples, seconds["ours"]),
         "runs": {name: [samples / value for value in part] for name, part in seconds.items()},
+        "parts": {
+            name: value / sum(timer.seconds.values()) for name, value in timer.seconds.items()
+        },
     }
     if "hand_written" in seconds:
         pairs = zip(seconds["ours"], seconds["hand_written"], strict=True)
         result["hand_written_samples_per_s"] = median_rate(samples, seconds["hand_written"])
         result["ratio"] = statistics.median(theirs / ours for ours, theirs in pairs)
     return result
+
+
+def _read_first_clips(run: RunState, corpus: Corpus) -> float:
+    """Read the first clip of every lane; return the seconds of reading for each step to come."""
+    began = time.perf_counter()
+    run.stream.next_batch()
+    clip = max(recording.samples for recording in corpus.recordings)
+    return (time.perf_counter() - began) * run.config.seq_len / clip
+
+
+def made_up_corpus(config: TrainConfig) -> Corpus:
+    """Return tones and noise in memory: recordings of one clip each, without a folder."""
+    size = round((config.clip_seconds or WHOLE_SECONDS) * RATE)
+    time = np.arange(size) / RATE
+    noise = np.random.default_rng(0).normal(0, 0.02, size)
+    wave = 0.3 * np.sin(880 * np.pi * time) + noise
+    recordings = tuple(
+        Recording(f"{split}.wav", 0, size, split, "0" * 64, 1.0, 0.5)
+        for split in ("train", "valid")
+    )
+    index = CorpusIndex(
+        format=1,
+        sample_rate=RATE,
+        channels=1,
+        gain=1.0,
+        split_rule="made up",
+        digest="made up",
+        settings=Settings(RATE, 0.5, 0.0, 0, "recordings"),
+        summary=Summary(2, {}, None, None, 0.0, 0, 0, 0, 0),
+        warnings=(),
+        recordings=recordings,
+        files=(),
+        skipped=(),
+        notes=(),
+    )
+    return Corpus(Path(), index, np.round(32767 * wave).astype("<i2"))

@@ -1,5 +1,6 @@
 """One step of stateful truncated backpropagation through time (Mehri et al. 2017, section 2.3)."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from operator import itemgetter
 from typing import Any
@@ -14,6 +15,13 @@ from samplewise.data.stream import Batch
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.models.base import Model, State
 from samplewise.nn.state import concatenate, detach, select
+
+Mark = Callable[[str], None]
+"""Is told the name of each part of a step when that part is done."""
+
+
+def no_mark(part: str) -> None:
+    """Do nothing: nobody measures the parts."""
 
 
 class Subsequence(nn.Module):
@@ -47,6 +55,7 @@ def accumulate_gradients(
     groups: int = 1,
     world: int = 1,
     autocast: Any = None,
+    mark: Mark = no_mark,
 ) -> tuple[Tensor, State]:
     """Add the gradient of the batch's mean cost in bits per sample, over the lanes of all ranks.
 
@@ -57,6 +66,7 @@ def accumulate_gradients(
         groups: Parts that the lanes are worked through in, one after the other.
         world: Ranks over which the wrapper averages.
         autocast: Context for lower precision.
+        mark: Called after the forward and after the backward pass of each group.
 
     Returns:
         This rank's summed cost in nats, and the detached state after the batch.
@@ -79,8 +89,10 @@ def accumulate_gradients(
                     select(state, rows),
                     cues,
                 )
+            mark("forward")
             # The wrapper averages over ranks; the cost is a mean over all their samples.
             nats_to_bits(nats * (world / batch.samples)).backward()
+            mark("backward")
         total += nats.detach()
         states.append(detach(after))
     return total, states[0] if groups == 1 else concatenate(states)
