@@ -1,7 +1,6 @@
 """Files that appear whole or not at all: temporary name, fsync, rename, fsync of the folder."""
 
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from samplewise.errors import SamplewiseError
+from samplewise.strict_json import to_text
 
 TEMPORARY_PREFIX = ".tmp-"
 LOCK = ".lock"
@@ -109,7 +109,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as readable JSON to ``path``; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, to_text(value, indent=2) + "\n")
 
 
 def sweep_temporaries(folder: Path) -> int:

@@ -41,7 +41,7 @@ def test_events_are_kept_apart(tmp_path):
 def test_a_json_file_of_unreasonable_size_is_not_read(tmp_path):
     path, notes = tmp_path / "evaluation.json", []
     with path.open("wb") as file:
-        file.truncate(reading.LARGEST_JSON + 1)
+        file.truncate(64 * 2**20 + 1)
     assert reading.read_json(path, notes) is None
     assert "larger than 64 MiB" in notes[0]
 

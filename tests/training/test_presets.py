@@ -1,6 +1,7 @@
 import pytest
 
 from samplewise.config.codec import differences, from_json, to_json
+from samplewise.models.build import FAMILIES
 from samplewise.models.samplernn import SampleRNN
 from samplewise.training.config import TrainConfig
 from samplewise.training.presets import PRESETS
@@ -65,8 +66,19 @@ def test_a_fault_is_told_of_the_family_that_was_meant():
         from_json(TrainConfig, values, "here")
     assert str(caught.value).endswith("version: model.dim: Unexpected keyword argument")
     values["model"]["family"] = "tacotron"
-    with pytest.raises(ValueError, match="family names no kind of model"):
+    with pytest.raises(ValueError, match="model: family = 'tacotron' must be one of 'samplernn', "):
         from_json(TrainConfig, values, "here")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_wrong_field_of_every_family_is_named(family):
+    values = to_json(PRESETS["tiny"]) | {"model": to_json(FAMILIES[family][0]())}
+    values["model"] |= {"q_levels": "many", "colour": "red"}
+    with pytest.raises(ValueError, match="here does not fit") as caught:
+        from_json(TrainConfig, values, "here")
+    *_, first, second = str(caught.value).split("version: ")[1].split("; ")
+    assert first == "model.q_levels: Input should be a valid integer"
+    assert second == "model.colour: Unexpected keyword argument"
 
 
 def test_differences_are_named_by_their_path():

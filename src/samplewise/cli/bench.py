@@ -1,11 +1,12 @@
 """`samplewise bench`: training and generation speed on this machine."""
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from samplewise.strict_json import to_text
 
 STEP_SAMPLES = {"cpu": 16384, "cuda": 2**22}
 """Samples that a run of training takes at least, so that small models are not lost in noise."""
@@ -86,7 +87,7 @@ def main(argv: list[str]) -> int:
     total = (args.runs + 1) * (trainings + generations * _contestants(args))
     with progress_bar("benchmark, runs", total) as update:
         result = measure(args, _Counter(update, total))
-    print(json.dumps(result, indent=2) if args.json else describe(result))
+    print(to_text(result, indent=2, ascii_only=True) if args.json else describe(result))
     if args.output is not None:
         write_json(args.output, result)
         if result["generation"]:

@@ -1,12 +1,13 @@
 """`samplewise evaluate`: bits per sample of a run on held-out recordings."""
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
+
+from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> int:
     if args.model.is_dir() and args.backend == "reference":
         write_json(args.model / RESULT, result.to_json())
     if args.json:
-        print(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
+        print(to_text(result.to_json(), indent=2, ascii_only=True))
     else:
         print(describe(result))
     return 0
@@ -119,7 +120,7 @@ def find_labels(
     if conditioning is None or not conditioning.classes:
         return None
     words = words or loaded.provenance.get("labels")
-    return None if words is None else read_labels(words, corpus)
+    return read_labels(words, corpus) if isinstance(words, str) else None
 
 
 def _words(name: str) -> str:

@@ -1,12 +1,13 @@
 """`samplewise experiment`: a paper's table or figure, trained, scored and drawn."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
@@ -81,7 +82,7 @@ def main(argv: list[str]) -> int:
 
 def _print(args: ExperimentArgs, results: object, table: str, written: list[Path]) -> None:
     if args.json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
+        print(to_text(results, indent=2, ascii_only=True))
     else:
         print(table)
         print("\n".join(f"wrote {path}" for path in written))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from samplewise.strict_json import to_text
+
 if TYPE_CHECKING:
     from samplewise.cli.vocode import VocodeArgs
     from samplewise.generate.backend import Backend
@@ -151,7 +153,6 @@ def late_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
-    import json
     import time
 
     from samplewise.generate.clips import iterate_clips, samples_of
@@ -208,7 +209,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
             "real_time_factor": speed / rate,
             "clips": made,
         }
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(to_text(report, indent=2, ascii_only=True))
     else:
         print(_table(made, folder))
         say(

@@ -1,12 +1,13 @@
 """`samplewise prepare`: a folder of recordings, or one recording, becomes a corpus."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from samplewise.strict_json import to_text
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ def main(argv: list[str]) -> int:
     if args.output is None:
         index = verify_corpus(args.folder)
         print(
-            json.dumps({"corpus": str(args.folder), "recordings": len(index.files), "damaged": []})
+            to_text(
+                {"corpus": str(args.folder), "recordings": len(index.files), "damaged": []},
+                ascii_only=True,
+            )
             if args.json
             else f"corpus {args.folder} is sound: the samples of "
             f"{plural(len(index.files), 'recording')} are as they were prepared"
@@ -87,7 +91,7 @@ def main(argv: list[str]) -> int:
             "taken_over": prepared.taken_over,
             "unchanged": prepared.is_unchanged,
         }
-        print(json.dumps(report, indent=2))
+        print(to_text(report, indent=2, ascii_only=True))
     else:
         from samplewise.cli.corpus_text import describe
 

@@ -1,13 +1,14 @@
 """`samplewise search`: random search over the training configuration."""
 
 import importlib.util
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     from samplewise.search.settings import Search
@@ -139,7 +140,7 @@ def _show(search: "Search", as_json: bool) -> None:
     if picture is not None:
         write_bytes(search.folder / PICTURE, picture)
     if as_json:
-        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        print(to_text(summary, indent=2, ascii_only=True))
         return
     print(f"\n{table(summary)}")
     if "command" in summary:

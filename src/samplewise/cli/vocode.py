@@ -1,6 +1,5 @@
 """`samplewise vocode`: sound for mel spectrograms, whole or as they arrive."""
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from samplewise.cli.generate import pick_seed, prepare_model, say
+from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,7 +158,8 @@ def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", s
         made.append({"input": str(path), "file": str(target), "seconds": len(sound) / rate})
     seconds = sum(item["seconds"] for item in made)
     if args.json:
-        print(json.dumps({"seed": seed, "real_time_factor": seconds / taken, "made": made}))
+        report = {"seed": seed, "real_time_factor": seconds / taken, "made": made}
+        print(to_text(report, ascii_only=True))
     else:
         print("\n".join(f"{item['file']}  {item['seconds']:.2f} s" for item in made))
         say(f"{seconds:.1f} s of sound, {seconds / taken:.2g} times real time")

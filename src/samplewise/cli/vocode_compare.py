@@ -1,12 +1,12 @@
 """`samplewise vocode --corpus`: unseen recordings, vocoded, scored and put on a page."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplewise.cli.generate import say
 from samplewise.cli.vocode import VocodeArgs, output_folder
+from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
@@ -43,7 +43,7 @@ def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     )
     name = str(loaded.provenance.get("name", args.model.stem))
     write_text(folder / PAGE, vocoding_page(name, utterances, rate, how))
-    print(json.dumps(report, indent=2) if args.json else _table(report))
+    print(to_text(report, indent=2, ascii_only=True) if args.json else _table(report))
     say(f"wrote {folder / PAGE}")
     return 0
 

@@ -1,21 +1,35 @@
 """Frozen dataclasses to JSON and back; every fault of a file is named at once."""
 
 import dataclasses
-import json
 from functools import lru_cache
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
+
+from samplewise.strict_json import parse_object, to_text
 
 Record = TypeVar("Record")
+TAG = "family"
+"""Field that names the member of a union."""
+
+
+class TaggedUnion:
+    """Marks a union of dataclasses whose field ``family``, a literal, names the member.
+
+    It stands for pydantic's ``Discriminator``, which is imported only when a file is read.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Return the schema of a tagged union: only the faults of the named member are told."""
+        from pydantic import Discriminator
+
+        return handler.generate_schema(Annotated[source, Discriminator(TAG)])
 
 
 def to_json(record: Any) -> dict[str, Any]:
     """Return the fields of a dataclass as plain JSON values."""
-    plain = json.loads(json.dumps(dataclasses.asdict(record)))
-    assert isinstance(plain, dict)
-    return plain
+    return parse_object(to_text(dataclasses.asdict(record)))
 
 
-def from_json(kind: type[Record], values: dict[str, Any], where: str) -> Record:
+def from_json(kind: type[Record], values: Any, where: str) -> Record:
     """Build ``kind`` from JSON values; unknown keys and wrong types are refused.
 
     Args:
@@ -29,14 +43,12 @@ def from_json(kind: type[Record], values: dict[str, Any], where: str) -> Record:
     from pydantic import ValidationError
 
     try:
-        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+        return _adapter(kind).validate_json(to_text(values), strict=True)
     except ValidationError as error:
         faults = [
-            f"{'.'.join(place) or kind.__name__}: {fault['msg']}"
+            f"{'.'.join(_place(fault['loc'], values)) or kind.__name__}: {_words(fault)}"
             for fault in error.errors()
-            if (place := _place(fault["loc"], values)) is not None
         ]
-        faults = faults or ["family names no kind of model that is known"]
         raise ValueError(f"{where} does not fit this version: {'; '.join(faults)}") from None
 
 
@@ -52,22 +64,22 @@ def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, An
     return found
 
 
-def _place(loc: tuple[int | str, ...], values: dict[str, Any]) -> list[str] | None:
-    """Return where a fault lies; None if it is that of a member of a union that was not meant.
-
-    Members of a union are dataclasses told apart by ``family``; pydantic tries each of them and
-    names it in the path of its faults.
-    """
+def _place(loc: tuple[int | str, ...], values: Any) -> list[str]:
+    """Return where a fault lies, without the tags of unions that pydantic puts into its path."""
     place, here = [], values
-    for name in map(str, loc):
-        if name.endswith("Config"):
-            family = here.get("family", "samplernn") if isinstance(here, dict) else "samplernn"
-            if name.removesuffix("Config").lower() != family:
-                return None
-        else:
-            place.append(name)
-            here = here.get(name, {}) if isinstance(here, dict) else {}
+    for name in loc:
+        if isinstance(here, dict) and name not in here and name == here.get(TAG):
+            continue
+        place.append(str(name))
+        here = here.get(name) if isinstance(here, dict) else None
     return place
+
+
+def _words(fault: Any) -> str:
+    if fault["type"] == "union_tag_invalid":
+        known = fault["ctx"]["expected_tags"]
+        return f"{TAG} = {fault['ctx']['tag']!r} must be one of {known}"
+    return fault["msg"]
 
 
 @lru_cache
@@ -78,9 +90,11 @@ def _adapter(kind: type) -> Any:
     return TypeAdapter(kind)
 
 
-def _forbid_unknown_keys(kind: type) -> None:
+def _forbid_unknown_keys(kind: Any) -> None:
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        for member in get_args(kind):
+            _forbid_unknown_keys(member)
+        return
     kind.__pydantic_config__ = {"extra": "forbid"}  # pyright: ignore[reportAttributeAccessIssue]
     for field in dataclasses.fields(kind):
-        for member in get_args(field.type) or (field.type,):
-            if isinstance(member, type) and dataclasses.is_dataclass(member):
-                _forbid_unknown_keys(member)
+        _forbid_unknown_keys(field.type)

@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from samplewise.errors import CorpusError
+from samplewise.strict_json import parse_object, read_bounded
 
 FORMAT = 1
 INDEX = "corpus.json"
+MAX_BYTES = 2**30
+"""Of that file: a million recordings take about half of it."""
 SAMPLES = "samples.npy"
 WORK_FOLDER = ".prepare"
 PENDING_INDEX = "new-corpus.json"
@@ -199,7 +202,7 @@ def read_index(folder: Path) -> CorpusIndex:
 
     path = folder / INDEX
     try:
-        text = path.read_bytes()
+        text = read_bounded(path, MAX_BYTES)
     except FileNotFoundError:
         raise CorpusError(
             f"{folder} holds no corpus ({INDEX} is missing); "
@@ -207,6 +210,8 @@ def read_index(folder: Path) -> CorpusIndex:
         ) from None
     except NotADirectoryError:
         raise CorpusError(f"{folder} is not a folder; name the folder of a corpus") from None
+    except ValueError as error:
+        raise CorpusError(f"{path} cannot be used: {error}") from None
     _check_format(path, text)
     try:
         return TypeAdapter(CorpusIndex).validate_json(text, strict=True)
@@ -221,10 +226,10 @@ def read_index(folder: Path) -> CorpusIndex:
 
 def _check_format(path: Path, text: bytes) -> None:
     try:
-        found = json.loads(text)["format"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = parse_object(text)["format"]
+    except (ValueError, KeyError) as error:
         raise CorpusError(
-            f"{path} is not the index of a corpus; delete the folder and prepare it again"
+            f"{path} is not the index of a corpus ({error}); delete the folder and prepare it again"
         ) from None
     if found != FORMAT:
         raise CorpusError(

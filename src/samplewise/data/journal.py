@@ -1,11 +1,11 @@
 """What a prepare remembers while it runs: what it has decoded so far."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from samplewise.data.decode import Decoded
+from samplewise.strict_json import parse, to_text
 
 
 class Journal:
@@ -32,12 +32,12 @@ class Journal:
         """Remember an outcome; it survives a kill of this process."""
         assert self._file is not None
         facts = outcome if isinstance(outcome, str) else asdict(outcome)
-        self._file.write(json.dumps([key, facts]).encode() + b"\n")
+        self._file.write(to_text([key, facts], ascii_only=True).encode() + b"\n")
         self._file.flush()
 
     def _read(self, line: bytes) -> None:
         try:
-            key, facts = json.loads(line)
+            key, facts = parse(line)
             if isinstance(facts, dict):
                 facts = Decoded(**{**facts, "notes": tuple(facts["notes"])})
         except (ValueError, TypeError, KeyError):

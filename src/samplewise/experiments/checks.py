@@ -1,7 +1,5 @@
 """What can be known before the first row trains for days."""
 
-import json
-
 from samplewise.config.codec import differences, from_json
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.memory import MemoryPlan
@@ -9,7 +7,7 @@ from samplewise.evaluate.speakers import SpeakerClassifier, measure_speakers
 from samplewise.experiments.experiment import Experiment, Row
 from samplewise.experiments.setting import Setting
 from samplewise.training.config import RESUMABLE, TrainConfig
-from samplewise.training.run import CONFIG
+from samplewise.training.run import CONFIG, read_config
 
 BUDGET_FIELDS = ("minutes", "steps", "epochs")
 MEASURED = "model.moments"
@@ -53,7 +51,7 @@ def _check_run(row: Row, setting: Setting) -> None:
     path = setting.run_folder(row) / CONFIG
     if not path.exists():
         return
-    there = json.loads(path.read_text())
+    there = read_config(path)
     old, new = from_json(TrainConfig, there["train"], str(path)), setting.config_of(row)
     changed = {
         name: pair

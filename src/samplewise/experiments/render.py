@@ -1,6 +1,5 @@
 """Tables and pictures of an experiment, from its results files alone."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from samplewise.evaluate.nll import bits_to_nats
 from samplewise.experiments.experiment import Experiment, Row
 from samplewise.pictures.dots import dots_png
 from samplewise.pictures.sparsity import sparsity_png
+from samplewise.strict_json import read_object
 
 ABSENT = "—"
 
@@ -29,7 +29,7 @@ def read_results(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
     found = []
     for path in paths:
         try:
-            results = json.loads(path.read_text())
+            results = read_object(path)
             assert isinstance(results["rows"], dict)
             assert results["experiment"] == experiment.name
         except (ValueError, KeyError, TypeError, AssertionError) as error:

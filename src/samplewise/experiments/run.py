@@ -1,7 +1,6 @@
 """Running an experiment: row by row, each resumable, everything noted in one JSON file."""
 
 import datetime
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +28,7 @@ from samplewise.models.files import LoadedModel, load_model
 from samplewise.models.pruning import kept_weights, zero_share
 from samplewise.nn.device import choose_device
 from samplewise.pictures.sound import waveform_png
+from samplewise.strict_json import read_object
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
 from samplewise.training.loop import fit
@@ -101,7 +101,7 @@ def _open(path: Path, experiment: Experiment, setting: Setting) -> dict[str, Any
     if not path.exists():
         return head | {"rows": {}}
     try:
-        there = json.loads(path.read_text())
+        there = read_object(path)
         assert isinstance(there["rows"], dict)
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise SamplewiseError(f"{path} is not a file of results ({error}); remove it") from None

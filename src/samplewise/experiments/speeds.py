@@ -1,6 +1,5 @@
 """Experiments that measure speed: no corpus, nothing trained, this machine beside the paper's."""
 
-import json
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from samplewise.evaluate.speed import machine
 from samplewise.experiments.experiment import slug
 from samplewise.experiments.source import commit
 from samplewise.models.configs import WaveRNNConfig
+from samplewise.strict_json import read_object
 from samplewise.training.config import parse_block
 
 FORMAT = 1
@@ -124,7 +124,7 @@ def read_speeds(path: Path, experiment: SpeedExperiment) -> dict[str, Any]:
         SamplewiseError: If it is no file of this experiment's results.
     """
     try:
-        there = json.loads(path.read_text())
+        there = read_object(path)
         assert isinstance(there["rows"], dict)
         assert isinstance(there["counts"], list)
         assert there["experiment"] == experiment.name

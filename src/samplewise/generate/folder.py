@@ -1,7 +1,6 @@
 """A folder of generated clips: never two generations mixed, every file whole or absent."""
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from samplewise.audio.writing import write_wav
 from samplewise.durable import sweep_temporaries, write_json
 from samplewise.generate.clips import GeneratedClip
 from samplewise.models.files import WEIGHTS, LoadedModel
+from samplewise.strict_json import read_object
 
 INDEX = "generation.json"
 CLIP_NAME = re.compile(r"clip-\d{4,20}\.wav")
@@ -119,9 +119,9 @@ class ClipFolder:
 def _read(path: Path) -> dict[str, Any]:
     """Return an earlier generation.json; nothing if it cannot be used."""
     try:
-        found = json.loads(path.read_bytes())
+        found = read_object(path)
         clips = [entry for entry in found["clips"] if _is_whole(entry)]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return {}
     return {**found, "clips": clips} if len(clips) == len(found["clips"]) else {}
 

@@ -1,8 +1,9 @@
 """Sizes of the models, without torch: the command line reads them for its help."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from samplewise.config.codec import TaggedUnion
 from samplewise.config.conditioning import Conditioning
 from samplewise.models.convolutional import HybridConfig, WaveNetConfig
 from samplewise.models.limits import (
@@ -212,15 +213,17 @@ class WaveRNNConfig:
         return 8 * self.dim + 3 * 512
 
 
-ModelConfig = (
+ModelConfig = Annotated[
     SampleRNNConfig
     | RNNConfig
     | WaveNetConfig
     | HybridConfig
     | WaveRNNConfig
     | SubscaleWaveRNNConfig
-    | FusedSubscaleConfig
-)
+    | FusedSubscaleConfig,
+    TaggedUnion(),
+]
+"""Configuration of a model of any family."""
 
 
 def conditioning_of(config: ModelConfig) -> Conditioning | None:

@@ -1,6 +1,5 @@
 """Reading a run folder that may be unfinished, damaged or from a stranger: nothing is believed."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,26 +10,18 @@ from jaxtyping import Float32
 
 from samplewise.errors import AudioError
 from samplewise.pictures import Curve
-
-LARGEST_JSON = 64 * 2**20
+from samplewise.strict_json import parse_object, read_bounded, read_lines
 
 
 def read_json(path: Path, notes: list[str]) -> dict[str, Any] | None:
     """Return the object in ``path``, or None and, if there is a file, a note why not."""
     if not path.is_file():
         return None
-    if path.stat().st_size > LARGEST_JSON:
-        notes.append(f"{path.name} was left out: it is larger than {LARGEST_JSON // 2**20} MiB.")
-        return None
     try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        notes.append(f"{path.name} was left out: it is not JSON ({error}).")
+        return parse_object(read_bounded(path))
+    except ValueError as error:
+        notes.append(f"{path.name} was left out: {error}.")
         return None
-    if not isinstance(value, dict):
-        notes.append(f"{path.name} was left out: it holds no JSON object.")
-        return None
-    return value
 
 
 def is_file(path: Path) -> bool:
@@ -85,16 +76,8 @@ def numbers(mapping: Any, *keys: str) -> dict[str, float]:
 
 def metrics(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of metrics.jsonl; a torn line, as a killed run leaves it, is passed over."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict):
-                yield value
+    if path.is_file():
+        yield from read_lines(path)
 
 
 def read_curve(lines: list[dict[str, Any]], event: str, key: str) -> Curve:

@@ -1,13 +1,12 @@
 """How to make a run again: the commands, their seeds, the versions."""
 
-import json
 import platform
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
+from samplewise.config.codec import to_json
 from samplewise.report import markup, reading
 from samplewise.report.facts import Facts
 from samplewise.report.markup import esc
@@ -102,7 +101,7 @@ def _training(facts: Facts) -> list[str]:
     preset = reading.text(facts.config, "train", "preset")
     if preset not in PRESETS:
         return _options({"preset": preset, "seed": reading.find(facts.config, "train", "seed")})
-    usual = dict(_leaves(json.loads(json.dumps(asdict(PRESETS[preset])))))
+    usual = dict(_leaves(to_json(PRESETS[preset])))
     used = dict(_leaves(reading.find(facts.config, "train")))
     changed = {
         key: "None" if used[key] is None else used[key]

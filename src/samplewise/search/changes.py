@@ -1,11 +1,11 @@
 """`--fix`, `--range` and `--choices`: a search space changed from the command line."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from samplewise import strict_json
 from samplewise.search.space import Choices, Range, Space, owner, text
 from samplewise.training.config import TrainConfig
 
@@ -73,11 +73,11 @@ def parse(config: TrainConfig, name: str, words: str, flag: str) -> Any:
     kind: Any = field.type
     words = words.strip()
     try:
-        value = WORDS[words] if words in WORDS else json.loads(words)
+        value = WORDS[words] if words in WORDS else strict_json.parse(words)
     except ValueError:
         value = words
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+        return TypeAdapter(kind).validate_json(strict_json.to_text(value), strict=True)
     except ValidationError as error:
         what = error.errors()[0]["msg"]
         raise ValueError(f"{flag} {name}: {words!r} cannot be its value: {what}") from None

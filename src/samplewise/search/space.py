@@ -2,10 +2,10 @@
 
 import dataclasses
 import difflib
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from samplewise.strict_json import to_text
 from samplewise.training.config import TrainConfig
 
 Value = bool | int | float | str | None | tuple[int, ...]
@@ -59,7 +59,7 @@ Space = dict[str, Entry]
 def text(value: Value) -> str:
     """Return a value as it is written on the command line."""
     if isinstance(value, tuple):
-        return json.dumps(value)
+        return to_text(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -6,7 +6,6 @@ with the SHA-256 of both. All of it is data; nothing is unpickled.
 """
 
 import hashlib
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from samplewise.durable import (
     write_json,
 )
 from samplewise.errors import CheckpointError
+from samplewise.strict_json import read_object, to_text
 
 KEPT = 2
 TENSORS, FACTS, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
@@ -49,7 +49,7 @@ def save_checkpoint(
         TENSORS: save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         ),
-        FACTS: json.dumps(facts, indent=1, allow_nan=False).encode(),
+        FACTS: to_text(facts, indent=1).encode(),
     }
     try:
         temporary.mkdir()
@@ -96,15 +96,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    manifest = json.loads((path / MANIFEST).read_bytes())
-    contents = {}
-    for name in (TENSORS, FACTS):
-        contents[name] = (path / name).read_bytes()
-        if hashlib.sha256(contents[name]).hexdigest() != manifest["sha256"][name]:
-            raise ValueError(f"SHA-256 of {name} does not match")
-    facts = json.loads(contents[FACTS])
+    manifest = read_object(path / MANIFEST)
+    for name in (TENSORS, FACTS):  # before either is in memory
+        with (path / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"][name]:
+                raise ValueError(f"SHA-256 of {name} does not match")
+    facts = read_object(path / FACTS)
     try:
-        return load(contents[TENSORS]), facts
+        return load((path / TENSORS).read_bytes()), facts
     except SafetensorError as error:
         raise ValueError(f"{TENSORS} cannot be read ({error})") from error
 

@@ -1,6 +1,5 @@
 """What a run says while it goes: metrics.jsonl, TensorBoard if it is there, lines to read."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from samplewise.durable import write_bytes
+from samplewise.strict_json import parse_object, to_text
 
 METRICS = "metrics.jsonl"
 
@@ -31,7 +31,7 @@ class Journal:
 
     def event(self, kind: str, step: int, **values: float | int | str) -> None:
         """Record one event."""
-        line = json.dumps({"event": kind, "step": step, **values}, allow_nan=False)
+        line = to_text({"event": kind, "step": step, **values}, ascii_only=True)
         self._file.write(line.encode() + b"\n")
         if self._board is not None:
             for name, value in values.items():
@@ -64,7 +64,7 @@ class Journal:
 
 def _step_of(line: bytes) -> float:
     try:
-        return float(json.loads(line)["step"])
+        return float(parse_object(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # torn by a kill
 

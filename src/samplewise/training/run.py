@@ -1,7 +1,6 @@
 """A run: what is trained, where it stands, and how both survive."""
 
 import copy
-import json
 import platform
 import shutil
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +26,7 @@ from samplewise.models.files import WEIGHTS, AudioFormat, save_model
 from samplewise.models.pruning import apply_masks, check_blocks, masks_of
 from samplewise.nn.product import Library, faster_library
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
+from samplewise.strict_json import read_object
 from samplewise.training.allocator import keep_freed_memory
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
@@ -154,7 +154,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     optimizer = make_optimizer(model, config)
     found = load_latest(folder / STATE)
     tensors, facts = found or ({}, {})
-    cursor = from_json(StreamCursor, facts["cursor"], "cursor") if facts else None
+    cursor = from_json(StreamCursor, facts.get("cursor"), "cursor") if facts else None
     stream = LaneStream(
         recordings,
         lambda clip: read_codes(corpus, clip, config.level, model.quantizer),
@@ -172,8 +172,34 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     lanes = map_tensors(model.initial_state(share), torch.detach)
     run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes, labels)
     if facts:
-        _restore(run, tensors, facts)
+        try:
+            _restore(run, tensors, facts)
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"the checkpoint in {folder / STATE} does not fit the model that {folder / CONFIG} "
+                f"describes ({str(error).splitlines()[0]}). Restore both from a copy, or start "
+                "again with --fresh"
+            ) from error
     return run
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what the config.json of a run holds, with ``train`` and ``corpus`` as objects.
+
+    Raises:
+        CheckpointError: If it is not the file of a run.
+    """
+    try:
+        there = read_object(path)
+        for part in ("train", "corpus"):
+            if not isinstance(there.get(part), dict):
+                raise ValueError(f"{path} holds no object {part!r}")  # noqa: TRY004, TRY301
+    except ValueError as error:
+        raise CheckpointError(
+            f"{error}: it is not the {CONFIG} of a run. Restore it from a copy, or choose another "
+            "folder with -o"
+        ) from None
+    return there
 
 
 def discard(folder: Path) -> None:
@@ -224,7 +250,7 @@ def _agree(
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, facts)
         return
-    there = json.loads(path.read_text())
+    there = read_config(path)
     old = from_json(TrainConfig, there["train"], f"{path}: train")
     changed = {
         name: pair for name, pair in differences(old, config).items() if name not in RESUMABLE
@@ -235,7 +261,7 @@ def _agree(
             f"{folder} holds a run with other settings ({words}). Give the same command to go on, "
             "another -o for a new run, or --fresh to throw the old one away"
         )
-    if there["corpus"]["digest"] != corpus.digest:
+    if there["corpus"].get("digest") != corpus.digest:
         raise CorpusError(
             f"{corpus.folder} is not the corpus that {folder} was trained on (it was changed or "
             "prepared anew). Choose another -o, or --fresh to start again"
@@ -258,7 +284,7 @@ def _matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
         return config.matmul
     path = folder / CONFIG
     if path.exists():
-        return json.loads(path.read_text())["train"].get("matmul", "onednn")
+        return read_config(path)["train"].get("matmul", "onednn")
     prefers_blas = ranks.device.type == "cpu" and ranks.is_first and faster_library() == "blas"
     return "blas" if ranks.sum(prefers_blas)[0] else "onednn"
 
@@ -307,4 +333,4 @@ def _restore(run: RunState, tensors: dict[str, Tensor], facts: dict[str, Any]) -
     rows = run.ranks.rows(run.config.lanes)
     lanes = {name: tensor[rows].clone() for name, tensor in part("lanes.").items()}
     run.state = replace(from_tensors(run.state, lanes), clock=facts["clock"])
-    run.progress = from_json(Progress, facts["progress"], "progress")
+    run.progress = from_json(Progress, facts.get("progress"), "progress")
