@@ -16,6 +16,7 @@ from jaxtyping import Float32
 from samplewise.data.clips import Clip, spread
 from samplewise.data.corpus import Corpus, Recording
 from samplewise.data.labels import labels_by_folder, labels_from_csv
+from samplewise.data.summary import plural
 from samplewise.errors import CorpusError
 from samplewise.evaluate.pitch import (
     FRAME_S,
@@ -138,7 +139,7 @@ def _two(corpus: Corpus, speakers: dict[str, str]) -> dict[str, str]:
     names = sorted(set(speakers.values()))
     if len(names) != 2:
         raise CorpusError(
-            f"the recordings of {corpus.folder} have {len(names)} speakers "
+            f"the recordings of {corpus.folder} have {plural(len(names), 'speaker')} "
             f"({', '.join(names[:5])}), not two"
         )
     return speakers
