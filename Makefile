@@ -11,9 +11,13 @@ demo: $(VENV)/installed
 test: lint
 	SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
+CXX_SOURCES := src/samplewise/engine/bindings.cc \
+	$(shell find native -name '*.cc' -o -name '*.h' -o -name '*.inc')
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
@@ -28,8 +32,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # What an installation depends on; Python files are used where they lie.
-BUILD := pyproject.toml constraints.txt CMakeLists.txt src/samplewise/engine/bindings.cc \
-	$(shell find native -name '*.cc' -o -name '*.h' -o -name '*.inc' -o -name CMakeLists.txt)
+BUILD := pyproject.toml constraints.txt CMakeLists.txt $(CXX_SOURCES) \
+	$(shell find native -name CMakeLists.txt)
 
 $(VENV)/installed: $(VENV)/bin/python $(BUILD)
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e .

@@ -31,8 +31,8 @@ Floats ByBlock(std::span<const float> rows, int groups, int dim, int blocks, int
   Floats result(static_cast<size_t>(blocks) * static_cast<size_t>(groups) * kPanelRows * width);
   for (int group = 0; group < groups; ++group) {
     for (int unit = 0; unit < dim; ++unit) {
-      const size_t from = static_cast<size_t>(group) * static_cast<size_t>(dim) +
-                          static_cast<size_t>(unit);
+      const size_t from =
+          static_cast<size_t>(group) * static_cast<size_t>(dim) + static_cast<size_t>(unit);
       const int block = unit / kPanelRows;
       const size_t to = static_cast<size_t>(block * groups + group) * kPanelRows +
                         static_cast<size_t>(unit % kPanelRows);

@@ -170,15 +170,14 @@ int Engine::Run(State& state, const Chunk& chunk, const std::function<bool()>& c
 
 void Engine::Implementation::Check(const State& state, const Chunk& chunk) const {
   if (state.batch > max_batch) {
-    throw std::invalid_argument("batch = " + std::to_string(state.batch) + " exceeds max_batch = " +
-                                std::to_string(max_batch));
+    throw std::invalid_argument("batch = " + std::to_string(state.batch) +
+                                " exceeds max_batch = " + std::to_string(max_batch));
   }
   if (state.identity != model.identity) {
     throw std::invalid_argument("the state belongs to another model");
   }
   if (!(chunk.min_p >= 0.0 && chunk.min_p < 1.0)) {
-    throw std::invalid_argument("min_p = " + std::to_string(chunk.min_p) +
-                                " must lie in [0, 1)");
+    throw std::invalid_argument("min_p = " + std::to_string(chunk.min_p) + " must lie in [0, 1)");
   }
   if (chunk.samples < 0) throw std::invalid_argument("samples must not be negative");
   if (chunk.draws() && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
@@ -206,10 +205,10 @@ void Engine::Implementation::CheckConditioning(const State& state, const Chunk& 
   const int64_t last = state.clock + chunk.samples - 1;
   const int64_t needed = last / hold - state.clock / hold + 1;
   if (chunk.vectors != needed) {
-    throw std::invalid_argument(
-        "conditioning has " + std::to_string(chunk.vectors) + " vectors, but samples " +
-        std::to_string(state.clock) + " to " + std::to_string(last) + " need " +
-        std::to_string(needed) + ", each held for " + std::to_string(hold));
+    throw std::invalid_argument("conditioning has " + std::to_string(chunk.vectors) +
+                                " vectors, but samples " + std::to_string(state.clock) + " to " +
+                                std::to_string(last) + " need " + std::to_string(needed) +
+                                ", each held for " + std::to_string(hold));
   }
 }
 
@@ -222,7 +221,8 @@ void Engine::Implementation::Load(const State& state) {
     const std::vector<float>& from = state.tiers[index];
     for (size_t vector = 0; vector * width < from.size(); ++vector) {
       std::copy_n(&from[vector * width], padded, &tier.h[0][vector * padded]);
-      if (width > padded) std::copy_n(&from[vector * width + padded], padded, &tier.c[vector * padded]);
+      if (width > padded)
+        std::copy_n(&from[vector * width + padded], padded, &tier.c[vector * padded]);
     }
     Floats& left = index == 0 ? tier.conditions : tier.left;
     std::copy(state.conditions[index].begin(), state.conditions[index].end(), left.begin());
@@ -237,7 +237,8 @@ void Engine::Implementation::Store(State& state) const {
     std::vector<float>& to = state.tiers[index];
     for (size_t vector = 0; vector * width < to.size(); ++vector) {
       std::copy_n(&tier.h[tier.now][vector * padded], padded, &to[vector * width]);
-      if (width > padded) std::copy_n(&tier.c[vector * padded], padded, &to[vector * width + padded]);
+      if (width > padded)
+        std::copy_n(&tier.c[vector * padded], padded, &to[vector * width + padded]);
     }
     const Floats& left = index == 0 ? tier.conditions : tier.left;
     std::copy_n(left.begin(), state.conditions[index].size(), state.conditions[index].begin());

@@ -63,8 +63,8 @@ class PackedMatrix {  // immutable after construction; shared by threads
   bool sparse() const { return sparse_; }
   std::size_t bytes() const;  // what one product reads: weights, indices and scales
   double density() const { return density_; }  // share of the weights kept, 1 for a dense matrix
-  std::size_t panel_bytes(
-      int panel) const;  // one panel's part of bytes(), for fair shares between threads
+  // One panel's part of bytes(), for fair shares between threads.
+  std::size_t panel_bytes(int panel) const;
 
   // The weights as the kernels see them, (rows, cols), row-major: for tests and reports of errors.
   std::vector<float> Dequantized() const;
@@ -94,9 +94,8 @@ class PackedMatrix {  // immutable after construction; shared by threads
 class Operand {
  public:
   Operand() = default;
-  Operand(
-      int cols, int batch,
-      Format format);  // throws std::invalid_argument if a size is not positive or cols too large
+  // Throws std::invalid_argument if a size is not positive or cols too large.
+  Operand(int cols, int batch, Format format);
 
   int cols() const { return cols_; }
   int batch() const { return batch_; }

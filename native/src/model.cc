@@ -110,8 +110,8 @@ State::State(const State& other, int voice, int batch)
     std::decay_t<decltype(from)> to;
     const size_t row = width * static_cast<size_t>(other.batch);
     for (size_t begin = 0; begin < from.size(); begin += row) {
-      const auto first = from.begin() + static_cast<std::ptrdiff_t>(
-                                            begin + static_cast<size_t>(voice) * width);
+      const auto first =
+          from.begin() + static_cast<std::ptrdiff_t>(begin + static_cast<size_t>(voice) * width);
       for (int copy = 0; copy < batch; ++copy) {
         to.insert(to.end(), first, first + static_cast<std::ptrdiff_t>(width));
       }

@@ -31,8 +31,7 @@ void CheckFrames(const std::vector<int>& frames, bool has_tiers) {
     Check("frame size", frames[k], k == 0 ? 0 : 1, has_tiers ? kMaxFrame : 0);
     if (k >= 2 && (frames[k] % frames[k - 1] != 0 || frames[k] == frames[k - 1])) {
       throw std::invalid_argument("frame size " + std::to_string(frames[k]) +
-                                  " must be a larger multiple of " +
-                                  std::to_string(frames[k - 1]));
+                                  " must be a larger multiple of " + std::to_string(frames[k - 1]));
     }
   }
 }

@@ -25,42 +25,42 @@ struct Shares {
 };
 
 struct PackedLayer {
-  PackedMatrix input;            // of layers above the first, from the layer below
-  PackedMatrix recurrent;        // all gates; reset-before: r and z
-  PackedMatrix candidate;        // reset-before: n alone
-  Floats bias;                   // (blocks, gates, 32)
-  Floats candidate_bias;         // (padded dim); reset-after
-  PackedMatrix skip;             // (dim, dim)
+  PackedMatrix input;      // of layers above the first, from the layer below
+  PackedMatrix recurrent;  // all gates; reset-before: r and z
+  PackedMatrix candidate;  // reset-before: n alone
+  Floats bias;             // (blocks, gates, 32)
+  Floats candidate_bias;   // (padded dim); reset-after
+  PackedMatrix skip;       // (dim, dim)
 };
 
 struct PackedTier {
   int frame_size = 0;
-  int ratio = 0;                 // conditions a step leaves for the tier below
-  Floats frame;                  // (blocks, FS, x_layers * gates * 32)
-  Floats codes;                  // (q, blocks, x_layers * gates * 32); in place of frame
-  PackedMatrix above;            // (blocks, x_layers * gates * 32) rows; empty in the top tier
+  int ratio = 0;       // conditions a step leaves for the tier below
+  Floats frame;        // (blocks, FS, x_layers * gates * 32)
+  Floats codes;        // (q, blocks, x_layers * gates * 32); in place of frame
+  PackedMatrix above;  // (blocks, x_layers * gates * 32) rows; empty in the top tier
   std::vector<PackedLayer> layers;
-  Floats h0;                     // (n_rnn, state of padded dim)
-  Floats skip_bias;              // (padded dim)
+  Floats h0;                           // (n_rnn, state of padded dim)
+  Floats skip_bias;                    // (padded dim)
   std::vector<PackedMatrix> upsample;  // one (dim, dim) map per condition
-  Floats upsample_bias;          // (ratio, padded dim)
+  Floats upsample_bias;                // (ratio, padded dim)
 };
 
 // A gated dilated layer; filters and gates are each padded to whole panels.
 struct PackedDilated {
   int dilation = 0;
-  PackedMatrix past;             // (2 * padded channels, channels): of what came `dilation` before
-  PackedMatrix present;          // (2 * padded channels, channels): of what comes now
-  Floats bias;                   // (2 * padded channels)
-  PackedMatrix residual;         // (channels, channels); empty in the last layer
-  Floats residual_bias;          // (padded channels)
+  PackedMatrix past;      // (2 * padded channels, channels): of what came `dilation` before
+  PackedMatrix present;   // (2 * padded channels, channels): of what comes now
+  Floats bias;            // (2 * padded channels)
+  PackedMatrix residual;  // (channels, channels); empty in the last layer
+  Floats residual_bias;   // (padded channels)
 };
 
 // The skip maps of the layers first .. last - 1 side by side: one product.
 struct PackedSkips {
   size_t first = 0;
   size_t last = 0;
-  PackedMatrix map;              // (dim, (last - first) * channels)
+  PackedMatrix map;  // (dim, (last - first) * channels)
 };
 
 struct PackedStack {
@@ -68,19 +68,19 @@ struct PackedStack {
   std::vector<const PackedMatrix*> matrices() const;
 
   int channels = 0;
-  Floats embedding;              // (q, channels)
+  Floats embedding;  // (q, channels)
   std::vector<PackedDilated> layers;
   std::vector<PackedSkips> skips;
-  Floats skip_bias;              // (padded dim)
+  Floats skip_bias;  // (padded dim)
 };
 
 // One half of a WaveRNN's units: the coarse 8 bits or the fine ones.
 struct PackedHalf {
-  Floats columns;                // (blocks, 2 or 3, gates * 32): of c_(t-1), f_(t-1); fine: c_t
-  PackedMatrix hidden;           // (half, half): O1 or O3
-  Floats hidden_bias;            // (padded half)
-  PackedMatrix output;           // (256, half): O2 or O4
-  Floats output_bias;            // (256)
+  Floats columns;       // (blocks, 2 or 3, gates * 32): of c_(t-1), f_(t-1); fine: c_t
+  PackedMatrix hidden;  // (half, half): O1 or O3
+  Floats hidden_bias;   // (padded half)
+  PackedMatrix output;  // (256, half): O2 or O4
+  Floats output_bias;   // (256)
 };
 
 // Its units are those of the coarse half, filled up to whole panels, then those of the fine half.
@@ -88,14 +88,14 @@ struct PackedWaveRnn {
   int padded_half() const { return blocks * kPanelRows; }
   std::vector<const PackedMatrix*> matrices() const;
 
-  int half = 0;                  // units; 0: the model is another
-  int blocks = 0;                // of a half
-  PackedMatrix recurrent;        // (2 * blocks, gates * 32) rows, 2 * padded half columns: R
-  Floats bias;                   // (2 * blocks, gates * 32)
-  Floats candidate_bias;         // (2 * padded half)
+  int half = 0;            // units; 0: the model is another
+  int blocks = 0;          // of a half
+  PackedMatrix recurrent;  // (2 * blocks, gates * 32) rows, 2 * padded half columns: R
+  Floats bias;             // (2 * blocks, gates * 32)
+  Floats candidate_bias;   // (2 * padded half)
   PackedHalf halves[2];
-  PackedMatrix condition;        // (2 * blocks, gates * 32) rows; none if not conditioned
-  int hold = 1;                  // samples that share a vector of condition's columns
+  PackedMatrix condition;  // (2 * blocks, gates * 32) rows; none if not conditioned
+  int hold = 1;            // samples that share a vector of condition's columns
 };
 
 class PackedModel {
@@ -134,9 +134,9 @@ class PackedModel {
   PackedWaveRnn wavernn;          // its h is the only state of a tier without matrices
   Floats table;                   // (FS(1), q, padded dim)
   PackedMatrix hidden;
-  Floats hidden_bias;             // (padded dim)
+  Floats hidden_bias;  // (padded dim)
   PackedMatrix output;
-  Floats output_bias;             // (padded q)
+  Floats output_bias;  // (padded q)
 
  private:
   PackedTier PackTier(const Arrays& arrays, const std::vector<int>& frame_sizes, size_t k) const;

@@ -73,8 +73,8 @@ PackedStack PackedModel::PackStack(const Arrays& arrays, const std::vector<int>&
     if (index + 1 < dilations.size()) {
       layer.residual = PackedMatrix(arrays.Take("stack.residual" + number, channels, channels),
                                     channels, channels, format);
-      layer.residual_bias = Padded(arrays.Take("stack.residual_bias" + number, 1, channels), 1,
-                                   channels, padded);
+      layer.residual_bias =
+          Padded(arrays.Take("stack.residual_bias" + number, 1, channels), 1, channels, padded);
     }
     result.layers.push_back(std::move(layer));
   }

@@ -62,8 +62,8 @@ PackedWaveRnn PackedModel::PackWaveRnn(const Arrays& arrays, int condition_width
   const int rows = blocks * kGates * kPanelRows;
   const Floats recurrent =
       ByHalf(arrays.Take("wavernn.recurrent", kGates * dim, dim), kGates, half, dim);
-  result.recurrent = PackedMatrix(PaddedHalves(recurrent, rows, half, padded_half), rows, padded(),
-                                  format);
+  result.recurrent =
+      PackedMatrix(PaddedHalves(recurrent, rows, half, padded_half), rows, padded(), format);
   result.bias = ByHalf(arrays.Take("wavernn.bias", 1, kGates * dim), kGates, half, 1);
   result.candidate_bias =
       PaddedHalves(arrays.Take("wavernn.candidate", 1, dim), 1, half, padded_half);
@@ -78,8 +78,8 @@ PackedWaveRnn PackedModel::PackWaveRnn(const Arrays& arrays, int condition_width
     for (Floats& column : columns) column = ByBlock(column, kGates, half, half_blocks, 1);
     packed.columns = ColumnsByBlock(columns, half_blocks);
     const std::string number = "." + std::to_string(index);
-    packed.hidden = PackedMatrix(arrays.Take("wavernn.hidden" + number, half, half), half, half,
-                                 format);
+    packed.hidden =
+        PackedMatrix(arrays.Take("wavernn.hidden" + number, half, half), half, half, format);
     packed.hidden_bias =
         Padded(arrays.Take("wavernn.hidden_bias" + number, 1, half), 1, half, padded_half);
     packed.output = PackedMatrix(arrays.Take("wavernn.output" + number, kStageLevels, half),
@@ -102,8 +102,7 @@ PackedWaveRnn PackedModel::PackWaveRnn(const Arrays& arrays, int condition_width
 PackedTier PackedModel::WaveRnnState(const Arrays& arrays) const {
   PackedTier tier;
   tier.frame_size = 1;
-  tier.h0 = PaddedHalves(arrays.Take("wavernn.h0", 1, dim), 1, wavernn.half,
-                         wavernn.padded_half());
+  tier.h0 = PaddedHalves(arrays.Take("wavernn.h0", 1, dim), 1, wavernn.half, wavernn.padded_half());
   return tier;
 }
 

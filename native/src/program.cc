@@ -77,8 +77,7 @@ void Program::Run(State& state, const Chunk& chunk, int begin, int end, int acti
   Load(state);
   const bool has_stack = !model_.stack.layers.empty();
   if (has_stack && !apart_) BeginStack(state);
-  const bool wanted =
-      chunk.draws() || chunk.log_probs != nullptr || chunk.logits != nullptr;
+  const bool wanted = chunk.draws() || chunk.log_probs != nullptr || chunk.logits != nullptr;
   const size_t window = Size(2 * model_.lookback);
   for (int sample = begin; sample < end; ++sample) {
     if (model_.is_wavernn()) {
@@ -232,9 +231,9 @@ void Program::Draw(const Chunk& chunk, int sample, int voice, bool keep) {
   double rest = 0.0;
   if (chunk.forced == nullptr) {
     const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[at];
-    const int code = kernels_.draw(logits, model_.q_levels, temperature,
-                                   static_cast<double>(chunk.uniforms[at]), &log_prob, &rest,
-                                   chunk.min_p);
+    const int code =
+        kernels_.draw(logits, model_.q_levels, temperature, static_cast<double>(chunk.uniforms[at]),
+                      &log_prob, &rest, chunk.min_p);
     codes_[Size(voice)] = code;
     if (batch_ > 1) shared_.drawn[Size(voice)] = code;
   } else if (chunk.log_probs != nullptr) {

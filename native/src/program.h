@@ -40,22 +40,22 @@ class Workspace {
   const PackedModel& model;
   int threads;
   std::vector<Tier> tiers;
-  Floats skips;    // (batch, padded): sum of skip connections, what the sample level reads
-  Floats gated;    // (batch, layers, channels): what their gates let through
-  Floats ahead[2]; // (layers, batch, 2 * padded channels): of an even and of an odd time
+  Floats skips;       // (batch, padded): sum of skip connections, what the sample level reads
+  Floats gated;       // (batch, layers, channels): what their gates let through
+  Floats ahead[2];    // (layers, batch, 2 * padded channels): of an even and of an odd time
   Progress progress;  // of the chain of layers, in groups whose skip maps are one product
-  Floats bias;     // (batch, blocks, gates * 32): WaveRNN's, conditions included
+  Floats bias;        // (batch, blocks, gates * 32): WaveRNN's, conditions included
   struct Half {
     Shares units;   // blocks of the gates' units
     Shares hidden;  // panels of the maps to the logits
     Shares levels;
   };
-  Half halves[2];  // of a WaveRNN
-  Shares units;   // blocks of hidden units
-  Shares levels;  // panels of the output
-  Shares through;  // panels of the skip maps
-  Floats hidden;  // (batch, padded)
-  Floats logits;  // (batch, padded q)
+  Half halves[2];              // of a WaveRNN
+  Shares units;                // blocks of hidden units
+  Shares levels;               // panels of the output
+  Shares through;              // panels of the skip maps
+  Floats hidden;               // (batch, padded)
+  Floats logits;               // (batch, padded q)
   std::vector<int32_t> drawn;  // (batch,)
 };
 
@@ -106,19 +106,19 @@ class Program {
   void Draw(const Chunk& chunk, int sample, int voice, bool keep);
   const int32_t* Window(int voice, int size) const;
   void SetAll(const float* vectors);
-  float* Latest(size_t index, size_t layer) const;    // h before this step
-  float* Next(size_t index, size_t layer) const;      // h after it
+  float* Latest(size_t index, size_t layer) const;  // h before this step
+  float* Next(size_t index, size_t layer) const;    // h after it
 
   Workspace& shared_;
   const PackedModel& model_;
   const Kernels& kernels_;
   Team& team_;
   const int thread_;
-  const int group_;              // vectors that go through a tier's `above` together
+  const int group_;  // vectors that go through a tier's `above` together
   int batch_ = 0;
   int64_t clock_ = 0;
-  bool apart_ = false;              // whether threads have voices for themselves
-  Workspace::Range voices_{0, 0};   // else each has rows of matrices for all voices
+  bool apart_ = false;             // whether threads have voices for themselves
+  Workspace::Range voices_{0, 0};  // else each has rows of matrices for all voices
   Workspace::Range units_{0, 0};
   Workspace::Range levels_{0, 0};
   Workspace::Range skips_{0, 0};
@@ -127,7 +127,7 @@ class Program {
     Workspace::Range hidden{0, 0};  // panels
     Workspace::Range levels{0, 0};
   };
-  Half halves_[2];                  // of a WaveRNN: coarse, fine
+  Half halves_[2];               // of a WaveRNN: coarse, fine
   Operand operand_;              // (dim,) for every voice
   Operand many_;                 // (dim,) for some conditions of every voice
   Floats frame_;                 // (FS,) real values
@@ -148,7 +148,7 @@ class Program {
   std::vector<int> now_;         // per tier: which h is the latest
   // (batch, 2 * lookback), everything twice: the last codes are whole wherever they begin.
   std::vector<int32_t> history_;
-  std::vector<int32_t> codes_;   // (batch,) of this sample
+  std::vector<int32_t> codes_;  // (batch,) of this sample
 };
 
 }  // namespace samplewise

@@ -106,7 +106,8 @@ void Team::Await(unsigned generation) {
 void Team::Work(int thread) {
   unsigned seen = 0;
   while (true) {
-    for (int spin = 0; spin < kSpins && job_.load(std::memory_order_acquire) == seen; ++spin) Pause();
+    for (int spin = 0; spin < kSpins && job_.load(std::memory_order_acquire) == seen; ++spin)
+      Pause();
     const std::function<void(int)>* work = nullptr;
     {
       std::unique_lock lock(mutex_);

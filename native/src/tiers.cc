@@ -24,9 +24,8 @@ void Program::TierInputs(size_t index) {
   const bool is_top = index + 1 == model_.tiers.size();
   const int width = model_.x_layers * model_.gates * kPanelRows;
   const size_t row = Size(model_.blocks) * Size(width);
-  const int slot = is_top ? 0
-                          : static_cast<int>(clock_ / tier.frame_size %
-                                             model_.tiers[index + 1].ratio);
+  const int slot =
+      is_top ? 0 : static_cast<int>(clock_ / tier.frame_size % model_.tiers[index + 1].ratio);
   for (int voice = 0; voice < batch_; ++voice) {
     const int32_t* codes = Window(voice, tier.frame_size);
     for (int i = 0; i < tier.frame_size; ++i) frame_[Size(i)] = model_.real_values[Size(codes[i])];
@@ -84,8 +83,8 @@ void Program::LayerInputs(size_t index, size_t layer) {
       float* x = &tier.x[Size(voice) * row + place];
       const float* bias = &weights.bias[place];
       if (sees_input) {
-        const size_t from = (Size(voice) * Size(model_.blocks) + Size(block)) *
-                                Size(model_.x_layers) + layer;
+        const size_t from =
+            (Size(voice) * Size(model_.blocks) + Size(block)) * Size(model_.x_layers) + layer;
         const float* input = &tier.inputs[from * Size(width)];
         kernels_.add(width, input, layer > 0 ? x : bias, x);
         if (layer == 0) continue;

@@ -184,9 +184,8 @@ void Program::DrawVoice(const Chunk& chunk, int sample, int index, int voice) {
   } else {
     const double temperature = chunk.temperature == nullptr ? 1.0 : chunk.temperature[at];
     const double uniform = index == 0 ? static_cast<double>(chunk.uniforms[at]) : rests_[own];
-    const int code =
-        kernels_.draw(stage, kStageLevels, temperature, uniform, &log_prob, &rests_[own],
-                      chunk.min_p);
+    const int code = kernels_.draw(stage, kStageLevels, temperature, uniform, &log_prob,
+                                   &rests_[own], chunk.min_p);
     if (index == 0) {
       stages_[own] = code;
     } else {

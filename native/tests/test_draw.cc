@@ -56,8 +56,8 @@ void CheckDraw(const Kernels& k, const std::vector<float>& logits, double temper
     CHECK(std::abs(log_prob - expected) <= 1e-6, "%s q %d: ln p %g, not %g", k.name, q, log_prob,
           expected);
   }
-  CHECK(k.log_prob(logits.data(), q, code) == log_prob || (temperature == 1.0 && min_p == 0.0), "%s: log_prob",
-        k.name);
+  CHECK(k.log_prob(logits.data(), q, code) == log_prob || (temperature == 1.0 && min_p == 0.0),
+        "%s: log_prob", k.name);
   CHECK(std::abs(k.log_prob(logits.data(), q, code) - log_prob) <= 1e-12, "%s: log_prob", k.name);
 }
 
@@ -133,14 +133,16 @@ void TestEdges(const Kernels& k) {
   for (const int q : {2, 4, 64, 256, 1024}) {
     const std::vector<float> logits(static_cast<size_t>(q), 1.5f);
     for (int code = 0; code < q; ++code) {
-      CHECK(k.draw(logits.data(), q, 1.0, static_cast<double>(code) / q, &log_prob, &rest, 0.0) == code,
+      CHECK(k.draw(logits.data(), q, 1.0, static_cast<double>(code) / q, &log_prob, &rest, 0.0) ==
+                code,
             "%s: edge %d of %d", k.name, code, q);
     }
   }
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::vector<float> logits = Normal(200, seed, 3.0f);
     std::fill(logits.begin() + 150, logits.end(), -kInf);
-    const int code = k.draw(logits.data(), 200, 0.9, std::nextafter(1.0, 0.0), &log_prob, &rest, 0.0);
+    const int code =
+        k.draw(logits.data(), 200, 0.9, std::nextafter(1.0, 0.0), &log_prob, &rest, 0.0);
     CHECK(code < 150, "%s: code %d has no probability", k.name, code);
   }
 }
@@ -155,7 +157,8 @@ void TestTemperatureZero(const Kernels& k) {
           "ln p");
   }
   // Without end, every code is as likely.
-  CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob, &rest, 0.0) == 128,
+  CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob, &rest, 0.0) ==
+            128,
         "%s: hot", k.name);
 }
 
@@ -183,7 +186,8 @@ void TestFrequencies(const Kernels& k) {
   std::uniform_real_distribution<double> uniform;
   double log_prob, rest;
   for (int i = 0; i < kDraws; ++i) {
-    ++counts[static_cast<size_t>(k.draw(logits.data(), 256, 0.9, uniform(generator), &log_prob, &rest, 0.0))];
+    ++counts[static_cast<size_t>(
+        k.draw(logits.data(), 256, 0.9, uniform(generator), &log_prob, &rest, 0.0))];
   }
   double chi2 = 0.0;
   for (size_t i = 0; i < 256; ++i) {

@@ -99,8 +99,7 @@ void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
     chunk.samples = 7;
     chunk.uniforms = &uniforms[static_cast<size_t>((batch - 1) * kSamples + begin)];
     chunk.codes = codes.data();
-    const std::vector<float> vectors =
-        Conditioning(made, batch - 1, 1, begin, begin + 7, &chunk);
+    const std::vector<float> vectors = Conditioning(made, batch - 1, 1, begin, begin + 7, &chunk);
     alone.Run(state, chunk);
     CHECK(std::equal(codes.begin(), codes.end(), expected.codes.end() - kSamples + begin),
           "%s, voice %d from %d", format, batch - 1, begin);

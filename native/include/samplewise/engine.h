@@ -32,7 +32,7 @@ enum class Cell { kGru, kGruResetAfter, kLstm };
 // tier whose frames are single codes, and no window, FS(1) = 0. Arrays, k = tier from 2:
 //   tierK.frame        (gates * x_layers * dim, FS(k))  the frame's share of the gates' inputs
 //   tierK.codes        (q, gates * x_layers * dim)      in its place, where a frame is one code
-//   tierK.above        (gates * x_layers * dim, dim)    the condition's share (all but the top tier)
+//   tierK.above        (gates * x_layers * dim, dim)    the condition's share; not in the top tier
 //   tierK.bias         (1, gates * n_rnn * dim)         of the gates, layer by layer
 //   tierK.input.I      (gates * dim, dim)               layer I > 0: from the layer below
 //   tierK.recurrent.I  (gates * dim, dim)
@@ -118,9 +118,9 @@ struct State {
   // Per dilated layer a ring (dilation, batch, channels) of what it was given: at time t entry
   // t % dilation is the oldest, in whose place the newest comes.
   std::vector<std::vector<float>> pasts;
-  std::vector<int32_t> history;                // (batch, lookback), oldest first
-  std::vector<size_t> state_widths;            // floats of one layer and voice, per tier
-  std::vector<size_t> condition_widths;        // floats of one condition and voice, per tier
+  std::vector<int32_t> history;          // (batch, lookback), oldest first
+  std::vector<size_t> state_widths;      // floats of one layer and voice, per tier
+  std::vector<size_t> condition_widths;  // floats of one condition and voice, per tier
   size_t channels = 0;
 };
 
@@ -130,11 +130,11 @@ struct Chunk {
   const float* uniforms = nullptr;      // in [0, 1); may be null if all codes are forced
   const double* temperature = nullptr;  // null: 1
   double min_p = 0.0;  // codes at most so many times as probable as the most probable are not drawn
-  // Codes to be heard instead of drawn; null: draw. With uniforms, -1: draw this one (WaveRNN only).
+  // Codes that are given instead of drawn; null: draw. With uniforms, -1: draw this one (WaveRNN).
   const int32_t* forced = nullptr;
-  int32_t* codes = nullptr;             // out; may be null if forced
-  double* log_probs = nullptr;          // out, nats at temperature 1; null: not wanted
-  float* logits = nullptr;              // out, (batch, samples, Model::logits()); null: not wanted
+  int32_t* codes = nullptr;     // out; may be null if forced
+  double* log_probs = nullptr;  // out, nats at temperature 1; null: not wanted
+  float* logits = nullptr;      // out, (batch, samples, Model::logits()); null: not wanted
   // (batch, vectors, condition_width): sample t, counted from the state's clock, is conditioned by
   // vector (clock + t) / hold - clock / hold. Needed if and only if the model is conditioned.
   const float* conditioning = nullptr;

@@ -27,8 +27,7 @@ struct Kernels {
   Isa isa;
   const char* name;
 
-  // ---- Used by Multiply, Operand and MeasureRoofline only
-  // -------------------------------------------------------------------
+  // Used by Multiply, Operand and MeasureRoofline only.
 
   // The product of one format, with all its weights or with its zero blocks left out:
   // [format][sparse].

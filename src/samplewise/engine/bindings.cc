@@ -189,10 +189,9 @@ nb::tuple TimeProduct(const Matrix& weights, const Reals& x, const std::string& 
   std::map<std::string, double> facts;
   {
     const nb::gil_scoped_release release;
-    const samplewise::PackedMatrix packed({weights.data(), weights.size()},
-                                          static_cast<int>(weights.shape(0)),
-                                          static_cast<int>(weights.shape(1)),
-                                          samplewise::FormatOf(format));
+    const samplewise::PackedMatrix packed(
+        {weights.data(), weights.size()}, static_cast<int>(weights.shape(0)),
+        static_cast<int>(weights.shape(1)), samplewise::FormatOf(format));
     speed = samplewise::TimeProduct(samplewise::BestKernels(), packed, {x.data(), x.size()},
                                     threads, runs, run_seconds);
     facts = {{"bytes", static_cast<double>(packed.bytes())},
@@ -212,8 +211,8 @@ NB_MODULE(_native, m) {
   nb::class_<Model>(m, "Model")
       .def("__init__", &NewModel, nb::kw_only(), "frame_sizes"_a,
            "dilations"_a = std::vector<int>(), "channels"_a = 0, "dim"_a, "n_rnn"_a, "cell"_a,
-           "skip"_a, "is_wavernn"_a = false, "condition_width"_a = 0, "hold"_a = 0, "q_levels"_a, "silence"_a, "real_values"_a, "arrays"_a, "format"_a,
-           "isa"_a = "")
+           "skip"_a, "is_wavernn"_a = false, "condition_width"_a = 0, "hold"_a = 0, "q_levels"_a,
+           "silence"_a, "real_values"_a, "arrays"_a, "format"_a, "isa"_a = "")
       .def_prop_ro("bytes", &Model::bytes)
       .def_prop_ro("bytes_per_sample", &Model::bytes_per_sample)
       .def_prop_ro("macs_per_sample", &Model::macs_per_sample)
@@ -255,12 +254,10 @@ NB_MODULE(_native, m) {
         const nb::gil_scoped_release release;
         const samplewise::Roofline found =
             samplewise::MeasureRoofline(samplewise::BestKernels(), threads, bytes_per_thread);
-        return std::map<std::string, double>{{"read_gb_s", found.read_gb_s},
-                                             {"f32", found.f32_gmac_s},
-                                             {"f16", found.f32_gmac_s},
-                                             {"f16_one_clip", found.f16_gmac_s},
-                                             {"int8", found.int8_gmac_s},
-                                             {"int8x16", found.int8x16_gmac_s}};
+        return std::map<std::string, double>{
+            {"read_gb_s", found.read_gb_s}, {"f32", found.f32_gmac_s},
+            {"f16", found.f32_gmac_s},      {"f16_one_clip", found.f16_gmac_s},
+            {"int8", found.int8_gmac_s},    {"int8x16", found.int8x16_gmac_s}};
       },
       "threads"_a, "bytes_per_thread"_a);
   m.def("time_product", &TimeProduct, "weights"_a, "x"_a, nb::kw_only(), "format"_a, "threads"_a,
