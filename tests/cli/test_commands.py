@@ -12,10 +12,7 @@ from tests.cli.conftest import RATE, SMALL
 
 from samplewise.cli.main import main
 from samplewise.durable import lock
-from samplewise.models.files import load_model
 from samplewise.training.checkpoint import load_latest
-from samplewise.training.config import TrainConfig
-from samplewise.training.presets import PRESETS
 
 
 @pytest.fixture
@@ -109,36 +106,6 @@ def test_an_exported_file_is_the_model(run_folder, corpus, tmp_path, command):
         for model in (run_folder, file)
     ]
     assert bits[0] == bits[1]
-
-
-def test_the_demo_leaves_what_it_promises(tmp_path, command, monkeypatch):
-    small = TrainConfig(
-        preset="tiny",
-        model=load_tiny(dim=16),
-        clip_seconds=4.0,
-        lanes=8,
-        seq_len=64,
-        steps=6,
-        preview_minutes=0.0,
-        threads=1,
-    )
-    monkeypatch.setitem(PRESETS, "tiny", small)
-    out = command("demo", "-o", tmp_path / "demo", "--count", 4, "--seconds", 0.1)
-    folder = tmp_path / "demo"
-    assert {path.name for path in folder.iterdir()} == {
-        *("corpus", "run", "report.html", "loss.png", "spectrogram.png"),
-        *(f"clip-000{index}.wav" for index in range(4)),
-    }
-    assert soundfile.info(folder / "clip-0003.wav").frames == 1600
-    verdict = next(line for line in out.splitlines() if line.startswith("test: "))
-    assert all(f" {name} " in verdict for name in ("unigram", "bigram", "linear prediction"))
-    assert load_model(folder / "run").audio.sample_rate == 16000
-
-
-def load_tiny(dim):
-    from dataclasses import replace
-
-    return replace(PRESETS["tiny"].model, dim=dim, emb_size=4)
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ def now(monkeypatch):
     return time
 
 
-def test_away_from_a_terminal_there_is_a_line_every_five_seconds(now, capsys):
+def test_away_from_a_terminal_there_is_a_line_every_ten_seconds(now, capsys):
     with progress_bar("decoding (MB)", 1000) as update:
-        for second in range(12):
+        for second in range(22):
             now[0] = 100.0 + second
             update(10 * second)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "decoding (MB): 50/1000  10/s  1:35 min left",
         "decoding (MB): 100/1000  10/s  1:30 min left",
+        "decoding (MB): 200/1000  10/s  1:20 min left",
     ]
 
 
@@ -34,13 +34,13 @@ def test_the_rate_leaves_out_what_was_done_before(now, capsys):
 
 def test_a_total_may_be_unknown_and_become_known(now, capsys):
     with progress_bar("samples", None) as update:
-        now[0] += 5
-        update(5)
-        now[0] += 5
-        update(10, 30)
+        now[0] += 10
+        update(10)
+        now[0] += 10
+        update(20, 60)
     assert capsys.readouterr().err.splitlines() == [
-        "samples: 5  0/s",
-        "samples: 10/30  0.5/s  40 s left",
+        "samples: 10  0/s",
+        "samples: 20/60  0.5/s  1:20 min left",
     ]
 
 

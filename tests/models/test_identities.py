@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from tests.models.conftest import CONFIGS, built
@@ -10,6 +11,8 @@ from tests.models.told import told as vectors
 from samplewise.nn.state import map_tensors, to_tensors
 
 BATCH, TIME = 3, 29
+SYMBOLS = {"wavernn": (256, 2), "subscale-wavernn": (256, 2), "fused-subscale-wavernn": (16, 4)}
+"""Base and number of the symbols of a code of 16 bits."""
 
 
 def time_of(model):
@@ -178,3 +181,23 @@ def test_folding_weight_norm_changes_nothing(model, codes, targets, told):
     assert not any(name.endswith(".g") for name, _ in model.named_parameters())
     after, _ = model(codes, model.initial_state(BATCH), targets, told)
     torch.testing.assert_close(after, before)
+
+
+@torch.no_grad()
+def test_a_model_can_start_at_the_frequencies_of_codes(model, codes, targets, told):
+    if model.head.is_density:
+        assert list(model.output_maps()) == []
+        return
+    counts = np.random.default_rng(0).integers(0, 9, model.q_levels)
+    model.start_at(counts)
+    for linear, _ in model.output_maps():
+        linear.weight.scale(0.0)
+    params, _ = model(codes, model.initial_state(BATCH), targets, told)
+    base, places = SYMBOLS.get(model.config.family, (model.q_levels, 1))
+    expected = 0.0
+    for divisor in base ** np.arange(places):
+        symbols = np.arange(model.q_levels) // divisor % base
+        occurred = np.bincount(symbols, counts, base) + 0.1
+        expected -= np.log(occurred / occurred.sum())[targets.numpy() // divisor % base]
+    nll = model.head.nll(params, targets).double()
+    torch.testing.assert_close(nll, torch.tensor(expected), rtol=1e-5, atol=0)

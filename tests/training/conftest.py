@@ -35,6 +35,7 @@ def config():
     return TrainConfig(
         preset="test",
         model=SampleRNNConfig(frame_sizes=(2, 2, 8), dim=8, emb_size=4, q_levels=32),
+        output_init="unigram",
         clip_seconds=0.1,
         lanes=4,
         seq_len=64,

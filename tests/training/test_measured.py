@@ -1,11 +1,20 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.data.clips import cut, read_codes
+from samplewise.data.cues import cue_reader
+from samplewise.data.stream import finite_batches
 from samplewise.errors import CorpusError
-from samplewise.training.measured import with_conditioning
+from samplewise.evaluate.baselines import baselines
+from samplewise.models.configs import WaveRNNConfig
+from samplewise.quantize.build import make_quantizer
+from samplewise.training.loop import validate
+from samplewise.training.measured import code_counts, with_conditioning
 from samplewise.training.presets import PRESETS
+from samplewise.training.run import start
 
 LABELS = {"1.wav": "eve", "2.wav": "adam", "3.wav": "eve"}
 
@@ -43,3 +52,48 @@ def test_what_cannot_be_told_is_refused():
         told(replace(PRESETS["paper-3tier"], mel=True))
     with pytest.raises(ValueError, match="a hybrid model cannot be told anything"):
         told(replace(PRESETS["paper-rnn-wavenet"]), LABELS)
+
+
+def test_without_output_weights_a_new_run_scores_as_the_unigram_does(
+    config, corpus, tmp_path, alone
+):
+    config = replace(config, ema=0.0)
+    run = start(config, corpus, tmp_path / "run", alone)
+    train, valid = (cut(corpus.split(name), 800) for name in ("train", "valid"))
+    unigram = baselines(corpus, train, valid, "keep", run.model.quantizer)["unigram"]
+    assert validate(run, None, valid) == pytest.approx(unigram, abs=0.1)
+    for linear, _ in run.model.output_maps():
+        linear.weight.scale(0.0)
+    assert validate(run, None, valid) == pytest.approx(unigram, rel=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "vocoder-small"])
+def test_our_presets_begin_below_uniform(preset, corpus, tmp_path, alone):
+    config = replace(PRESETS[preset], device="cpu", lanes=2)
+    run = start(config, corpus, tmp_path / "run", alone)
+    clips = cut(corpus.split("valid"), 800)[:1]
+    assert validate(run, None, clips) < run.model.quantizer.q_levels.bit_length() - 1
+
+
+@pytest.mark.parametrize("lpc_order", [0, 4])
+def test_the_codes_that_are_counted_are_those_that_are_trained_on(config, corpus, lpc_order):
+    mel = MelConfig(n_mels=4, n_fft=64, win_length=64, hop=32, f_max=None)
+    told = Conditioning(mel, channels=6, width=5, upsampling=2, lpc_order=lpc_order)
+    config = replace(config, model=WaveRNNConfig(dim=8, conditioning=told))
+    quantizer = make_quantizer("dual", 65536)
+    batches = finite_batches(
+        cut(corpus.split("train"), 800),
+        lambda clip: read_codes(corpus, clip, "keep", quantizer),
+        lanes=4,
+        seq_len=64,
+        silence=quantizer.silence,
+        cues=cue_reader(corpus, told, None),
+    )
+    targets = torch.cat([batch.target[batch.mask] for batch in batches])
+    counts = code_counts(config, corpus, quantizer, None)
+    assert torch.equal(torch.from_numpy(counts), targets.bincount(minlength=65536))
+
+
+def test_only_our_own_presets_start_at_the_unigram():
+    ours = {name for name, config in PRESETS.items() if config.output_init == "unigram"}
+    assert ours == {name for name in PRESETS if not name.startswith("paper-")}

@@ -186,6 +186,37 @@ def test_another_setting_is_another_run(config, corpus, tmp_path, alone):
     assert (tmp_path / "foreign" / "thesis.txt").exists()
 
 
+def test_how_the_output_layer_began_is_no_matter_for_a_run_that_goes_on(
+    config, corpus, tmp_path, alone
+):
+    train(replace(config, steps=1), corpus, tmp_path / "run", alone)
+    run, _ = train(replace(config, steps=2, output_init="paper"), corpus, tmp_path / "run", alone)
+    assert run.progress.step == 2
+    there = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (there["train"]["output_init"], there["train"]["steps"]) == ("unigram", 2)
+
+
+@pytest.mark.parametrize(
+    ("preset", "said"),
+    [
+        ("test", ["the budget will hold about 8 steps"]),
+        (
+            "tiny",
+            ["warning: the budget will hold about 8 steps, but the preset tiny was made for "],
+        ),
+    ],
+)
+def test_a_run_says_how_many_steps_its_budget_will_hold(
+    config, corpus, tmp_path, alone, monkeypatch, preset, said
+):
+    monkeypatch.setattr(loop, "BUDGET_AFTER_S", 0.0)
+    run, lines = start(replace(config, preset=preset), corpus, tmp_path / "run", alone), []
+    with closing(Journal(run.folder, 0, lines.append)) as journal, Interrupts() as interrupts:
+        fit(run, journal, interrupts)
+    spoken = [line for line in lines if "budget" in line]
+    assert [line[: len(words)] for line, words in zip(spoken, said, strict=True)] == said
+
+
 def test_another_corpus_is_refused(config, corpus, tmp_path, alone):
     train(replace(config, steps=1), corpus, tmp_path, alone)
     path = tmp_path / "config.json"

@@ -1,4 +1,4 @@
-"""Progress with time left: a bar on a terminal, a plain line every five seconds elsewhere."""
+"""Progress with time left: a bar on a terminal, a plain line every ten seconds elsewhere."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-PLAIN_INTERVAL_S = 5.0
+PLAIN_INTERVAL_S = 10.0
 
 
 class Update(Protocol):

@@ -43,15 +43,20 @@ class TrainArgs:
 
 def main(argv: list[str]) -> int:
     """Run `samplewise train` with ``argv`` and return the exit code."""
+    train(argv)
+    return 0
+
+
+def train(argv: list[str], with_report: bool = True) -> str | None:
+    """Train as ``argv`` asks; return why it stopped, None if other processes trained."""
     args = _parse(argv)
 
     from samplewise.training.ranks import is_launched, spawn
 
     if args.config.ranks > 1 and not is_launched():
-        spawn(_train, args.config.ranks, args)
-    else:
-        _train(args)
-    return 0
+        spawn(_train, args.config.ranks, args, with_report)
+        return None
+    return _train(args, with_report)
 
 
 def _parse(argv: list[str]) -> TrainArgs:
@@ -69,8 +74,8 @@ def _parse(argv: list[str]) -> TrainArgs:
     return TrainArgs(args.corpus, args.output, args.fresh, args.config)
 
 
-def _train(args: TrainArgs) -> None:
-    """Train as one rank; every rank runs this."""
+def _train(args: TrainArgs, with_report: bool) -> str:
+    """Train as one rank, and return why it stopped; every rank runs this."""
     import torch
 
     from samplewise.audio.files import shown
@@ -93,8 +98,7 @@ def _train(args: TrainArgs) -> None:
         run = start(config, corpus, args.output, ranks)
         progress = run.progress
         if not ranks.is_first:
-            fit(run, None, interrupts)
-            return
+            return fit(run, None, interrupts)
         _say(
             f"{args.output}: {config.preset}, {count_parameters(run.model) / 1e6:.2f} M parameters "
             f"on {ranks.device}, {config.lanes} lanes of {config.seq_len} samples"
@@ -111,9 +115,11 @@ def _train(args: TrainArgs) -> None:
     _say(f"stopped at step {progress.step}: {reason}")
     if progress.best_bits is not None:
         _say(f"best validation {progress.best_bits:.3f} bits/sample at step {progress.best_step}")
-    from samplewise.report.page import write_report
+    if with_report:
+        from samplewise.report.page import write_report
 
-    _say(f"report: {write_report(args.output)}")
+        _say(f"report: {write_report(args.output)}")
+    return reason
 
 
 def _alone(folder: Path, ranks: "Ranks") -> AbstractContextManager[None]:

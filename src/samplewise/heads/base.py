@@ -11,9 +11,10 @@ from samplewise.heads.categorical import (
     categorical_nll,
     categorical_sample,
 )
-from samplewise.heads.digit_softmax import digit_log_prob, digit_nll
+from samplewise.heads.digit_softmax import digit_log_prob, digit_nll, split_digits
 from samplewise.heads.dual_softmax import dual_log_prob, dual_nll
 from samplewise.heads.gaussian_mixture import mixture_log_density, mixture_sample
+from samplewise.quantize.dual import FINE_LEVELS
 
 
 class Head(Protocol):
@@ -44,6 +45,10 @@ class Head(Protocol):
         """Draw one code per row from one random number in [0, 1)."""
         ...
 
+    def symbols(self, code: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape symbols"]:
+        """Return the symbols of a code, one for each softmax, in the order of drawing."""
+        ...
+
 
 class CategoricalHead(nn.Module):
     """A softmax over q codes (Eq. 9)."""
@@ -67,6 +72,10 @@ class CategoricalHead(nn.Module):
     ) -> Tensor:
         """Draw one code per row by inverting the CDF."""
         return categorical_sample(params, uniform, temperature, min_p)
+
+    def symbols(self, code: Tensor) -> Tensor:
+        """Return the code itself."""
+        return code.unsqueeze(-1)
 
 
 class DualSoftmaxHead(nn.Module):
@@ -92,6 +101,10 @@ class DualSoftmaxHead(nn.Module):
         """Refuse: the fine softmax is not known before the coarse code is drawn."""
         raise NotImplementedError("a dual softmax is drawn in two stages, by Model.sample")
 
+    def symbols(self, code: Tensor) -> Tensor:
+        """Return the coarse code and the fine code."""
+        return torch.stack([code // FINE_LEVELS, code % FINE_LEVELS], -1)
+
 
 class DigitSoftmaxHead(nn.Module):
     """Four softmaxes over 16 digits (Kalchbrenner et al. 2018, section 4.4)."""
@@ -115,6 +128,10 @@ class DigitSoftmaxHead(nn.Module):
     ) -> Tensor:
         """Refuse: a softmax is not known before the digits above its own are drawn."""
         raise NotImplementedError("digits are drawn in four stages, by Model.draw_segment")
+
+    def symbols(self, code: Tensor) -> Tensor:
+        """Return the four digits, highest first."""
+        return split_digits(code)
 
 
 class GaussianMixtureHead(nn.Module):
@@ -149,3 +166,7 @@ class GaussianMixtureHead(nn.Module):
         step = (last - first) / (len(self.values) - 1)  # neighbours differ by rounding as well
         code = ((value - first) / step).round()
         return code.clamp(0, len(self.values) - 1).to(torch.int64)
+
+    def symbols(self, code: Tensor) -> Tensor:
+        """Return none: a density has no softmax over codes."""
+        return code.new_zeros(*code.shape, 0)

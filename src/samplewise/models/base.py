@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from samplewise.data.cues import Cues
@@ -35,6 +35,10 @@ CONDITIONER_SEED = 1_000_003
 MIXTURE_SCALE = 0.01
 """Of the initial map to a mixture: it begins as one Gaussian of the data's own moments. Otherwise a
 deviation near its floor gives some first samples a cost of hundreds of bits."""
+OUTPUT_SCALE = 0.1
+"""Of the initial maps to logits, where a model starts at the distribution of the training split."""
+COUNT_SMOOTHING = 0.1
+"""Added to how often each symbol occurs: those that never did can still come."""
 
 
 def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.ModuleList:
@@ -220,6 +224,30 @@ class Model(nn.Module, Generic[Config]):
 
     def prepare_to_prune(self) -> None:
         """Give a model that is not trained yet the form in which pruning makes it faster."""
+
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield the maps that make logits, and the place of what they predict in the symbols."""
+        yield from ()
+
+    @torch.no_grad()
+    def start_at(self, counts: Int64[np.ndarray, " q_levels"]) -> None:
+        """Let an untrained model predict about the distribution of some codes, whatever precedes.
+
+        Biases of the output maps become the logarithms of the frequencies of each symbol; their
+        matrices shrink, so that training begins with small corrections. A density is left as it is.
+
+        Args:
+            counts: How often each code occurs.
+        """
+        symbols = self.head.symbols(torch.arange(self.q_levels))
+        weights = torch.from_numpy(counts).double()
+        for linear, place in self.output_maps():
+            assert linear.bias is not None
+            occurred = torch.zeros(len(linear.bias), dtype=torch.double)
+            occurred.index_add_(0, symbols[:, place], weights)
+            occurred += COUNT_SMOOTHING
+            linear.bias.copy_((occurred / occurred.sum()).log())
+            linear.weight.scale(OUTPUT_SCALE)
 
     def check_boundary(self, state: State) -> None:
         """Refuse to start a sequence in the middle of a frame."""

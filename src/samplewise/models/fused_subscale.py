@@ -15,6 +15,7 @@ Chosen: a signal is cut into segments of N columns, at whose end the horizon end
 takes N + 3 steps: row 1 rests in the first three, row 0 in the last three.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -87,6 +88,11 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
     def layer(self) -> RecurrentLayer:
         """The GRU."""
         return self.rnn.layers[0]  # pyright: ignore[reportReturnType]
+
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield the map to each digit of each row."""
+        for index, digit_map in enumerate(self.logits):
+            yield digit_map, index % DIGITS  # pyright: ignore[reportReturnType]
 
     def initial_state(self, batch: int) -> FusedState:
         """Return the learned h0; silence behind."""

@@ -137,6 +137,10 @@ class Hybrid(Model[HybridConfig]):
             state.clock + time,
         )
 
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield the MLP's last map."""
+        yield self.mlp[-1], 0  # pyright: ignore[reportReturnType]
+
     def wide_weights(self) -> Iterator[tuple[Weight, int]]:
         """Yield the maps of both levels but for the one that reads frames, and the MLP's."""
         yield from self.stack.wide_weights()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from samplewise.models.base import Model, output_mlp
 from samplewise.models.configs import RNNConfig
 from samplewise.nn.init import Initializer
-from samplewise.nn.linear import Weight
+from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
 
 
@@ -77,6 +77,11 @@ class RNN(Model[RNNConfig]):
         h, last = self.rnn(x, state.h)  # Eq. 2
         params = relu_mlp(h, self.mlp)  # Eq. 3, without the softmax
         return params, RNNState(last, state.clock + previous.shape[1])
+
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield the MLP's last map if it makes logits."""
+        if self.config.head == "categorical":
+            yield self.mlp[-1], 0  # pyright: ignore[reportReturnType]
 
     def wide_weights(self) -> Iterator[tuple[Weight, int]]:
         """Yield the recurrent maps, those between layers, and the MLP's."""

@@ -236,6 +236,11 @@ class SampleRNN(Model[SampleRNNConfig]):
         history = codes[:, codes.shape[1] - lookback + 1 :]
         return logits, SampleRNNState(tuple(h), tuple(conditions), history, clock + time)
 
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield the MLP's last map if it makes logits."""
+        if self.config.head == "categorical":
+            yield self.sample_level.mlp[-1], 0  # pyright: ignore[reportReturnType]
+
     def wide_weights(self) -> Iterator[tuple[Weight, int]]:
         """Yield recurrent, input and upsampling maps of the tiers, and the MLP's but its first.
 

@@ -91,6 +91,11 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         """The GRU of every row."""
         return self.rnn.layers[0]  # pyright: ignore[reportReturnType]
 
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield O2, which makes coarse codes, and O4, which makes fine ones."""
+        yield self.o2, 0
+        yield self.o4, 1
+
     def wide_weights(self) -> Iterator[tuple[Weight, int]]:
         """Yield R and O1 to O4; the conditioning network stays dense."""
         yield from cell_weights(self.layer, self.o1, self.o2, self.o3, self.o4)

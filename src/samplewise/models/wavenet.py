@@ -72,6 +72,10 @@ class WaveNet(Model[WaveNetConfig]):
         params = relu_mlp(F.relu(skips), self.mlp)
         return params, WaveNetState(pasts, state.clock + previous.shape[1])
 
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield the MLP's last map."""
+        yield self.mlp[-1], 0  # pyright: ignore[reportReturnType]
+
     def wide_weights(self) -> Iterator[tuple[Weight, int]]:
         """Yield the maps of the dilated layers, filter and gate ranked apart, and the MLP's."""
         yield from self.stack.wide_weights()

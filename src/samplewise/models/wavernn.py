@@ -108,6 +108,11 @@ class WaveRNN(Model[WaveRNNConfig]):
         params = torch.cat([coarse_logits, fine_logits], -1)
         return coarse * FINE_LEVELS + fine, after, params
 
+    def output_maps(self) -> Iterator[tuple[Linear, int]]:
+        """Yield O2, which makes coarse codes, and O4, which makes fine ones."""
+        yield self.o2, 0
+        yield self.o4, 1
+
     def wide_weights(self) -> Iterator[tuple[Weight, int]]:
         """Yield R and O1 to O4."""
         yield from cell_weights(self.layer, self.o1, self.o2, self.o3, self.o4)

@@ -83,6 +83,11 @@ class Weight(nn.Module):
         self.v.copy_(after)
 
     @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply the matrix by ``factor``, in its gains if it has any."""
+        (self.v if self.g is None else self.g).mul_(factor)
+
+    @torch.no_grad()
     def fold(self) -> None:
         """Replace v by the effective matrix and drop the gain, for inference."""
         self.v.copy_(self())

@@ -13,6 +13,7 @@ RESUMABLE = frozenset(
         *("device", "precision", "matmul", "threads"),
         *("log_seconds", "valid_every", "save_every", "save_minutes"),
         *("preview_minutes", "preview_seconds", "preview_count"),
+        "output_init",  # only a run that begins looks at it
     }
 )
 """Fields that may differ when a run is resumed; all others make it another run."""
@@ -48,6 +49,9 @@ class TrainConfig:
     labels: str | None = None
     """Tell the model who speaks, or another class: a CSV with the columns file and speaker, or
     `folders` if each class has a folder of its own."""
+    output_init: Literal["paper", "unigram"] = "paper"
+    """Initial output layer. paper: like the other layers; unigram: a run begins by predicting how
+    often each code occurs in the training split, with a tenth of the initial output weights."""
     level: Literal["keep", "paper"] = "keep"
     """keep: true level, one gain for the corpus; paper: every clip stretched to full scale."""
     clip_seconds: float = 8.0
@@ -111,7 +115,7 @@ class TrainConfig:
     """Stop after so many minutes of training, validation and previews included."""
     patience: int = 0
     """Stop after so many validations without a better one; 0: never."""
-    log_seconds: float = 5.0
+    log_seconds: float = 10.0
     """Seconds between two lines of progress."""
     valid_every: int = 500
     """Steps between two validations."""

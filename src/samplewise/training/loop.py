@@ -21,6 +21,7 @@ from samplewise.evaluate.nll import nats_to_bits, score
 from samplewise.nn.product import products_by
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
+from samplewise.training.presets import PRESET_STEPS
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
 from samplewise.training.run import RunState, validation_clips
@@ -34,6 +35,12 @@ from samplewise.training.tbptt import (
 
 EXPLODED = 4.0
 """A cost of so many times that of guessing (log2 q bits) means that training has blown up."""
+BUDGET_AFTER_S = 30.0
+"""Seconds of a session after which it is said how many steps the budget will hold."""
+ENOUGH_STEPS = 1 / 3
+"""Share of the steps that a preset was made for below which a budget is warned of."""
+INTERRUPTED = "interrupted; give the same command to go on"
+"""What :func:`fit` returns when somebody asked it to stop."""
 GIVEN_UP = "given up"
 """What :func:`fit` returns when it was told that going on is hopeless."""
 
@@ -79,6 +86,7 @@ def fit(
     clips = validation_clips(config, run.corpus)
     clock = Clock(progress.seconds)
     saved = previewed = clock.now
+    budget_due = clock.now + BUDGET_AFTER_S
     interval = _Interval()
     while (reason := _finished(run, interrupts)) is None:
         began = clock.now
@@ -91,6 +99,9 @@ def fit(
         if journal is not None and interval.seconds >= config.log_seconds:
             _log(run, journal, interval)
             interval = _Interval()
+        if journal is not None and progress.seconds >= budget_due:
+            _say_budget(run, journal)
+            budget_due = math.inf
         if progress.step % config.valid_every == 0:
             bits = validate(run, journal, clips)
             progress.seconds = clock.now
@@ -112,7 +123,7 @@ def fit(
             f"only {progress.sparsity:.1%} of the blocks are zero, not {config.sparsity:.1%}: the "
             "schedule had not ended"
         )
-    if not reason.startswith("interrupted"):
+    if reason != INTERRUPTED:
         validate(run, journal, clips)
         progress.seconds = clock.now
         if config.preview_minutes and journal is not None:
@@ -135,6 +146,11 @@ class Clock:
 
 def share_used(run: RunState) -> float:
     """Return the share of the budget that is used, in [0, 1]; 0 without a budget."""
+    # All ranks must agree on it: it decides the learning rate and the end.
+    return _share(run, run.ranks.sum(run.progress.seconds)[0] / run.ranks.world)
+
+
+def _share(run: RunState, seconds: float) -> float:
     config, progress = run.config, run.progress
     shares = [0.0]
     if config.steps is not None:
@@ -142,8 +158,6 @@ def share_used(run: RunState) -> float:
     if config.epochs is not None:
         shares.append(run.stream.epochs / max(1e-9, config.epochs))
     if config.minutes is not None:
-        # All ranks must agree on it: it decides the learning rate and the end.
-        seconds = run.ranks.sum(progress.seconds)[0] / run.ranks.world
         shares.append(seconds / max(1e-9, 60 * config.minutes))
     return min(1.0, max(shares))
 
@@ -273,7 +287,7 @@ def _stop_before_damage(run: RunState, bits: float, norm: float) -> None:
 def _finished(run: RunState, interrupts: Interrupts) -> str | None:
     config, progress = run.config, run.progress
     if run.ranks.sum(interrupts.requested)[0]:
-        return "interrupted; give the same command to go on"
+        return INTERRUPTED
     if config.steps is not None and progress.step >= config.steps:
         return f"{config.steps} steps made"
     if config.patience and progress.bad_validations >= config.patience:
@@ -306,12 +320,29 @@ def _log(run: RunState, journal: Journal, interval: _Interval) -> None:
     )
 
 
+def _say_budget(run: RunState, journal: Journal) -> None:
+    """Say how many steps the budget will hold, and whether the preset needs many more."""
+    used = _share(run, run.progress.seconds)
+    if not used:
+        return
+    steps, preset = round(run.progress.step / used), run.config.preset
+    made_for = PRESET_STEPS.get(preset, 0)
+    text = f"the budget will hold about {steps:,} steps"
+    if steps < ENOUGH_STEPS * made_for:
+        text = (
+            f"warning: {text}, but the preset {preset} was made for about {made_for:,}: expect "
+            "noise. Give it a larger budget (--minutes) or a faster computer, or take a smaller "
+            "preset"
+        )
+    journal.say(text)
+
+
 def _thousands(value: float) -> str:
     return f"{value / 1000:.1f}k" if value >= 1000 else f"{value:.0f}"
 
 
 def _time_left(run: RunState) -> str:
-    used = share_used(run) if run.ranks.world == 1 else 0.0
+    used = _share(run, run.progress.seconds)
     if not used:
         return ""
     left = run.progress.seconds * (1 - used) / used

@@ -1,11 +1,15 @@
-"""What of a configuration the corpus decides: moments of the amplitude, names of the classes."""
+"""What the corpus decides of a run: moments of the amplitude, classes, frequencies of codes."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+import numpy as np
+from jaxtyping import Int64
+
 from samplewise.config.conditioning import LPC_ORDER, Conditioning, MelConfig
-from samplewise.data.clips import cut, moments
+from samplewise.data.clips import cut, moments, read_codes, spread
 from samplewise.data.corpus import Corpus
+from samplewise.data.cues import cue_reader
 from samplewise.errors import CorpusError
 from samplewise.models.configs import (
     RNNConfig,
@@ -14,7 +18,12 @@ from samplewise.models.configs import (
     WaveRNNConfig,
     conditioning_of,
 )
+from samplewise.quantize.base import Quantizer
 from samplewise.training.config import TrainConfig
+
+COUNTED_CLIPS, COUNTED_SECONDS = 64, 4.0
+"""Clips in which codes are counted, evenly spread, and their length at most: time and memory do not
+grow with the corpus."""
 
 
 def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
@@ -26,6 +35,31 @@ def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
         return config
     clips = cut(corpus.split("train"), round(config.clip_seconds * corpus.sample_rate))
     return replace(config, model=replace(model, moments=moments(corpus, clips, config.level)))
+
+
+def code_counts(
+    config: TrainConfig, corpus: Corpus, quantizer: Quantizer, labels: Mapping[str, str] | None
+) -> Int64[np.ndarray, " q_levels"]:
+    """Return how often each code occurs in the training split, as far as it is counted.
+
+    Args:
+        config: How clips are cut and read.
+        corpus: Where they lie.
+        quantizer: The model's.
+        labels: Class of each recording by its source, for a model that is told it.
+    """
+    seconds = min(config.clip_seconds or COUNTED_SECONDS, COUNTED_SECONDS)
+    clips = cut(corpus.split("train"), max(1, round(seconds * corpus.sample_rate)))
+    cues = cue_reader(corpus, conditioning_of(config.model), labels)
+    counts = np.zeros(quantizer.q_levels, np.int64)
+    for clip in spread(clips, COUNTED_CLIPS):
+        excitation = None if cues is None else cues.read(clip).excitation
+        if excitation is None:
+            codes = read_codes(corpus, clip, config.level, quantizer)
+        else:
+            codes = excitation.codes
+        counts += np.bincount(codes, minlength=len(counts))
+    return counts
 
 
 def with_conditioning(

@@ -106,6 +106,7 @@ MUSIC = TrainConfig(
         quantizer="mulaw",
         frame_values="code",
     ),
+    output_init="unigram",
     lanes=64,
     seq_len=1024,
     clip="norm",
@@ -127,6 +128,7 @@ SPEECH = TrainConfig(
         quantizer="mulaw",
         frame_values="code",
     ),
+    output_init="unigram",
     lanes=64,
     seq_len=512,
     clip="norm",
@@ -148,6 +150,7 @@ SMALL = TrainConfig(
         quantizer="mulaw",
         frame_values="code",
     ),
+    output_init="unigram",
     lanes=16,
     seq_len=128,
     clip="norm",
@@ -181,6 +184,7 @@ WAVERNN = TrainConfig(
     preset="wavernn-896",
     model=WaveRNNConfig(dim=896),
     clip_seconds=0.0,
+    output_init="unigram",
     lanes=32,
     seq_len=960,
     clip="norm",
@@ -262,3 +266,18 @@ PRESETS = {
         *(*WAVERNN_PRESETS, VOCODER, VOCODER_SMALL, *SUBSCALE_PRESETS, FUSED_SUBSCALE),
     )
 }
+
+LEAST_SECONDS, LEAST_RATE = 600, 16000
+"""Ten minutes at 16 kHz: the least audio that `samplewise prepare` does not warn about."""
+
+PRESET_STEPS = {
+    preset: round(config.epochs * LEAST_SECONDS * LEAST_RATE / (config.lanes * config.seq_len))
+    for preset, config in PRESETS.items()
+    if config.epochs is not None
+} | {"tiny": 1000, "small": 10000, "vocoder-small": 6500}
+"""Steps that a preset was made for.
+
+`tiny` and `small`: what their minutes hold at 17,500 samples/s, the speed of one AVX2 core
+(docs/training.md). `vocoder-small`: the run in docs/vocode.md. Presets with a budget in epochs:
+what it is with that much audio. The papers' presets have no budget.
+"""

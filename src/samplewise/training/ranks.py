@@ -95,7 +95,7 @@ def is_launched() -> bool:
     return int((_slurm_environment() | dict(os.environ)).get("WORLD_SIZE", "1")) > 1
 
 
-def spawn(function: Callable[..., None], count: int, *arguments: Any) -> None:
+def spawn(function: Callable[..., object], count: int, *arguments: Any) -> None:
     """Run ``function(*arguments)`` in ``count`` processes on this machine that can join.
 
     Raises:
@@ -118,7 +118,7 @@ def spawn(function: Callable[..., None], count: int, *arguments: Any) -> None:
 
 
 def _enter(
-    rank: int, count: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]
+    rank: int, count: int, port: int, function: Callable[..., object], arguments: tuple[Any, ...]
 ) -> None:
     os.environ |= {
         "RANK": str(rank),

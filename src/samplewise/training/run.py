@@ -30,7 +30,7 @@ from samplewise.strict_json import read_object
 from samplewise.training.allocator import keep_freed_memory
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
-from samplewise.training.measured import with_conditioning, with_moments
+from samplewise.training.measured import code_counts, with_conditioning, with_moments
 from samplewise.training.muon import make_optimizer
 from samplewise.training.ranks import Ranks
 
@@ -149,10 +149,12 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     model = build_model(config.model, config.seed)
     if config.sparsity:
         model.prepare_to_prune()
+    found = load_latest(folder / STATE)
+    if config.output_init == "unigram" and not found:
+        model.start_at(code_counts(config, corpus, model.quantizer, labels))
     model = model.to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
     optimizer = make_optimizer(model, config)
-    found = load_latest(folder / STATE)
     tensors, facts = found or ({}, {})
     cursor = from_json(StreamCursor, facts.get("cursor"), "cursor") if facts else None
     stream = LaneStream(
@@ -272,6 +274,7 @@ def _agree(
             "another -o, or --fresh to start again"
         )
     if ranks.is_first:
+        facts["train"]["output_init"] = old.output_init  # how the run began does not change
         write_json(path, facts)
 
 
