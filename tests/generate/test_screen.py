@@ -75,6 +75,14 @@ def test_real_recordings_have_no_flags(path, seconds):
         assert screen(wave[start : start + length], rate) == ()
 
 
+def test_silence_is_what_its_code_decodes_to():
+    quantizer = make_quantizer("linear", 256)
+    for code in (127, 128, 129):
+        wave = quantizer.decode(np.full(4 * RATE, code))
+        flag = "silence" if code < 129 else "stuck"
+        assert screen(wave, RATE, 1 / 256) == (flag,)
+
+
 def test_real_recordings_have_no_flags_as_codes_either():
     for name in ("linear", "mulaw"):
         quantizer = make_quantizer(name, 256)

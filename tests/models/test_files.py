@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save, save_file
 from tests.models.told import told
 
 from samplewise.errors import CheckpointError
+from samplewise.generate.reference import ReferenceSampler
+from samplewise.generate.uniforms import uniforms
 from samplewise.models.configs import SampleRNNConfig
 from samplewise.models.files import AudioFormat, load_model, save_model
 from samplewise.models.samplernn import SampleRNN
@@ -82,6 +84,18 @@ def test_no_damage_is_accepted(file, kind):
     assert refused > 200
 
 
+def test_an_old_mulaw_model_draws_the_codes_that_it_drew(tmp_path):
+    """Model and codes were made at commit 7a728db."""
+    old = load_model(Path(__file__).with_name("mulaw_format_1.safetensors"))
+    assert old.model.config.quantizer == "mulaw-midtread"
+    save_model(tmp_path / "copy.safetensors", old.model, old.audio, {})
+    expected = [11, 9, 7, 7, 7, 8, 8, 12, 13, 1, 8, 8, 8, 8, 14, 8, 8, 8, 14, 9, 8, 8, 8, 8, 14]
+    for loaded in (old, load_model(tmp_path / "copy.safetensors")):
+        sampler = ReferenceSampler(loaded.model, 1)
+        numbers = uniforms(5, [0], 0, len(expected))
+        assert sampler.draw(sampler.start(1), numbers)[0].tolist() == [expected]
+
+
 def rewrite(file, **changes):
     """Write a file with a right digest whose description lies."""
     from samplewise.models.files import _digest
@@ -103,8 +117,8 @@ def rewrite(file, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "it is samplernn of format 99; this version reads formats 1 and 2"),
-        ({"family": "tacotron"}, "it is tacotron of format 1"),
+        ({"format": 99}, "it is samplernn of format 99; this version reads formats 1 to 3"),
+        ({"family": "tacotron"}, "it is tacotron of format 3"),
         ({"model__dim": 65536}, "weights do not fit the description"),
         ({"model__dim": 10**12}, "dim = 1000000000000 must lie in"),
         ({"model__frame_sizes": [2] * 10**4}, "must have 2 to 16 tiers"),

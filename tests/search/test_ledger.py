@@ -254,6 +254,11 @@ def test_other_settings_are_another_search(search, corpus, study):
     open_study(replace(search, trials=9, prune="median"), corpus.digest)  # may be changed
 
 
+def test_a_search_over_the_older_mulaw_is_another_search(search):
+    assert "definition of mulaw" not in search.identity("")
+    assert "definition of mulaw" in replace(search, fixed={"model.quantizer": "mulaw"}).identity("")
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

@@ -186,6 +186,28 @@ def test_another_setting_is_another_run(config, corpus, tmp_path, alone):
     assert (tmp_path / "foreign" / "thesis.txt").exists()
 
 
+def test_a_run_with_the_older_mulaw_goes_on_with_it(config, corpus, tmp_path, alone):
+    older, newer = (
+        replace(config, model=replace(config.model, quantizer=name), steps=2)
+        for name in ("mulaw-midtread", "mulaw")
+    )
+    train(replace(older, steps=4), corpus, tmp_path / "whole", alone)
+    train(older, corpus, tmp_path / "parts", alone)
+    path = tmp_path / "parts" / "config.json"  # as the versions before wrote it
+    text = path.read_text().replace('"mulaw-midtread"', '"mulaw"')
+    path.write_text(text.replace('"format": 2', '"format": 1'))
+    for steps in (3, 4):
+        run, _ = train(replace(newer, steps=steps), corpus, tmp_path / "parts", alone)
+        assert run.model.quantizer.name == "mulaw-midtread"
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+    path.write_text(text.replace('"format": 2', '"format": 3'))
+    with pytest.raises(CheckpointError, match="has format 3; this version reads 1 to 2"):
+        start(newer, corpus, tmp_path / "parts", alone)
+    run, _ = train(newer, corpus, tmp_path / "new", alone)
+    assert run.model.quantizer.name == "mulaw"
+    assert load_model(tmp_path / "new").model.quantizer.name == "mulaw"
+
+
 def test_how_the_output_layer_began_is_no_matter_for_a_run_that_goes_on(
     config, corpus, tmp_path, alone
 ):

@@ -20,13 +20,16 @@ FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG
 def pcm16(wave: Float32[np.ndarray, "*shape"]) -> Int16[np.ndarray, "*shape"]:
     """Round amplitude to 16 bit, int16 = round(32768 x); +1 becomes 32767.
 
+    Halves are rounded down: a code of 16 bits, which stands for the middle between two values,
+    becomes the value that it was made of.
+
     Raises:
         ValueError: If a sample is outside [-1, 1] or not finite.
     """
     peak = float(np.abs(wave).max()) if wave.size else 0.0
     if not peak <= 1.0:  # also true for NaN
         raise ValueError(f"wave must lie in [-1, 1], but its peak is {peak:.4g}; normalise it")
-    return np.minimum(np.rint(wave * np.float32(32768)), 32767).astype("<i2")
+    return np.minimum(np.ceil(wave * np.float32(32768) - np.float32(0.5)), 32767).astype("<i2")
 
 
 def wav_header(

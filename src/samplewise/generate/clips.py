@@ -211,8 +211,10 @@ def _finish(
     nats: float,
     prompt: Int[np.ndarray, " samples"] | None,
 ) -> GeneratedClip:
-    wave = loaded.model.quantizer.decode(drawn)
-    flags = screen(wave, loaded.audio.sample_rate)
+    quantizer = loaded.model.quantizer
+    wave = quantizer.decode(drawn)
+    silence = float(quantizer.amplitudes[quantizer.silence])
+    flags = screen(wave, loaded.audio.sample_rate, silence)
     if prompt is not None:
-        wave = np.concatenate([loaded.model.quantizer.decode(prompt), wave])
+        wave = np.concatenate([quantizer.decode(prompt), wave])
     return GeneratedClip(index, wave, drawn, nats, flags)

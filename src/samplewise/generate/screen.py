@@ -45,12 +45,15 @@ STEADY_LEAST_S = 2.0
 """Sound that a take must hold before it can be called steady."""
 
 
-def screen(wave: Float[np.ndarray, " samples"], sample_rate: int) -> tuple[Flag, ...]:
+def screen(
+    wave: Float[np.ndarray, " samples"], sample_rate: int, silence: float = 0.0
+) -> tuple[Flag, ...]:
     """Return what is wrong with a take; usually nothing.
 
     Args:
         wave: Amplitude, full scale ±1; at least 0.1 s, or nothing is said.
         sample_rate: Hertz.
+        silence: Amplitude that the code of digital silence decodes to.
     """
     frame = round(FRAME_S * sample_rate)
     if len(wave) < 2 * frame:
@@ -58,7 +61,7 @@ def screen(wave: Float[np.ndarray, " samples"], sample_rate: int) -> tuple[Flag,
     frames = wave[: len(wave) // frame * frame].reshape(-1, frame)
     sounding = _in_blocks(frames, is_sounding)
     means = _in_blocks(frames, lambda part: part.mean(axis=1))
-    resting = ~sounding & (np.abs(means) >= 10 ** (SILENT_DB / 20))
+    resting = ~sounding & (np.abs(means) >= 10 ** (SILENT_DB / 20) + abs(silence))
     flags: list[Flag] = []
     if (sounding | resting).mean() <= 1 - SILENT_SHARE:
         return ("silence",)

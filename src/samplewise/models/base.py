@@ -260,9 +260,7 @@ class Model(nn.Module, Generic[Config]):
     def _values(self) -> np.ndarray:
         """Return the real value of each code: what a model sees in place of an embedding."""
         config = self.config
-        amplitudes = self.quantizer.amplitudes
-        if getattr(config, "frame_values", "amplitude") == "code":
-            silence = self.quantizer.silence
-            amplitudes = (np.arange(config.q_levels, dtype=np.float32) - silence) / silence
+        is_code = getattr(config, "frame_values", "amplitude") == "code"
+        values = self.quantizer.places if is_code else self.quantizer.inputs
         mean, deviation = getattr(config, "moments", None) or OFFICIAL_MOMENTS
-        return ((amplitudes - mean) / deviation).astype(np.float32)
+        return ((values - mean) / deviation).astype(np.float32)

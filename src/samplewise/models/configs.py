@@ -12,6 +12,7 @@ from samplewise.models.limits import (
     MAX_TABLE,
     MAX_TIERS,
     Cell,
+    QuantizerName,
     check_codes,
     check_dual,
     check_head,
@@ -54,8 +55,9 @@ class SampleRNNConfig:
     density (Table 2), for linear codes of 16 bits."""
     components: int = 4
     """Gaussians in the mixture of a gmm head."""
-    quantizer: Literal["linear", "mulaw"] = "linear"
-    """Meaning of the codes."""
+    quantizer: QuantizerName = "linear"
+    """Meaning of the codes: linear, mulaw (torchaudio's definition), or mulaw-midtread, that of
+    models trained before it."""
     q_levels: int = 256
     """Number of codes, q."""
     moments: tuple[float, float] | None = None
@@ -145,8 +147,9 @@ class RNNConfig:
     density (Table 2), for linear codes of 16 bits."""
     components: int = 4
     """Gaussians in the mixture of a gmm head."""
-    quantizer: Literal["linear", "mulaw"] = "linear"
-    """Meaning of the codes."""
+    quantizer: QuantizerName = "linear"
+    """Meaning of the codes: linear, mulaw (torchaudio's definition), or mulaw-midtread, that of
+    models trained before it."""
     q_levels: int = 256
     """Number of codes, q."""
     moments: tuple[float, float] | None = None

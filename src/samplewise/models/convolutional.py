@@ -7,6 +7,7 @@ from samplewise.config.conditioning import Conditioning
 from samplewise.models.limits import (
     MAX_FRAME,
     Cell,
+    QuantizerName,
     check_codes,
     check_convolutions,
     check_own_sound,
@@ -29,8 +30,9 @@ class WaveNetConfig:
     """Channels of every dilated layer; its filter and gate make twice as many."""
     skip_channels: int = 256
     """Channels of the sum of skip connections and of the MLP on top of it."""
-    quantizer: Literal["linear", "mulaw"] = "linear"
-    """Meaning of the codes."""
+    quantizer: QuantizerName = "linear"
+    """Meaning of the codes: linear, mulaw (torchaudio's definition), or mulaw-midtread, that of
+    models trained before it."""
     q_levels: int = 256
     """Number of codes, q."""
     weight_norm: bool = True
@@ -97,8 +99,9 @@ class HybridConfig:
     """Channels of every dilated layer; its filter and gate make twice as many."""
     skip_channels: int = 256
     """Channels of the sums of skip connections and of the MLP."""
-    quantizer: Literal["linear", "mulaw"] = "linear"
-    """Meaning of the codes."""
+    quantizer: QuantizerName = "linear"
+    """Meaning of the codes: linear, mulaw (torchaudio's definition), or mulaw-midtread, that of
+    models trained before it."""
     q_levels: int = 256
     """Number of codes, q."""
     weight_norm: bool = True

@@ -25,8 +25,9 @@ from samplewise.models.build import FAMILIES, build_model
 from samplewise.models.configs import ModelConfig
 from samplewise.nn.linear import Weight
 
-FORMAT, SPARSE_FORMAT = 1, 2
-"""2 has matrices stored in blocks (:mod:`samplewise.models.blocks`); dense models stay with 1."""
+FORMAT = 3
+"""Of files that are written; older ones are read. 2 stores pruned matrices in blocks
+(:mod:`samplewise.models.blocks`). 3 does as well, and its `mulaw` is torchaudio's."""
 WEIGHTS = "weights.safetensors"
 MAX_HEADER = 16 * 2**20
 """Bytes of a safetensors header beyond which a file is not ours."""
@@ -68,7 +69,7 @@ def save_model(path: Path, model: Model, audio: AudioFormat, provenance: dict[st
     stored = _stored(model)
     description = json.dumps(
         {
-            "format": SPARSE_FORMAT if pruned_weights(model) else FORMAT,
+            "format": FORMAT,
             "family": model.config.family,
             "model": to_json(model.config),
             "audio": to_json(audio),
@@ -99,7 +100,10 @@ def load_model(path: Path, device: torch.device | str = "cpu", fold: bool = True
     try:
         description, weights = read_verified(file)
         audio = from_json(AudioFormat, description["audio"], "audio")
-        config = from_json(FAMILIES[description["family"]][0], description["model"], "model")
+        fields = description["model"]
+        if description["format"] < FORMAT:
+            fields = rename_old_mulaw(fields)
+        config = from_json(FAMILIES[description["family"]][0], fields, "model")
         model = _assemble(config, weights)
         provenance = dict(description["provenance"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -132,12 +136,17 @@ def read_verified(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError("its SHA-256 does not match: the file is damaged")
     description = json.loads(metadata["samplewise"])
     kind = (description.get("format"), description.get("family"))
-    if kind[0] not in (FORMAT, SPARSE_FORMAT) or kind[1] not in FAMILIES:
+    if kind[0] not in range(1, FORMAT + 1) or kind[1] not in FAMILIES:
         raise ValueError(
-            f"it is {kind[1]} of format {kind[0]}; this version reads formats {FORMAT} and "
-            f"{SPARSE_FORMAT} of {', '.join(FAMILIES)}"
+            f"it is {kind[1]} of format {kind[0]}; this version reads formats 1 to {FORMAT} "
+            f"of {', '.join(FAMILIES)}"
         )
     return description, weights
+
+
+def rename_old_mulaw(model: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a configuration from before `mulaw` was torchaudio's, renamed."""
+    return model | ({"quantizer": "mulaw-midtread"} if model.get("quantizer") == "mulaw" else {})
 
 
 def _header(data: bytes) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from samplewise.config.conditioning import Conditioning
 
 Cell = Literal["gru", "gru-reset-after", "lstm"]
 """``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
+QuantizerName = Literal["linear", "mulaw", "mulaw-midtread"]
+"""Quantisers of the families whose codes have any number of levels."""
 MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
 MAX_TABLE, MAX_MASK = 2**28, 2**26
 MAX_SUBSCALE, MAX_DILATION = 256, 4096

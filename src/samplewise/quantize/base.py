@@ -37,6 +37,8 @@ class Quantizer:
     """Base of the quantisers: ``q_levels`` codes, of which ``silence`` stands for amplitude 0.
 
     For every code ``encode(decode(code)) == code``; a larger amplitude never has a smaller code.
+    Two values belong to a code: what is heard (:attr:`amplitudes`), and what a network sees in its
+    place (:attr:`inputs`).
     """
 
     q_levels: int
@@ -54,9 +56,18 @@ class Quantizer:
 
     @cached_property
     def amplitudes(self) -> Float32[np.ndarray, " q_levels"]:
-        """Amplitude of every code, ascending."""
-        steps = (np.arange(self.q_levels) - self.silence) / self.silence  # [-1, 1)
-        return self._expand(steps).astype(np.float32)
+        """Amplitude of every code, ascending, in [-1, 1]: what :meth:`decode` returns."""
+        return self._amplitudes(np.arange(self.q_levels, dtype=np.float64)).astype(np.float32)
+
+    @cached_property
+    def places(self) -> Float32[np.ndarray, " q_levels"]:
+        """Place of every code in its range, in [-1, 1), as the official code scales codes."""
+        return ((np.arange(self.q_levels) - self.silence) / self.silence).astype(np.float32)
+
+    @property
+    def inputs(self) -> Float32[np.ndarray, " q_levels"]:
+        """Real value of every code for a network, in [-1, 1]."""
+        return self.amplitudes
 
     def encode(self, wave: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
         """Round amplitudes to codes in [0, q_levels).
@@ -67,7 +78,7 @@ class Quantizer:
         raise NotImplementedError
 
     def decode(self, codes: Integer[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-        """Return the amplitude of each code, in [-1, 1).
+        """Return the amplitude of each code, in [-1, 1].
 
         Raises:
             ValueError: If a code is outside [0, q_levels).
@@ -77,5 +88,5 @@ class Quantizer:
             raise ValueError(f"codes range from {low} to {high}, not within [0, {self.q_levels})")
         return self.amplitudes[codes]
 
-    def _expand(self, steps: Float[np.ndarray, " q_levels"]) -> Float[np.ndarray, " q_levels"]:
+    def _amplitudes(self, codes: Float[np.ndarray, " q_levels"]) -> Float[np.ndarray, " q_levels"]:
         raise NotImplementedError

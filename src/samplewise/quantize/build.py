@@ -1,13 +1,19 @@
 """Quantisers by name."""
 
+from samplewise.quantize.base import Quantizer
 from samplewise.quantize.dual import Dual
 from samplewise.quantize.linear import Linear
-from samplewise.quantize.mulaw import MuLaw
+from samplewise.quantize.mulaw import MuLaw, MuLawMidtread
 
-KINDS = {"linear": Linear, "mulaw": MuLaw, "dual": Dual}
+KINDS = {
+    "linear": Linear,
+    "mulaw": MuLaw,
+    "mulaw-midtread": MuLawMidtread,
+    "dual": Dual,
+}
 
 
-def make_quantizer(name: str, q_levels: int) -> Linear | MuLaw | Dual:
+def make_quantizer(name: str, q_levels: int) -> Quantizer:
     """Return the quantiser called ``name`` with ``q_levels`` codes.
 
     Raises:

@@ -3,14 +3,24 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 
 from samplewise.quantize.base import Quantizer, check_amplitude
 
 
 @dataclass(frozen=True)
 class Linear(Quantizer):
-    """Code c covers the amplitudes from ``(c - q/2) / (q/2)`` up to the next step."""
+    """Code c covers the amplitudes from ``2 c / q - 1`` up to the next step.
+
+    It decodes to the middle of them.
+    Networks see the lower edge, ``2 c / q - 1``, as in the official code. Differs: the official
+    code writes codes as sound, stretched to ±0.475 file by file; a lower edge heard as it is adds a
+    constant of half a step to every clip (-48 dB relative to full scale at 256 codes).
+
+    Chosen: no code decodes to 0. Digital silence becomes a constant of half a step, 1/q, as in any
+    quantiser whose steps begin at 0. If its code alone decoded to 0, quiet sounds, which consist of
+    the two codes next to 0, would have a constant part again.
+    """
 
     @property
     def name(self) -> str:
@@ -20,12 +30,17 @@ class Linear(Quantizer):
     def encode(self, wave: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
         """Return ``floor((x + 1) q / 2)``; amplitude 1 takes the last code."""
         check_amplitude(wave)
-        # The margin keeps encode(decode(c)) = c where c / (q/2) is not a float32 number.
+        # The margin gives a lower edge that is rounded to float32 the code above it.
         codes = np.floor((wave.astype(np.float64) + 1) * self.silence + _margin(self.q_levels))
         return np.clip(codes, 0, self.q_levels - 1).astype(np.int64)
 
-    def _expand(self, steps: Float[np.ndarray, " q_levels"]) -> Float[np.ndarray, " q_levels"]:
-        return steps
+    @property
+    def inputs(self) -> Float32[np.ndarray, " q_levels"]:
+        """Lower edge of every code, in [-1, 1)."""
+        return self.places
+
+    def _amplitudes(self, codes: Float[np.ndarray, " q_levels"]) -> Float[np.ndarray, " q_levels"]:
+        return (2 * codes + 1) / self.q_levels - 1
 
 
 def _margin(q_levels: int) -> float:

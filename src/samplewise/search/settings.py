@@ -77,7 +77,7 @@ class Search:
             digest: Of the corpus.
         """
         base = to_json(replace(self.base, device="auto", threads=None))
-        return {
+        facts = {
             "corpus": digest,
             "seed of the search": str(self.seed),
             "sampler": self.sampler,
@@ -85,6 +85,9 @@ class Search:
             **{f"fixed {name}": text(value) for name, value in self.fixed.items()},
             **_flat(base),
         }
+        if any("mulaw" in fact for fact in facts.values()):
+            facts["definition of mulaw"] = "torchaudio's"  # absent from older searches
+        return facts
 
 
 def base_config(

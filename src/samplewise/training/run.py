@@ -1,6 +1,7 @@
 """A run: what is trained, where it stands, and how both survive."""
 
 import copy
+import logging
 import platform
 import shutil
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +23,7 @@ from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import Model, State
 from samplewise.models.build import build_model
 from samplewise.models.configs import conditioning_of
-from samplewise.models.files import WEIGHTS, AudioFormat, save_model
+from samplewise.models.files import WEIGHTS, AudioFormat, rename_old_mulaw, save_model
 from samplewise.models.pruning import apply_masks, check_blocks, masks_of
 from samplewise.nn.product import Library, faster_library
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
@@ -35,6 +36,9 @@ from samplewise.training.muon import make_optimizer
 from samplewise.training.ranks import Ranks
 
 CONFIG, STATE = "config.json", "state"
+FORMAT = 2
+"""Of the config.json that is written; 1 is read as well, whose `mulaw` is not torchaudio's."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -145,6 +149,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     config = with_conditioning(with_moments(config, corpus), labels, sources)
     if config.sparsity:
         check_blocks(build_model(config.model, seed=None), config.block_size)
+    config = _with_its_codes(config, folder)
     _agree(config, corpus, _describe(config, corpus, labels), folder, ranks)
     model = build_model(config.model, config.seed)
     if config.sparsity:
@@ -188,6 +193,8 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
 def read_config(path: Path) -> dict[str, Any]:
     """Return what the config.json of a run holds, with ``train`` and ``corpus`` as objects.
 
+    That of an older format is given in the words of today.
+
     Raises:
         CheckpointError: If it is not the file of a run.
     """
@@ -196,11 +203,18 @@ def read_config(path: Path) -> dict[str, Any]:
         for part in ("train", "corpus"):
             if not isinstance(there.get(part), dict):
                 raise ValueError(f"{path} holds no object {part!r}")  # noqa: TRY004, TRY301
+        if there.get("format") not in range(1, FORMAT + 1):
+            raise ValueError(  # noqa: TRY301
+                f"{path} has format {there.get('format')!r}; this version reads 1 to {FORMAT}"
+            )
     except ValueError as error:
         raise CheckpointError(
             f"{error}: it is not the {CONFIG} of a run. Restore it from a copy, or choose another "
             "folder with -o"
         ) from None
+    model = there["train"].get("model")
+    if there["format"] == 1 and isinstance(model, dict):
+        there["train"]["model"] = rename_old_mulaw(model)
     return there
 
 
@@ -228,6 +242,19 @@ def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
         return clips
     count = max(1, round(len(clips) * wanted / total))
     return spread(clips, count)
+
+
+def _with_its_codes(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Return ``config`` with the older mu-law of the run in ``folder``, if that is what it has."""
+    model = config.model
+    path = folder / CONFIG
+    if model.quantizer != "mulaw" or not path.exists():
+        return config
+    there = read_config(path)["train"].get("model")
+    if not isinstance(there, dict) or there.get("quantizer") != "mulaw-midtread":
+        return config
+    logger.warning("%s was begun with mulaw-midtread codes, and goes on with them", folder)
+    return replace(config, model=replace(model, quantizer="mulaw-midtread"))  # pyright: ignore
 
 
 def _agree(
@@ -298,7 +325,7 @@ def _children(folder: Path) -> list[Path]:
 
 def _describe(config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None) -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": FORMAT,
         "train": to_json(config),
         "audio": {"sample_rate": corpus.sample_rate, "gain": corpus.gain},
         "corpus": {
