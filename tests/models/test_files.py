@@ -8,8 +8,6 @@ from safetensors.torch import load_file, save, save_file
 from tests.models.told import told
 
 from samplewise.errors import CheckpointError
-from samplewise.generate.reference import ReferenceSampler
-from samplewise.generate.uniforms import uniforms
 from samplewise.models.configs import SampleRNNConfig
 from samplewise.models.files import AudioFormat, load_model, save_model
 from samplewise.models.samplernn import SampleRNN
@@ -84,16 +82,12 @@ def test_no_damage_is_accepted(file, kind):
     assert refused > 200
 
 
-def test_an_old_mulaw_model_draws_the_codes_that_it_drew(tmp_path):
-    """Model and codes were made at commit 7a728db."""
-    old = load_model(Path(__file__).with_name("mulaw_format_1.safetensors"))
-    assert old.model.config.quantizer == "mulaw-midtread"
+def test_a_model_with_the_older_mulaw_keeps_it_when_it_is_saved_again(tmp_path):
+    models = Path(__file__).parents[1] / "golden" / "7a728db" / "models"
+    old = load_model(models / "mulaw-code.safetensors")
+    assert old.model.config.quantizer == old.model.quantizer.name == "mulaw-midtread"
     save_model(tmp_path / "copy.safetensors", old.model, old.audio, {})
-    expected = [11, 9, 7, 7, 7, 8, 8, 12, 13, 1, 8, 8, 8, 8, 14, 8, 8, 8, 14, 9, 8, 8, 8, 8, 14]
-    for loaded in (old, load_model(tmp_path / "copy.safetensors")):
-        sampler = ReferenceSampler(loaded.model, 1)
-        numbers = uniforms(5, [0], 0, len(expected))
-        assert sampler.draw(sampler.start(1), numbers)[0].tolist() == [expected]
+    assert load_model(tmp_path / "copy.safetensors").model.config == old.model.config
 
 
 def rewrite(file, **changes):
