@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from tests.data.sounds import noise
 
 from samplewise.data import assemble as assemble_module
 from samplewise.data.corpus import Corpus
-from samplewise.data.prepare import verify_corpus
+from samplewise.data.prepare import Prepared, verify_corpus
 from samplewise.data.summary import split_warnings
 from samplewise.durable import lock
 from samplewise.errors import CorpusError, SamplewiseError
@@ -577,7 +578,7 @@ def test_neither_a_jingle_nor_silence_decides(tmp_path, prepared, short):
             tracks = [r for r in index.recordings if r.split == split and "track" in r.source]
             assert len(tracks) == 1
         assert short < 2 or len(held) == 2
-        silent = "2 recordings are silent and no share of any split: short0.wav, short1.wav"
+        silent = "2 recordings are silent and not counted in any split: short0.wav, short1.wav"
         assert (silent in index.warnings) == (short == 2)
 
 
@@ -594,12 +595,14 @@ def test_a_small_or_silent_split_is_warned_of_in_corpora_that_have_one(tmp_path,
         sf.write(tmp_path / "in" / f"{name}.wav", level * noise(samples, samples), 1000)
     index = prepared(tmp_path / "in", sample_rate=1000).index
     expected = [
-        "1 recording is silent and no share of any split: valid/b.wav",
+        "1 recording is silent and not counted in any split: valid/b.wav",
         "the validation split is silence instead of 6%, and decides which weights are kept; ",
         "the test split is 0.9 s, 1.0% of the audio instead of 6%, and decides the score; ",
     ]
     assert [w.split("add")[0] for w in split_warnings(index)] == expected
     assert set(split_warnings(index)) <= set(index.warnings)
+    before = Prepared(tmp_path, dataclasses.replace(index, warnings=("old",)), 0, 3, True)
+    assert before.warnings == ["old", *split_warnings(index)]
 
 
 @pytest.mark.parametrize(

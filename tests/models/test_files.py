@@ -218,8 +218,9 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path, value):
     ("values", "message"),
     [
         ((10, 1.0, "keep"), "sample_rate = 10 must lie in 1000 to 768000 Hz"),
-        ((16000, 0.0, "keep"), "gain = 0.0 must be positive and finite"),
-        ((16000, float("inf"), "keep"), "gain = inf must be positive and finite"),
+        ((16000, 0.0, "keep"), "gain = 0.0 must be positive and at most 65536"),
+        ((16000, float("inf"), "keep"), "gain = inf must be positive and at most 65536"),
+        ((16000, 1e300, "keep"), r"gain = 1e\+300 must be positive and at most 65536"),
     ],
 )
 def test_impossible_sound_is_refused(values, message):

@@ -7,6 +7,8 @@ from jaxtyping import Float, Float32
 
 PEAK_TARGET = 0.99
 """Peak of a corpus at the level policy `keep`."""
+LARGEST_GAIN = 2.0**16
+"""Of a corpus that is nowhere further than half a 16-bit step from its mean."""
 PAPER_Q_LEVELS = 256
 PAPER_EPSILON = 1e-5
 _BIN_GUARD = 2.0**-22

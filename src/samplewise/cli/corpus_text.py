@@ -32,7 +32,7 @@ def describe(prepared: Prepared) -> str:
         f"  resampled {summary.resampled}   mixed to mono {summary.mixed}   "
         f"over full scale {summary.over_full_scale}",
     ]
-    lines += [f"warning: {shown(warning)}" for warning in index.warnings]
+    lines += [f"warning: {shown(warning)}" for warning in prepared.warnings]
     return "\n".join(lines)
 
 

@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
             "split_rule": index.split_rule,
             "digest": index.digest,
             "summary": asdict(index.summary),
-            "warnings": index.warnings,
+            "warnings": prepared.warnings,
             "notes": [asdict(note) for note in index.notes],
             "skipped": [{"source": item.source, "reason": item.reason} for item in index.skipped],
             "decoded": prepared.decoded,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int16
 
+from samplewise.audio.level import LARGEST_GAIN
 from samplewise.data.index import (
     INDEX,
     PENDING_INDEX,
@@ -22,8 +23,6 @@ from samplewise.errors import CorpusError
 
 FULL_SCALE = 32768
 """int16 units per unit of amplitude, at ``scale`` 1."""
-LARGEST_GAIN = 2.0**16
-"""Of a corpus that is never more than half a 16-bit step away from its mean."""
 LARGEST_SCALE = 2.0**10
 """Far above 16, the largest amplitude that is accepted, with the overshoot of any resampler."""
 

@@ -27,6 +27,7 @@ from samplewise.data.journal import Journal
 from samplewise.data.pool import SILENT_LIMIT_S, DecodingPool, Job, Outcome
 from samplewise.data.splits import Shares, folder_split, has_split_folders
 from samplewise.data.stored import SAMPLE_BYTES, StoredSamples, damage
+from samplewise.data.summary import split_warnings
 from samplewise.data.walk import Candidate, walk
 from samplewise.durable import lock, sweep_temporaries
 from samplewise.errors import CorpusError
@@ -54,6 +55,11 @@ class Prepared:
     """Files decoded by an earlier call."""
     is_unchanged: bool
     """Nothing was written, because nothing had changed."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know, also of a corpus that an earlier version made."""
+        return list(dict.fromkeys([*self.index.warnings, *split_warnings(self.index)]))
 
 
 @contextmanager

@@ -175,7 +175,7 @@ def _small_splits(
     if silent:
         verb = "is" if len(silent) == 1 else "are"
         warnings.append(
-            f"{plural(len(silent), 'recording')} {verb} silent and no share of any split: "
+            f"{plural(len(silent), 'recording')} {verb} silent and not counted in any split: "
             f"{names(sorted(silent))}"
         )
     shares = {"valid": ("validation", settings.valid), "test": ("test", settings.test)}

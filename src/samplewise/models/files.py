@@ -7,7 +7,6 @@ file's own size does not pay for.
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samplewise.audio.level import LARGEST_GAIN
 from samplewise.config.codec import from_json, to_json
 from samplewise.data.clips import Level
 from samplewise.durable import write_bytes
@@ -48,8 +48,8 @@ class AudioFormat:
         """Check what a stranger's file may claim."""
         if not 1000 <= self.sample_rate <= 768_000:
             raise ValueError(f"sample_rate = {self.sample_rate} must lie in 1000 to 768000 Hz")
-        if not 0 < self.gain < math.inf:
-            raise ValueError(f"gain = {self.gain} must be positive and finite")
+        if not 0 < self.gain <= LARGEST_GAIN:
+            raise ValueError(f"gain = {self.gain} must be positive and at most {LARGEST_GAIN:.0f}")
 
 
 @dataclass(frozen=True)
