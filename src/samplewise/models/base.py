@@ -46,7 +46,7 @@ def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.Mod
     dim, norm = config.dim, config.weight_norm
     hidden = [Linear(init.he(dim, dim), weight_norm=norm) for _ in range(2)]
     last = init.input_map(head_width(config), dim)
-    if config.head == "gmm":
+    if config.head == "gmm" and init.has_values:
         last = last * MIXTURE_SCALE
     return nn.ModuleList([*hidden, Linear(last, weight_norm=norm)])
 

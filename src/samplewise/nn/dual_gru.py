@@ -43,7 +43,7 @@ def masked_gru(dim: int, learn_h0: bool, init: Initializer, width: int = 0) -> R
     layer = rnn.layers[0]
     assert isinstance(layer, RecurrentLayer)
     weight = layer.input.weight
-    with torch.no_grad():
+    if init.has_values:
         columns = [_scalar_columns(3 * dim, init)]
         if width:  # as if they were alone: three scalars among many would be lost
             columns.append(init.input_map(3 * dim, width))

@@ -14,9 +14,18 @@ class Initializer:
     """Draws every weight of a model from one generator, in the order of construction."""
 
     def __init__(self, seed: int | None, scheme: Scheme = "paper"):
-        """Take a seed, or None for matrices without values or memory, to be loaded."""
+        """Take a seed, or None for matrices without values or memory, to be loaded.
+
+        Such matrices are made whole, not computed from others: that would load torch's compiler,
+        which takes longer than everything else together when a command starts.
+        """
         self.scheme = scheme
         self.generator = None if seed is None else torch.Generator().manual_seed(seed % 2**63)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the matrices have values, or only shapes."""
+        return self.generator is not None
 
     def he(self, outputs: int, inputs: int) -> Float[Tensor, "outputs inputs"]:
         """Uniform with variance 2 / inputs (He et al. 2015)."""
@@ -55,6 +64,8 @@ class Initializer:
             size: Width of the layer.
             candidate: Index of the GRU's candidate block; None for an LSTM.
         """
+        if self.generator is None:
+            return self.normal(gates * size, size)
         orthogonal = range(gates) if self.scheme == "paper" else (candidate,)
         blocks = [
             self.orthogonal(size) if gate in orthogonal else self.lecun(size, size)

@@ -23,7 +23,7 @@ class Weight(nn.Module):
     ):
         super().__init__()
         self.v = nn.Parameter(value)
-        self.g = nn.Parameter(value.detach().norm(dim=1)) if weight_norm else None
+        self.g = nn.Parameter(_norms(value)) if weight_norm else None
         self.mask: Tensor | None
         self.kept: Tensor | None
         self.register_buffer("mask", mask, persistent=False)
@@ -99,6 +99,12 @@ class Weight(nn.Module):
         if self.mask is None:
             return norm
         return torch.where(norm > 0, norm, 1.0)  # a row of which nothing is left
+
+
+def _norms(value: Float[Tensor, "rows columns"]) -> Float[Tensor, " rows"]:
+    if value.is_meta:  # see Initializer
+        return value.new_empty(len(value))
+    return value.detach().norm(dim=1)
 
 
 class Linear(nn.Module):

@@ -37,10 +37,12 @@ class LookaheadLayer(nn.Module):
         super().__init__()
         self.dilation = dilation
         # The taps are stacked as rows: one product, whose parts are shifted and added.
-        taps = init.he(TAPS * channels, residual) / math.sqrt(TAPS)
+        taps, out = init.he(TAPS * channels, residual), init.he(residual, channels)
+        if init.has_values:
+            taps, out = taps / math.sqrt(TAPS), out * share
         self.taps = Linear(taps, bias=False, weight_norm=False)
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.out = Linear(init.he(residual, channels) * share, weight_norm=False)
+        self.out = Linear(out, weight_norm=False)
 
     def forward(
         self, x: Float[Tensor, "batch columns residual"]
