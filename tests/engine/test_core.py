@@ -1,5 +1,6 @@
 """The C++ tests of the core, built with sanitizers; needs cmake and a compiler."""
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 NATIVE = Path(__file__).parents[2] / "native"
+BUILDS = NATIVE.parent / "build"
+"""Kept: only what has changed is compiled again."""
 
 
 @pytest.mark.slow
@@ -14,7 +17,7 @@ NATIVE = Path(__file__).parents[2] / "native"
 @pytest.mark.parametrize(
     ("sanitizers", "tests"), [("address,undefined", "test_"), ("thread", "test_engine")]
 )
-def test_the_core_is_clean_under_sanitizers(tmp_path, sanitizers, tests):
+def test_the_core_is_clean_under_sanitizers(sanitizers, tests):
     if not (shutil.which("cmake") and shutil.which("c++")):
         pytest.skip("there is no cmake or no C++ compiler")
     options = [
@@ -23,11 +26,15 @@ def test_the_core_is_clean_under_sanitizers(tmp_path, sanitizers, tests):
         "-DCMAKE_BUILD_TYPE=None",
         "-DCMAKE_CXX_FLAGS=-O1",
     ]
-    run("cmake", "-S", NATIVE, "-B", tmp_path, *options)
+    folder = BUILDS / sanitizers.replace(",", "-")
+    folder.mkdir(parents=True, exist_ok=True)
     names = sorted(path.stem for path in (NATIVE / "tests").glob(f"{tests}*.cc"))
-    run("cmake", "--build", tmp_path, "-j", "2", "--target", *names)
-    for name in names:
-        run(tmp_path / "tests" / name)
+    with (folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # another pytest may build there
+        run("cmake", "-S", NATIVE, "-B", folder, *options)
+        run("cmake", "--build", folder, "-j", "2", "--target", *names)
+        for name in names:
+            run(folder / "tests" / name)
 
 
 def run(*arguments):
