@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint suite bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/samplewise demo -o demo
 
-test: lint
+test:
+	$(MAKE) -j 2 lint suite
+
+suite: $(VENV)/installed-dev
 	SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 CXX_SOURCES := src/samplewise/engine/bindings.cc \
