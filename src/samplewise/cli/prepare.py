@@ -20,7 +20,7 @@ class PrepareArgs:
 
     folder: tyro.conf.Positional[Path]
     """Folder that holds the recordings; or one recording; or, with --verify alone, a corpus."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="PATH")] = None
     """Folder of the corpus; made if it does not exist, brought up to date if it does. Needed,
     except with --verify."""
     sample_rate: int = 16000

@@ -96,8 +96,8 @@ def warnings_about(
             f"{loudest.source} exceeds full scale, at {_db(loudest.level(settings))} dBFS: the "
             "gain of the whole corpus is set by it; turn that file down or leave it out"
         )
-    cancelled = [f.source for f in files if any("cancel" in note for note in f.notes)]
-    cancelled += [s.source for s in skipped if s.same_as and "cancel" in s.reason]
+    cancelled = [f.source for f in files if any("channels cancel" in note for note in f.notes)]
+    cancelled += [s.source for s in skipped if "; all channels cancel" in s.reason]
     warnings += [f"all channels cancel: {source} mixes to silence" for source in cancelled]
     if summary.loudness_rms_dbfs is None:
         warnings.append("everything is digital silence: there is nothing to learn")
