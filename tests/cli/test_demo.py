@@ -1,12 +1,13 @@
 """The demo: what it leaves, how it judges itself, when it fails."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from samplewise.cli import demo
+from samplewise.cli import demo, report
 from samplewise.cli.main import main
 from samplewise.models.files import load_model
 from samplewise.training import loop
@@ -21,7 +22,7 @@ def tiny(monkeypatch):
     preset = PRESETS["tiny"]
     small = replace(
         preset,
-        model=replace(preset.model, dim=16, emb_size=4),
+        model=replace(preset.model, frame_sizes=(2, 64), dim=16, emb_size=4),
         lanes=8,
         seq_len=64,
         learning_rate=1e-30,
@@ -57,6 +58,7 @@ def test_a_demo_ends_when_linear_prediction_is_beaten_and_leaves_what_it_promise
     assert load_model(folder / "run").audio.sample_rate == RATE
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("$ samplewise train") for line in lines) == 1
+    assert not any("warning" in line for line in lines)
     assert next(line for line in lines if line.startswith("training: ")).count("6 steps") == 1
     verdict = next(line for line in lines if line.startswith("test: "))
     assert all(f" {name} " in verdict for name in ("unigram", "bigram", "linear prediction"))
@@ -69,6 +71,7 @@ def test_a_demo_that_learns_nothing_trains_longer_then_says_why_and_fails(
 ):
     monkeypatch.setattr(demo, "bundled_recordings", lambda: recordings)
     monkeypatch.setattr(demo, "MOST_PARTS", 2)
+    monkeypatch.setattr(report, "main", lambda words: Path(words[0], "report.html").touch())
     words = ["-o", str(tmp_path), "--count", "2", "--seconds", "0.5", "--minutes", "0.5"]
     assert main(["demo", *words]) == 1
     out, err = capsys.readouterr()

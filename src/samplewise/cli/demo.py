@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     corpus, run = args.output / "corpus", args.output / "run"
     args.output.mkdir(parents=True, exist_ok=True)
     evaluation: dict[str, Any] = {}
-    _do("prepare", bundled_recordings(), "-o", corpus)
+    _prepare(bundled_recordings(), corpus)
     for part in range(1, MOST_PARTS + 1):
         minutes = part * args.minutes
         words = _announce("train", corpus, "--preset", PRESET, "--minutes", minutes, "-o", run)
@@ -141,6 +141,20 @@ def explain_speed(trained: dict[str, Any]) -> str:
             "the same command with more --minutes"
         )
     return f"{facts}: speed is not the cause. Please report it, with what was printed"
+
+
+def _prepare(recordings: Path, corpus: Path) -> None:
+    """Prepare the bundled recordings.
+
+    Warnings are left out: that they are few is on purpose, and the files beside them are texts.
+    """
+    from samplewise.cli.corpus_text import describe
+    from samplewise.cli.prepare import PrepareArgs, make_corpus
+
+    _announce("prepare", recordings, "-o", corpus)
+    prepared = make_corpus(PrepareArgs(recordings), corpus)
+    index = replace(prepared.index, skipped=(), warnings=())
+    print(describe(replace(prepared, index=index)), flush=True)
 
 
 def _last_interval(run: Path) -> dict[str, Any]:

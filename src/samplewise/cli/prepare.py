@@ -3,11 +3,14 @@
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from samplewise.strict_json import to_text
+
+if TYPE_CHECKING:
+    from samplewise.data.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,7 @@ def main(argv: list[str]) -> int:
         print("error: name the folder of the corpus with -o", file=sys.stderr)
         return 2
 
-    from samplewise.cli.progress import progress_bar
-    from samplewise.data.index import Settings
-    from samplewise.data.prepare import prepare, verify_corpus
+    from samplewise.data.prepare import verify_corpus
     from samplewise.data.summary import plural
 
     if args.output is None:
@@ -69,12 +70,7 @@ def main(argv: list[str]) -> int:
             f"{plural(len(index.files), 'recording')} are as they were prepared"
         )
         return 0
-    settings = Settings(
-        args.sample_rate, args.valid, args.test, args.seed, args.split, args.remove_dc
-    )
-    prepared = prepare(
-        args.folder, args.output, settings, args.jobs, progress_bar, verify=args.verify
-    )
+    prepared = make_corpus(args, args.output)
     index = prepared.index
     if args.json:
         report = {
@@ -97,3 +93,15 @@ def main(argv: list[str]) -> int:
 
         print(describe(prepared))
     return 0
+
+
+def make_corpus(args: PrepareArgs, output: Path) -> "Prepared":
+    """Make the corpus that ``args`` ask for in ``output``, or bring it up to date."""
+    from samplewise.cli.progress import progress_bar
+    from samplewise.data.index import Settings
+    from samplewise.data.prepare import prepare
+
+    settings = Settings(
+        args.sample_rate, args.valid, args.test, args.seed, args.split, args.remove_dc
+    )
+    return prepare(args.folder, output, settings, args.jobs, progress_bar, verify=args.verify)
