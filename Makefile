@@ -31,7 +31,7 @@ clean:
 	rm -rf $(VENV) demo
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samplewise needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samplewise needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 
 # What an installation depends on; Python files are used where they lie.
@@ -40,8 +40,8 @@ BUILD := pyproject.toml constraints.txt CMakeLists.txt $(CXX_SOURCES) \
 
 $(VENV)/installed: $(VENV)/bin/python $(BUILD)
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e .
-	touch $@
+	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python $(BUILD)
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
-	touch $(VENV)/installed $@
+	@touch $(VENV)/installed $@
