@@ -85,6 +85,12 @@ def test_a_demo_that_learns_nothing_trains_longer_then_says_why_and_fails(
     assert (tmp_path / "report.html").exists()
 
 
+def test_the_speed_is_that_of_the_whole_run(tmp_path):
+    line = '{"event": "train", "step": 9, "seconds": 8.0, "samples_seen": 400, "samples_per_s": 3}'
+    (tmp_path / "metrics.jsonl").write_text(line + '\n{"event": "valid", "step": 9}\n')
+    assert demo._last_interval(tmp_path)["samples_per_s"] == 50.0
+
+
 @pytest.mark.usefixtures("tiny", "coins")
 def test_a_demo_that_is_interrupted_ends(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(loop, "_finished", lambda run, interrupts: loop.INTERRUPTED)

@@ -158,9 +158,10 @@ def _prepare(recordings: Path, corpus: Path) -> None:
 
 
 def _last_interval(run: Path) -> dict[str, Any]:
-    """Return the last line of metrics.jsonl about training."""
+    """Return the last line of metrics.jsonl about training, with the speed of the whole run."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line["event"] == "train"][-1]
+    last = [line for line in lines if line["event"] == "train"][-1]
+    return last | {"samples_per_s": last["samples_seen"] / last["seconds"]}
 
 
 def _announce(command: str, *arguments: object) -> list[str]:
