@@ -1,5 +1,8 @@
 """Errors that a caller may want to catch; everything else is a ValueError or an OSError."""
 
+NOT_FINITE = "the model gives probabilities that are not finite"
+"""What is wrong with a model whose weights are useless, though each of them is a number."""
+
 
 class SamplewiseError(Exception):
     """Base of the project's own errors; its message says what was wrong and what to do."""

@@ -113,7 +113,8 @@ def rewrite(file, **changes):
     [
         ({"format": 99}, "it is samplernn of format 99; this version reads formats 1 to 3"),
         ({"family": "tacotron"}, "it is tacotron of format 3"),
-        ({"model__dim": 65536}, "weights do not fit the description"),
+        ({"model__dim": 65536}, "the model would take 272 GiB"),
+        ({"model__dim": 5}, "weights do not fit the description"),
         ({"model__dim": 10**12}, "dim = 1000000000000 must lie in"),
         ({"model__frame_sizes": [2] * 10**4}, "must have 2 to 16 tiers"),
         ({"model__q_levels": -8}, "q_levels = -8 must lie in"),

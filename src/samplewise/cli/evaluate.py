@@ -45,6 +45,8 @@ class EvaluateArgs:
     """How the native engine, if it scores, stores weights."""
     baselines: bool = True
     """Also count uniform, unigram, bigram and linear-prediction baselines on the training split."""
+    max_memory: float = 2.0
+    """Most GiB that the model may take; a file that asks for more is refused."""
     json: bool = False
     """Print the JSON that evaluation.json holds."""
 
@@ -61,7 +63,9 @@ def main(argv: list[str]) -> int:
     from samplewise.nn.device import choose_device
 
     device = "cpu" if args.backend == "native" else args.device
-    loaded = load_model(args.model, device=choose_device(device))
+    loaded = load_model(
+        args.model, device=choose_device(device), max_memory=args.max_memory * 2**30
+    )
     trained_on = _trained_on(loaded)
     corpus = Corpus.open(args.corpus or _default_corpus(args.model, trained_on))
     if trained_on.get("digest", corpus.digest) != corpus.digest:

@@ -16,8 +16,12 @@ class ExportArgs:
 
     model: tyro.conf.Positional[Path]
     """Run folder, or another exported file."""
-    output: tyro.conf.Positional[Path]
+    output: tyro.conf.Positional[Path | None] = None
     """File to write, for example mine.safetensors."""
+    describe: bool = False
+    """Print what the model is and the memory it would take; nothing is loaded or written."""
+    max_memory: float = 2.0
+    """Most GiB that the model may take; a file that asks for more is refused."""
 
 
 def main(argv: list[str]) -> int:
@@ -27,9 +31,14 @@ def main(argv: list[str]) -> int:
     from samplewise.models.files import load_model, save_model
     from samplewise.models.pruning import zero_share
 
+    if args.describe:
+        print(_describe(args.model))
+        return 0
+    if args.output is None:
+        raise ValueError("output: name the file to write, or ask for --describe")
     if args.output.is_dir():
         raise ValueError(f"{args.output} is a folder; name a file, such as mine.safetensors")
-    loaded = load_model(args.model)
+    loaded = load_model(args.model, max_memory=args.max_memory * 2**30)
     save_model(args.output, loaded.model, loaded.audio, loaded.provenance)
     megabytes = args.output.stat().st_size / 1e6
     share = zero_share(loaded.model)
@@ -37,3 +46,20 @@ def main(argv: list[str]) -> int:
     sparse = f", {share:.1%} of its blocks are zero ({dense:.1f} MB if dense)" if share else ""
     print(f"{args.output}: {megabytes:.1f} MB, {loaded.audio.sample_rate} Hz{sparse}")
     return 0
+
+
+def _describe(model: Path) -> str:
+    from samplewise.models.files import model_file, read_description
+    from samplewise.models.memory import describe_memory, gigabytes, model_memory
+
+    file = model_file(model)
+    try:
+        stored = read_description(file)
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be used as a model: {error}") from None
+    memory = model_memory(stored.config)
+    return (
+        f"{file}: {stored.config.family}, {stored.audio.sample_rate} Hz, {memory.parameters} "
+        f"parameters\nmemory to draw one clip: {gigabytes(memory.total)} "
+        f"({describe_memory(memory)})"
+    )

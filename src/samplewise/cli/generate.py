@@ -70,6 +70,8 @@ class GenerateArgs:
     """How the native engine stores weights: int8 is fastest, f16 nearly exact."""
     threads: int | None = None
     """CPU threads; unless given, 1 or all, whichever is faster."""
+    max_memory: float = 2.0
+    """Most GiB that the model may take; a file that asks for more is refused."""
     json: bool = False
     """Print what was made as JSON."""
 
@@ -105,7 +107,9 @@ def prepare_model(args: "GenerateArgs | VocodeArgs", clips: int) -> "tuple[Loade
     if device == "auto" and args.backend != "reference" and has_native():
         device = "cpu"  # where one clip is faster than step by step on a GPU
     backend = Backend(args.backend, args.weights, threads, args.min_p)
-    loaded = load_model(args.model, device=choose_device(device))
+    loaded = load_model(
+        args.model, device=choose_device(device), max_memory=args.max_memory * 2**30
+    )
     chosen = backend.resolve(loaded.model)
     if chosen.name == "reference":
         if threads is not None:

@@ -75,6 +75,8 @@ class VocodeArgs:
     """How the native engine stores weights: f16 is nearly exact, int8 faster and coarser."""
     threads: int | None = None
     """CPU threads; unless given, 1 or all, whichever is faster."""
+    max_memory: float = 2.0
+    """Most GiB that the model may take; a file that asks for more is refused."""
     json: bool = False
     """Print what was made as JSON."""
 

@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor, nn
 
-from samplewise.errors import EngineError
+from samplewise.errors import NOT_FINITE, EngineError
 from samplewise.models.base import Model
 from samplewise.models.limits import MAX_TABLE
+from samplewise.models.memory import table_size
 from samplewise.models.rnn import RNN
 from samplewise.models.samplernn import FrameLevelModule, SampleRNN
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
@@ -38,7 +39,7 @@ def can_pack(model: Model) -> bool:
     if model.conditioner is not None:
         return isinstance(model, WaveRNN)
     if isinstance(model, RNN):
-        return model.config.head == "categorical" and _codes_size(model) <= MAX_TABLE
+        return model.config.head == "categorical" and table_size(model.config) <= MAX_TABLE
     if isinstance(model, SampleRNN):
         return model.config.head == "categorical"
     return isinstance(model, WaveNet | WaveRNN)
@@ -76,6 +77,8 @@ def pack_cell(model: SubscaleWaveRNN) -> dict[str, Any]:
 
 def _completed(model: Model, description: dict[str, Any]) -> dict[str, Any]:
     arrays = {name: _single(array) for name, array in description.pop("arrays").items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise EngineError(f"{NOT_FINITE}: products of its weights overflow. Train it again")
     return {
         # What a model without dilated or without recurrent layers has in their place.
         "dilations": [],
@@ -250,15 +253,6 @@ def _window_table(model: SampleRNN) -> Array:
         weight = _array(level.input())  # (dim, FS(1))
         return np.einsum("q,dp->pqd", _array(model.real_values), weight).reshape(-1, len(weight))
     return _array(level.table() if level.folded is None else level.folded)
-
-
-def _codes_size(model: RNN) -> int:
-    """Return the numbers in the table of what each code gives to the gates."""
-    config = model.config
-    if config.sample_input != "embedding":
-        return 0
-    gates = 4 if config.cell == "lstm" else 3
-    return config.q_levels * gates * config.dim * (config.n_rnn if config.skip else 1)
 
 
 def _linear(layer: torch.nn.Module) -> tuple[Array, Vector]:

@@ -9,6 +9,7 @@ from jaxtyping import Float32, Float64, Int, Int32, Int64
 
 from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.pack import pack
+from samplewise.heads.base import check_log_probs
 from samplewise.models.base import Model
 from samplewise.quantize.base import check_codes
 
@@ -140,6 +141,7 @@ class NativeSampler:
             codes=codes,
             log_probs=log_probs,
         )
+        check_log_probs(log_probs)
         return codes.astype(np.int64), log_probs, NativeVoices(state, voices.clips)
 
     def force(
@@ -188,6 +190,7 @@ class NativeSampler:
         self._run(
             state, codes.shape[1], conditioning=conditioning, forced=forced, log_probs=log_probs
         )
+        check_log_probs(log_probs)
         return log_probs, NativeVoices(state, len(codes))
 
     def _run(

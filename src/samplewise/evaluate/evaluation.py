@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from samplewise.data.clips import Clip, cut
@@ -16,6 +17,7 @@ from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
 from samplewise.evaluate.native import score_natively
 from samplewise.evaluate.nll import Progress, Scores, score
+from samplewise.heads.base import check_log_probs
 from samplewise.models.files import LoadedModel
 
 DEFAULT_CLIP_SECONDS = 8.0
@@ -136,6 +138,7 @@ def evaluate_split(
             scores = score_natively(
                 loaded.model, corpus, clips, level, weights, labels=labels, progress=progress
             )
+    check_log_probs(np.array(scores.nats))
     seconds = time.perf_counter() - started
     to_beat = {}
     if with_baselines and not loaded.model.head.is_density:

@@ -1,6 +1,7 @@
 """Running an experiment: row by row, each resumable, everything noted in one JSON file."""
 
 import datetime
+import math
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -66,7 +67,9 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
             if row.name not in results["rows"] or experiment.kind == "figure":
                 say(f"{experiment.name} {number}/{len(experiment.rows)}: {row.name}")
                 found = _train(row, setting, say)
-                loaded = load_model(setting.run_folder(row), choose_device(setting.device))
+                loaded = load_model(
+                    setting.run_folder(row), choose_device(setting.device), max_memory=math.inf
+                )
                 found |= _weights(loaded.model)
                 found |= _measure(experiment, setting, row, loaded, classifier, waves)
                 results["rows"][row.name] = found

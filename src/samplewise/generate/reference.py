@@ -10,6 +10,7 @@ from torch import Tensor
 
 from samplewise.engine.sampler import Conditioning
 from samplewise.generate.rows import RowPlan, plan_rows
+from samplewise.heads.base import check_log_probs
 from samplewise.models.base import Model, State
 from samplewise.nn.state import map_tensors
 from samplewise.quantize.base import check_codes
@@ -129,7 +130,9 @@ class ReferenceSampler:
         if not codes:
             empty = np.zeros((voices.clips, 0))
             return empty.astype(np.int64), empty, voices
-        return torch.cat(codes, 1).cpu().numpy(), torch.cat(scores, 1).cpu().numpy(), voices
+        log_probs = torch.cat(scores, 1).cpu().numpy()
+        check_log_probs(log_probs)
+        return torch.cat(codes, 1).cpu().numpy(), log_probs, voices
 
     @torch.inference_mode()
     def force(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from samplewise.engine.sampler import Conditioning
 from samplewise.generate.rows import RowPlan, plan_rows
+from samplewise.heads.base import check_log_probs
 from samplewise.models.base import State
 from samplewise.models.segments import SegmentModel
 from samplewise.nn.state import map_tensors
@@ -143,7 +144,9 @@ class SegmentSampler:
             padded = np.pad(temperature, (known, 0), constant_values=1)
             heat = self._tensor(padded).expand(rows, -1)
         codes, scores, voices = self._draw(voices, count, numbers, heat)
-        return codes[: voices.clips].cpu().numpy(), scores[: voices.clips].cpu().numpy(), voices
+        log_probs = scores[: voices.clips].cpu().numpy()
+        check_log_probs(log_probs)
+        return codes[: voices.clips].cpu().numpy(), log_probs, voices
 
     @torch.inference_mode()
     def force(

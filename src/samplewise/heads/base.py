@@ -2,10 +2,12 @@
 
 from typing import Protocol
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
+from samplewise.errors import NOT_FINITE, CheckpointError
 from samplewise.heads.categorical import (
     categorical_log_prob,
     categorical_nll,
@@ -15,6 +17,19 @@ from samplewise.heads.digit_softmax import digit_log_prob, digit_nll, split_digi
 from samplewise.heads.dual_softmax import dual_log_prob, dual_nll
 from samplewise.heads.gaussian_mixture import mixture_log_density, mixture_sample
 from samplewise.quantize.dual import FINE_LEVELS
+
+MAX_NATS = 1e30
+"""Cost of a sample beyond which it is no number to rely on: its probability is 0."""
+
+
+def check_log_probs(log_probs: Float64[np.ndarray, "*shape"]) -> None:
+    """Refuse log-probabilities, in nats, that no useful model gives.
+
+    Raises:
+        CheckpointError: If one is not finite.
+    """
+    if not (np.abs(log_probs) < MAX_NATS).all():
+        raise CheckpointError(f"{NOT_FINITE}. Train it again, or use an older copy")
 
 
 class Head(Protocol):
@@ -164,7 +179,7 @@ class GaussianMixtureHead(nn.Module):
         value = mixture_sample(params, uniform, temperature)
         first, last = self.values[0].double(), self.values[-1].double()
         step = (last - first) / (len(self.values) - 1)  # neighbours differ by rounding as well
-        code = ((value - first) / step).round()
+        code = ((value - first) / step).round().nan_to_num()
         return code.clamp(0, len(self.values) - 1).to(torch.int64)
 
     def symbols(self, code: Tensor) -> Tensor:

@@ -57,4 +57,6 @@ def invert_cdf(
     cdf = scaled.softmax(-1).cumsum(-1)
     # Rounding may leave the last value off 1: relative to it, some code is always drawn.
     place = uniform.double().unsqueeze(-1) * cdf[:, -1:]
-    return torch.searchsorted(cdf, place, right=True), cdf, place
+    # NaN lies beyond every code; :func:`heads.base.check_log_probs` finds it in the scores.
+    code = torch.searchsorted(cdf, place, right=True).clamp(max=cdf.shape[-1] - 1)
+    return code, cdf, place

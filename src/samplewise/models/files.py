@@ -6,24 +6,27 @@ file's own size does not pay for.
 """
 
 import hashlib
-import json
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from samplewise.audio.level import LARGEST_GAIN
 from samplewise.config.codec import from_json, to_json
 from samplewise.data.clips import Level
 from samplewise.durable import write_bytes
-from samplewise.errors import CheckpointError
+from samplewise.errors import NOT_FINITE, CheckpointError
 from samplewise.models.base import Model
 from samplewise.models.blocks import BLOCKS, KEPT, expand, pruned_weights, to_blocks
 from samplewise.models.build import FAMILIES, build_model
 from samplewise.models.configs import ModelConfig
+from samplewise.models.memory import MAX_MEMORY, check_memory
 from samplewise.nn.linear import Weight
+from samplewise.strict_json import parse_object, to_text
 
 FORMAT = 3
 """Of files that are written; older ones are read. 2 stores pruned matrices in blocks
@@ -31,6 +34,10 @@ FORMAT = 3
 WEIGHTS = "weights.safetensors"
 MAX_HEADER = 16 * 2**20
 """Bytes of a safetensors header beyond which a file is not ours."""
+MAX_WEIGHT = 1e18
+"""The product of two such numbers is near the largest one of single precision."""
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+"""Types of tensors that are understood; a model has F32, and I32 for the places of blocks."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def save_model(path: Path, model: Model, audio: AudioFormat, provenance: dict[st
     from safetensors.torch import save
 
     stored = _stored(model)
-    description = json.dumps(
+    description = to_text(
         {
             "format": FORMAT,
             "family": model.config.family,
@@ -75,73 +82,93 @@ def save_model(path: Path, model: Model, audio: AudioFormat, provenance: dict[st
             "audio": to_json(audio),
             "provenance": provenance,
         },
-        allow_nan=False,
+        ascii_only=True,
     )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
     metadata = {"samplewise": description, "sha256": _digest(description, weights)}
     write_bytes(path, save(weights, metadata))
 
 
-def load_model(path: Path, device: torch.device | str = "cpu", fold: bool = True) -> LoadedModel:
+def load_model(
+    path: Path,
+    device: torch.device | str = "cpu",
+    fold: bool = True,
+    max_memory: int | float = MAX_MEMORY,
+) -> LoadedModel:
     """Load a run folder or an exported file.
 
     Args:
         path: ``runs/mine`` or ``mine.safetensors``.
         device: Where the weights go.
         fold: Compute once what depends on the weights alone, for inference.
+        max_memory: Bytes that the model may take; see :mod:`models.memory`.
 
     Raises:
-        CheckpointError: If there is no model, or it is damaged, or not one of ours.
+        CheckpointError: If there is no model, or it is damaged, not one of ours, too large, or
+            its folded weights are not finite.
     """
-    file = path / WEIGHTS if path.is_dir() else path
-    if not file.is_file():
-        hint = "train it first" if path.is_dir() else "name a run folder or an exported model"
-        raise CheckpointError(f"{file} does not exist: {hint}")
+    file = model_file(path)
     try:
-        description, weights = read_verified(file)
-        audio = from_json(AudioFormat, description["audio"], "audio")
-        fields = description["model"]
-        if description["format"] < FORMAT:
-            fields = rename_old_mulaw(fields)
-        config = from_json(FAMILIES[description["family"]][0], fields, "model")
-        model = _assemble(config, weights)
-        provenance = dict(description["provenance"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        stored = read_description(file)
+        check_memory(stored.config, max_memory)
+        model = _skeleton(stored)
+        _fill(model, _read_weights(file, stored))
+    except (ValueError, OSError, CheckpointError) as error:
         raise CheckpointError(f"{file} cannot be used as a model: {error}") from error
     model = model.to(device).eval().requires_grad_(False)
     if fold:
         model.fold()
-    return LoadedModel(model, audio, provenance, path)
+        try:
+            check_weights(model)
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from None
+    return LoadedModel(model, stored.audio, stored.provenance, path)
 
 
-def read_verified(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the description and the tensors of a file whose digest is right.
+@dataclass(frozen=True)
+class StoredModel:
+    """What a model file says about itself; its weights have not been read."""
+
+    config: ModelConfig
+    audio: AudioFormat
+    provenance: dict[str, Any]
+    text: str
+    """The description as it is stored."""
+    sha256: str
+    """Digest of description and weights, as claimed."""
+    tensors: dict[str, tuple[str, Size]]
+    """Type and shape of each tensor."""
+
+
+def read_description(file: Path) -> StoredModel:
+    """Return what a model file says about itself, without reading its weights.
 
     Raises:
-        ValueError: If the file is damaged or not written by :func:`save_model`.
+        ValueError: If the file is not one of ours, or its header, its tensors and its size do not
+            fit each other.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    data = file.read_bytes()
-    header = _header(data)
-    try:
-        weights = load(data)
-    except SafetensorError as error:
-        raise ValueError(f"it is not a safetensors file ({error})") from error
-    metadata = header.get("__metadata__", {})
-    if "samplewise" not in metadata:
-        raise ValueError("it was not written by samplewise")
-    if metadata.get("sha256") != _digest(metadata["samplewise"], weights):
-        raise ValueError("its SHA-256 does not match: the file is damaged")
-    description = json.loads(metadata["samplewise"])
-    kind = (description.get("format"), description.get("family"))
-    if kind[0] not in range(1, FORMAT + 1) or kind[1] not in FAMILIES:
+    header, size = _header(file)
+    metadata = header.pop("__metadata__", None)
+    text = metadata.get("samplewise") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(text, str):
+        raise ValueError("it was not written by samplewise")  # noqa: TRY004
+    tensors = _tensors(header, size)
+    description = parse_object(text)
+    family, version = description.get("family"), description.get("format")
+    if version not in range(1, FORMAT + 1) or family not in tuple(FAMILIES):
         raise ValueError(
-            f"it is {kind[1]} of format {kind[0]}; this version reads formats 1 to {FORMAT} "
+            f"it is {family} of format {version}; this version reads formats 1 to {FORMAT} "
             f"of {', '.join(FAMILIES)}"
         )
-    return description, weights
+    provenance = description.get("provenance")
+    if not isinstance(provenance, dict):
+        raise ValueError("its provenance is no object")  # noqa: TRY004
+    audio = from_json(AudioFormat, description.get("audio"), "audio")
+    fields = description.get("model")
+    if version < FORMAT and isinstance(fields, dict):
+        fields = rename_old_mulaw(fields)
+    config = from_json(FAMILIES[family][0], fields, "model")
+    return StoredModel(config, audio, provenance, text, str(metadata.get("sha256")), tensors)
 
 
 def rename_old_mulaw(model: dict[str, Any]) -> dict[str, Any]:
@@ -149,26 +176,87 @@ def rename_old_mulaw(model: dict[str, Any]) -> dict[str, Any]:
     return model | ({"quantizer": "mulaw-midtread"} if model.get("quantizer") == "mulaw" else {})
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or size > min(MAX_HEADER, len(data) - 8):
-        raise ValueError("its header is longer than the file or than any of ours")
+def model_file(path: Path) -> Path:
+    """Return the file of a model: ``path``, or the weights of a run folder.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        hint = "train it first" if path.is_dir() else "name a run folder or an exported model"
+        raise CheckpointError(f"{file} does not exist: {hint}")
+    return file
+
+
+def check_weights(model: Model) -> None:
+    """Refuse a folded model with a weight that is not finite, or so large that sums overflow.
+
+    Raises:
+        CheckpointError: It names the weight.
+    """
+    for name, weight in model.named_parameters():
+        if not (weight.abs() < MAX_WEIGHT).all():
+            largest = weight.abs().max().item()
+            raise CheckpointError(
+                f"{NOT_FINITE}: {name} reaches {largest:.3g}. Train it again, or use an older copy"
+            )
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, and the bytes that follow it."""
+    with file.open("rb") as stream:
+        whole = os.fstat(stream.fileno()).st_size
+        size = int.from_bytes(stream.read(8), "little")
+        if whole < 8 or size > min(MAX_HEADER, whole - 8):
+            raise ValueError("its header is longer than the file or than any of ours")
+        try:
+            return parse_object(stream.read(size)), whole - 8 - size
+        except ValueError as error:
+            raise ValueError(f"its header cannot be read: {error}") from None
+
+
+def _tensors(header: dict[str, Any], size: int) -> dict[str, tuple[str, Size]]:
+    """Return type and shape of each tensor; together they must fill ``size`` bytes exactly."""
+    tensors, parts = {}, []
+    for name, facts in header.items():
+        facts = facts if isinstance(facts, dict) else {}
+        kind, shape, place = (facts.get(key) for key in ("dtype", "shape", "data_offsets"))
+        if not isinstance(kind, str) or kind not in ITEM_BYTES:
+            raise ValueError(f"{name} is of the type {kind}, which no model has")
+        if not (_are_sizes(shape) and _are_sizes(place) and len(place) == 2):
+            raise ValueError(f"{name} has no shape or no place in the file")
+        if place[1] - place[0] != math.prod(shape) * ITEM_BYTES[kind]:
+            raise ValueError(f"{name} has {place[1] - place[0]} bytes, which do not fit its shape")
+        tensors[name] = kind, Size(shape)
+        parts.append(place)
+    end = 0
+    for first, last in sorted(parts):
+        if first != end:
+            raise ValueError(f"its tensors leave a gap or overlap at byte {end}")
+        end = last
+    if end != size:
+        raise ValueError(f"its tensors take {end} bytes, but {size} follow the header")
+    return tensors
+
+
+def _are_sizes(values: Any) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and all(
+        type(value) is int and 0 <= value < 2**48 for value in values
+    )
+
+
+def _read_weights(file: Path, stored: StoredModel) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
-        header = json.loads(data[8 : 8 + size], object_pairs_hook=_without_duplicates)
-    except RecursionError:
-        raise ValueError("its header is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"its header is not JSON ({error})") from None
-    if not isinstance(header, dict):
-        raise ValueError("its header is not an object")  # noqa: TRY004
-    return header
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise ValueError("its header names something twice")
-    return dict(pairs)
+        weights = load(file.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"it is not a safetensors file ({error})") from error
+    if stored.sha256 != _digest(stored.text, weights):
+        raise ValueError("its SHA-256 does not match: the file is damaged")
+    return weights
 
 
 def _digest(description: str, weights: dict[str, Tensor]) -> str:
@@ -193,15 +281,28 @@ def _stored(model: Model) -> dict[str, Tensor]:
     return stored
 
 
-def _assemble(config: ModelConfig, weights: dict[str, Tensor]) -> Model:
-    model = build_model(config, seed=None)  # takes no memory until the weights are known to fit
-    if not any(name.endswith(".g") for name in weights):
+def _skeleton(stored: StoredModel) -> Model:
+    """Return the model without memory; the shapes in the file are those of its weights.
+
+    Raises:
+        ValueError: If they are not; nothing of the weights has been read.
+    """
+    model = build_model(stored.config, seed=None)
+    found = {name: shape for name, (_, shape) in stored.tensors.items()}
+    if not any(name.endswith(".g") for name in found):
         for part in model.modules():
             if isinstance(part, Weight):
                 part.g = None  # the file was folded
     wanted = {name: parameter.shape for name, parameter in _weights(model).items()}
-    weights, masks = expand(weights, wanted)
-    found = {name: tensor.shape for name, tensor in weights.items()}
+    blocks = [name for name in found if name.endswith((BLOCKS, KEPT))]
+    for name in blocks:  # places are checked when they are known
+        matrix = name.removesuffix(BLOCKS).removesuffix(KEPT)
+        if matrix not in wanted:
+            raise ValueError(f"{matrix} is no matrix of this model, but has blocks")
+        if found.pop(name).numel() > wanted[matrix].numel():
+            raise ValueError(f"{name} is larger than its matrix, {tuple(wanted[matrix])}")
+    for name in {name.removesuffix(BLOCKS).removesuffix(KEPT) for name in blocks}:
+        found.setdefault(name, wanted[name])
     if wanted != found:
         wrong = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
         first = wrong[0]
@@ -210,6 +311,17 @@ def _assemble(config: ModelConfig, weights: dict[str, Tensor]) -> Model:
             f"{tuple(found[first]) if first in found else 'absent'} instead of "
             f"{tuple(wanted[first]) if first in wanted else 'none'}"
         )
+    return model
+
+
+def _fill(model: Model, weights: dict[str, Tensor]) -> None:
+    """Give a model the weights of its file.
+
+    Raises:
+        ValueError: If blocks do not fit, or a weight is not a finite number of single precision.
+    """
+    wanted = {name: parameter.shape for name, parameter in _weights(model).items()}
+    weights, masks = expand(weights, wanted)
     wrong_types = [name for name, tensor in weights.items() if tensor.dtype != torch.float32]
     if wrong_types:
         raise ValueError(f"{wrong_types[0]} is {weights[wrong_types[0]].dtype}, not float32")
@@ -221,4 +333,3 @@ def _assemble(config: ModelConfig, weights: dict[str, Tensor]) -> Model:
         part = model.get_submodule(name.removesuffix(".v"))
         assert isinstance(part, Weight)
         part.restrict(kept)
-    return model

@@ -9,10 +9,11 @@ from jaxtyping import Float32
 from samplewise.audio.mel import mel_spectrogram
 from samplewise.audio.writing import write_wav
 from samplewise.durable import write_bytes
+from samplewise.errors import CheckpointError, EngineError
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips
 from samplewise.generate.vocoder import vocode_all
-from samplewise.models.files import LoadedModel
+from samplewise.models.files import LoadedModel, check_weights
 from samplewise.pictures import spectrogram_png
 from samplewise.training.journal import Journal
 from samplewise.training.run import RunState
@@ -27,7 +28,12 @@ def make_preview(run: RunState, journal: Journal) -> None:
     model = copy.deepcopy(run.usable).eval().requires_grad_(False)
     model.fold()
     loaded = LoadedModel(model, run.audio, {}, run.folder)
-    waves = _waves(run, loaded)
+    try:
+        check_weights(model)
+        waves = _waves(run, loaded)
+    except (CheckpointError, EngineError) as error:
+        journal.say(f"no preview at step {step}: {error}")
+        return
     folder = run.folder / "previews" / f"step-{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)
     for index, wave in enumerate(waves):
