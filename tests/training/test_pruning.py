@@ -155,8 +155,8 @@ def test_two_ranks_prune_the_same_blocks_as_one(corpus, tmp_path):
         "steps": "8", "save_every": "8", "valid_every": "8", "sparsity": "0.5", "block": "4x4",
         "prune_start": "0", "prune_steps": "6", "prune_every": "2",
     }  # fmt: skip
-    run_command(command(corpus, tmp_path / "one", **options))
-    run_command(command(corpus, tmp_path / "two", **options, ranks="2"))
+    assert run_command(command(corpus, tmp_path / "one", **options)) == 0
+    assert run_command(command(corpus, tmp_path / "two", **options, ranks="2")) == 0
     one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
     masks = [name for name in one if name.startswith("mask.")]
     assert len(masks) == 8
