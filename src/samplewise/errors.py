@@ -4,6 +4,15 @@ NOT_FINITE = "the model gives probabilities that are not finite"
 """What is wrong with a model whose weights are useless, though each of them is a number."""
 
 
+def reason(error: Exception) -> str:
+    """Return why something read from outside is wrong; Python's own words say too little of it."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error.args[0]!r}"
+    if isinstance(error, TypeError | AttributeError):
+        return f"a value in it is of the wrong type ({error})"
+    return str(error)
+
+
 class SamplewiseError(Exception):
     """Base of the project's own errors; its message says what was wrong and what to do."""
 

@@ -86,10 +86,31 @@ def test_training_stops_when_validation_no_longer_improves(corpus, tmp_path, com
     assert "stopped at step 3: no better validation in 2" in out
 
 
+def test_a_run_killed_before_its_first_file_can_begin_again(corpus, tmp_path, command):
+    for fresh in ([], ["--fresh"]):
+        (tmp_path / ".tmp-abcd_123").write_text("half")
+        command(
+            "train", corpus, "-o", tmp_path, *SMALL, "--steps", 1, "--preview-minutes", 0, *fresh
+        )
+        assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("name", ["generate", "vocode"])
+def test_two_processes_do_not_write_clips_into_one_folder(
+    run_folder, vocoder, recordings, tmp_path, capsys, name
+):
+    inputs = [recordings / "tone 0.wav"] if name == "vocode" else ["--seconds", "0.01"]
+    model = vocoder if name == "vocode" else run_folder
+    with lock(tmp_path, "generate"):
+        assert main([name, *map(str, [model, *inputs, "-o", tmp_path])]) == 1
+    assert f"another generate (process {os.getpid()} on " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_two_trainings_into_one_folder_are_refused(corpus, tmp_path, capsys):
     with lock(tmp_path / "run", "training"):
         assert main(["train", str(corpus), "-o", str(tmp_path / "run"), *SMALL]) == 1
-    assert "another training is writing" in capsys.readouterr().err
+    assert f"another training (process {os.getpid()} on " in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 

@@ -17,16 +17,6 @@ COMMAND = [sys.executable, "-m", "samplewise.cli.main", "vocode"]
 
 
 @pytest.fixture(scope="module")
-def vocoder(corpus):
-    folder = corpus.parent / "vocoder"
-    options = ["--preset", "wavernn-224", "--mel", "--model.dim", "8", "--lanes", "2"]
-    options += ["--seq-len", "64", "--clip-seconds", "0.5", "--threads", "1", "--steps", "4"]
-    options += ["--epochs", "None", "--preview-seconds", "0.1", "--valid-seconds", "1"]
-    assert main(["train", str(corpus), "-o", str(folder), *options]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
 def sound(recordings):
     wave, _ = soundfile.read(recordings / "tone 0.wav", stop=3000)
     path = recordings.parent / "sound.wav"

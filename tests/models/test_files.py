@@ -44,7 +44,7 @@ def test_a_model_comes_back_with_everything_it_needs(model, tmp_path, fold):
 
 
 def test_a_run_folder_is_a_model(file, tmp_path):
-    with pytest.raises(CheckpointError, match=r"weights.safetensors does not exist: train it firs"):
+    with pytest.raises(CheckpointError, match=r"weights.safetensors does not exist: name a run"):
         load_model(tmp_path)
     file.rename(tmp_path / "weights.safetensors")
     assert load_model(tmp_path).audio == AUDIO

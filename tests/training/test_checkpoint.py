@@ -41,7 +41,7 @@ def test_a_checkpoint_comes_back_and_only_the_last_two_are_kept(tmp_path):
 def test_leftovers_of_a_killed_save_are_swept(tmp_path):
     save(tmp_path, 1)
     shutil.copytree(tmp_path / "step-00000001", tmp_path / ".tmp-step-00000002")
-    (tmp_path / ".tmp-abc").write_bytes(b"half")
+    (tmp_path / ".tmp-abcd_234").write_bytes(b"half")
     assert latest_step(tmp_path) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 

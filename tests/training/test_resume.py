@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from samplewise.cli.main import main
 from samplewise.config.conditioning import Conditioning, MelConfig
-from samplewise.errors import CheckpointError, CorpusError, TrainingError
+from samplewise.errors import CheckpointError, CorpusError, SamplewiseError, TrainingError
 from samplewise.models.files import load_model
 from samplewise.training import loop
 from samplewise.training import run as run_module
@@ -180,9 +180,10 @@ def test_another_setting_is_another_run(config, corpus, tmp_path, alone):
         start(other, corpus, tmp_path / "run", alone)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match="is not empty and holds no run"):
+    refused = r"foreign holds 'thesis.txt' and no config.json: it is not a run folder"
+    with pytest.raises(SamplewiseError, match=refused):
         start(config, corpus, tmp_path / "foreign", alone)
-    with pytest.raises(CheckpointError, match="holds no run"):
+    with pytest.raises(SamplewiseError, match=refused):
         discard(tmp_path / "foreign")
     assert (tmp_path / "foreign" / "thesis.txt").exists()
 

@@ -168,12 +168,15 @@ def blocks(path: Path) -> Iterator[Float32[np.ndarray, "frames channels"]]:
             yield block.copy()
 
 
-def read_audio(path: Path, sample_rate: int | None) -> tuple[Float32[np.ndarray, " samples"], int]:
+def read_audio(
+    path: Path, sample_rate: int | None, notes: list[str] | None = None
+) -> tuple[Float32[np.ndarray, " samples"], int]:
     """Read a whole file as mono (the mean of its channels).
 
     Args:
         path: The file.
         sample_rate: Rate to convert to, Hz; None keeps the file's own.
+        notes: Takes what is damaged or missing, in words.
 
     Returns:
         Amplitude (full scale ±1, float files may exceed it) and its sample rate in Hz.
@@ -188,7 +191,9 @@ def read_audio(path: Path, sample_rate: int | None) -> tuple[Float32[np.ndarray,
         parts.append(resampler.push(np.zeros(0, np.float32), last=True))
         wave = np.concatenate(parts)
         if not len(wave):
-            raise AudioError("it holds no samples")
+            raise AudioError("; ".join(["it holds no samples", *sound.notes]))
+        if notes is not None:
+            notes.extend(sound.notes)
     return wave, sample_rate or rate
 
 
@@ -228,6 +233,8 @@ def _open_soundfile(descriptor: int) -> "soundfile.SoundFile":
         return Sequential(descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
         reason = _unsupported(descriptor) or _one_line(error.error_string)
+        if "SF_INFO" in reason:
+            reason = "its header is damaged: it has no channels or no sample rate"
         raise AudioError(reason or "not a sound file") from None
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:
         raise AudioError(_one_line(str(error)) or "not a sound file") from None

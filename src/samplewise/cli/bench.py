@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from samplewise.strict_json import to_text
+from samplewise.strict_json import read_object, to_text
 
 STEP_SAMPLES = {"cpu": 16384, "cuda": 2**22}
 """Samples that a run of training takes at least, so that small models are not lost in noise."""
@@ -56,6 +56,8 @@ class BenchArgs:
     """Print JSON instead of tables."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Also write the JSON to this file, and a picture of generation beside it."""
+    force: bool = False
+    """Overwrite files that are no benchmark's."""
 
 
 def main(argv: list[str]) -> int:
@@ -63,23 +65,29 @@ def main(argv: list[str]) -> int:
     args = tyro.cli(BenchArgs, args=argv, prog="samplewise bench")
 
     from samplewise.cli.progress import progress_bar
+    from samplewise.config.threads import check_threads
     from samplewise.durable import write_bytes, write_json
+    from samplewise.kinds import check_target
     from samplewise.training.config import parse_block
     from samplewise.training.presets import PRESETS
 
     unknown = [name for name in args.preset if name not in PRESETS]
     if unknown or not args.preset:
         raise ValueError(f"preset = {' '.join(unknown)!r} must be of {', '.join(PRESETS)}")
-    if args.runs < 1 or any(clips < 1 for clips in args.batch):
-        raise ValueError(f"runs = {args.runs} and batch = {args.batch} must be at least 1")
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"threads = {args.threads} must be at least 1")
+    for name, values in (("runs", (args.runs,)), ("batch", args.batch)):
+        if any(value < 1 for value in values):
+            raise ValueError(f"{name} = {' '.join(map(str, values))} must be at least 1")
+    check_threads(args.threads)
     if args.output is not None and args.output.suffix != ".json":
         raise ValueError(f"output = {args.output} must end in .json; the picture goes beside it")
     if not 0 <= args.sparsity < 1 or (args.sparsity and args.what != "generate"):
         raise ValueError(
             f"sparsity = {args.sparsity} must lie in [0, 1), and is of `samplewise bench generate`"
         )
+    if args.output is not None:
+        check_target(args.output, args.force, is_ours=_is_benchmark)
+        picture, is_again = args.output.with_suffix(".png"), args.output.exists()
+        check_target(picture, args.force, is_ours=lambda path: is_again)
     parse_block(args.block)
     families = [PRESETS[name].model.family for name in args.preset if args.what != "generate"]
     trainings = len(families) + families.count("samplernn")  # and the hand-written loop
@@ -93,6 +101,13 @@ def main(argv: list[str]) -> int:
         if result["generation"]:
             write_bytes(args.output.with_suffix(".png"), _picture(result["generation"]))
     return 0
+
+
+def _is_benchmark(path: Path) -> bool:
+    try:
+        return {"machine", "training", "generation"} <= read_object(path).keys()
+    except ValueError:
+        return False
 
 
 def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:

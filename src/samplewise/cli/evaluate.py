@@ -28,6 +28,8 @@ class EvaluateArgs:
 
     model: tyro.conf.Positional[Path]
     """Run folder, or an exported model file."""
+    step: int | None = None
+    """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     corpus: Path | None = None
     """Corpus to score; default: the one that the model was trained on."""
     split: Literal["test", "valid", "train"] = "test"
@@ -59,12 +61,12 @@ def main(argv: list[str]) -> int:
     from samplewise.data.corpus import Corpus
     from samplewise.durable import write_json
     from samplewise.evaluate.evaluation import evaluate_split
-    from samplewise.models.files import load_model
     from samplewise.nn.device import choose_device
+    from samplewise.training.steps import load_at
 
     device = "cpu" if args.backend == "native" else args.device
-    loaded = load_model(
-        args.model, device=choose_device(device), max_memory=args.max_memory * 2**30
+    loaded = load_at(
+        args.model, args.step, choose_device(device), max_memory=args.max_memory * 2**30
     )
     trained_on = _trained_on(loaded)
     corpus = Corpus.open(args.corpus or _default_corpus(args.model, trained_on))
@@ -84,12 +86,13 @@ def main(argv: list[str]) -> int:
         weights=args.weights if args.backend == "native" else None,
         bar=progress_bar,
     )
-    if args.model.is_dir() and args.backend == "reference":
-        write_json(args.model / RESULT, result.to_json())
     if args.json:
         print(to_text(result.to_json(), indent=2, ascii_only=True))
     else:
         print(describe(result))
+    if args.model.is_dir() and args.backend == "reference":
+        name = RESULT if args.step is None else f"evaluation-step-{args.step}.json"
+        write_json(args.model / name, result.to_json())  # after it was shown: it may fail
     return 0
 
 

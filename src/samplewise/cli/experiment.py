@@ -58,6 +58,7 @@ def main(argv: list[str]) -> int:
     from samplewise.experiments.render import read_results, to_markdown, write_rendered
     from samplewise.experiments.run import StoppedError
     from samplewise.experiments.speeds import SpeedExperiment
+    from samplewise.kinds import refuse_other_kinds
 
     if args.name is None:
         for experiment in EXPERIMENTS.values():
@@ -66,6 +67,7 @@ def main(argv: list[str]) -> int:
     if args.name not in EXPERIMENTS:
         raise ValueError(f"there is no experiment {args.name!r}; known: {', '.join(EXPERIMENTS)}")
     experiment = EXPERIMENTS[args.name]
+    refuse_other_kinds(args.output, None)
     if isinstance(experiment, SpeedExperiment):
         return _speeds(args, experiment)
     if args.corpus is not None:
@@ -93,8 +95,9 @@ def _say(line: str) -> None:
 
 
 def _threads(args: ExperimentArgs) -> int | None:
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"threads = {args.threads} must be at least 1")
+    from samplewise.config.threads import check_threads
+
+    check_threads(args.threads)
     return args.threads
 
 

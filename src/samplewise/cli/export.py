@@ -17,28 +17,33 @@ class ExportArgs:
     model: tyro.conf.Positional[Path]
     """Run folder, or another exported file."""
     output: tyro.conf.Positional[Path | None] = None
-    """File to write, for example mine.safetensors."""
+    """File to write, for example mine.safetensors; an exported model that is there is replaced."""
     describe: bool = False
     """Print what the model is and the memory it would take; nothing is loaded or written."""
     max_memory: float = 2.0
     """Most GiB that the model may take; a file that asks for more is refused."""
+    step: int | None = None
+    """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
+    force: bool = False
+    """Overwrite a file that is no exported model."""
 
 
 def main(argv: list[str]) -> int:
     """Run `samplewise export` with ``argv`` and return the exit code."""
     args = tyro.cli(ExportArgs, args=argv, prog="samplewise export")
 
-    from samplewise.models.files import load_model, save_model
+    from samplewise.kinds import check_target
+    from samplewise.models.files import is_model_file, save_model
     from samplewise.models.pruning import zero_share
+    from samplewise.training.steps import load_at
 
     if args.describe:
         print(_describe(args.model))
         return 0
     if args.output is None:
         raise ValueError("output: name the file to write, or ask for --describe")
-    if args.output.is_dir():
-        raise ValueError(f"{args.output} is a folder; name a file, such as mine.safetensors")
-    loaded = load_model(args.model, max_memory=args.max_memory * 2**30)
+    check_target(args.output, args.force, is_ours=is_model_file)
+    loaded = load_at(args.model, args.step, max_memory=args.max_memory * 2**30)
     save_model(args.output, loaded.model, loaded.audio, loaded.provenance)
     megabytes = args.output.stat().st_size / 1e6
     share = zero_share(loaded.model)

@@ -32,6 +32,8 @@ class GenerateArgs:
 
     model: tyro.conf.Positional[Path]
     """Run folder, or an exported model file."""
+    step: int | None = None
+    """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     count: int | None = None
     """How many clips; default 16, but 1 with --index."""
     seconds: float | None = None
@@ -50,8 +52,8 @@ class GenerateArgs:
     cut_prompt: bool = False
     """Leave the prompt out of the result."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder of the clips; default: generated/ in the run folder, FILE-clips/ beside a file. An
-    earlier generation in it is replaced."""
+    """Folder of the clips; default: generated/ in the run folder (generated-step-N/ with --step),
+    FILE-clips/ beside a file. An earlier generation in it is replaced."""
     label: str | None = None
     """Class of every clip, for a model trained with --labels; default: each class in turn."""
     batch: int = 64
@@ -60,6 +62,8 @@ class GenerateArgs:
     """Write one clip to this file or, with -, to stdout, as it is drawn."""
     stream_format: Literal["auto", "raw", "wav"] = "auto"
     """raw: 16-bit little-endian PCM without a header; auto: wav if the file is named so."""
+    force: bool = False
+    """Overwrite a file that is there with --stream."""
     chunk: float = 0.1
     """Seconds of sound per write of a stream."""
     device: str = "auto"
@@ -95,20 +99,20 @@ def prepare_model(args: "GenerateArgs | VocodeArgs", clips: int) -> "tuple[Loade
     """Load the model, choose what computes, and set the threads."""
     import torch
 
+    from samplewise.config.threads import check_threads
     from samplewise.engine.native import has_native
     from samplewise.generate.backend import Backend
     from samplewise.generate.rows import pick_threads
-    from samplewise.models.files import load_model
     from samplewise.nn.device import choose_device
+    from samplewise.training.steps import load_at
 
     device, threads = args.device, args.threads
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads = {threads} must be at least 1")
+    check_threads(threads)
     if device == "auto" and args.backend != "reference" and has_native():
         device = "cpu"  # where one clip is faster than step by step on a GPU
     backend = Backend(args.backend, args.weights, threads, args.min_p)
-    loaded = load_model(
-        args.model, device=choose_device(device), max_memory=args.max_memory * 2**30
+    loaded = load_at(
+        args.model, args.step, choose_device(device), max_memory=args.max_memory * 2**30
     )
     chosen = backend.resolve(loaded.model)
     if chosen.name == "reference":
@@ -159,8 +163,9 @@ def late_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     import time
 
+    from samplewise.durable import claim
     from samplewise.generate.clips import iterate_clips, samples_of
-    from samplewise.generate.folder import ClipFolder, default_folder
+    from samplewise.generate.folder import INDEX, KIND, ClipFolder, default_folder
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
 
@@ -169,25 +174,28 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     first, count = args.index or 0, args.count
     if count is None:
         count = DEFAULT_COUNT if args.index is None else 1
-    if count < 1 or args.batch < 1:
-        raise ValueError(f"count, batch = {count}, {args.batch} must be at least 1")
+    for name, value in (("count", count), ("batch", args.batch)):
+        if value < 1:
+            raise ValueError(f"{name} = {value} must be at least 1")
     indices = range(first, first + count)
     check_numbers(seed, [indices[0], indices[-1]])
     loaded, backend = prepare_model(args, min(count, args.batch))
     rate, prompt = loaded.audio.sample_rate, prepare_prompt(args, loaded)
     total = samples_of(seconds, rate) * count
     settings = _settings(args, loaded, backend, seed, str(envelope))
-    folder = ClipFolder.open(
-        args.output or default_folder(args.model),
-        settings,
-        command=_command(argv, seed),
-        add=args.index is not None,
-    )
-    if folder.stale:
-        say(f"{folder.path}: {len(folder.stale)} clips of an earlier generation will be replaced")
-    say(f"seed {seed} · {backend.describe(loaded.model)}")
-    begin = time.monotonic()
-    with late_bar(HEARING) as on_prompt, late_bar("drawing (seconds of sound)") as bar:
+    path = args.output or default_folder(args.model, args.step)
+    with (
+        claim(path, "generate", INDEX, KIND),
+        late_bar(HEARING) as on_prompt,
+        late_bar("drawing (seconds of sound)") as bar,
+    ):
+        folder = ClipFolder.open(
+            path, settings, command=_command(argv, seed), add=args.index is not None
+        )
+        if folder.stale:
+            say(f"{path}: {len(folder.stale)} clips of an earlier generation will be replaced")
+        say(f"seed {seed} · {backend.describe(loaded.model)}")
+        begin = time.monotonic()
         for clip in iterate_clips(
             loaded,
             indices,
@@ -240,6 +248,7 @@ def _settings(
         "weights": backend.weights if backend.name == "native" else "f32",
         "temperature": temperature,
         **({"min_p": args.min_p} if args.min_p else {}),
+        **({} if args.step is None else {"step": args.step}),
         **({} if args.label is None else {"label": args.label}),
         "sample_rate": loaded.audio.sample_rate,
         "prompt": None if args.prompt is None else str(args.prompt),

@@ -5,6 +5,7 @@ import os
 import sys
 
 from samplewise import __version__
+from samplewise.cli.output import guarded
 
 COMMANDS = {
     "demo": "train a small model on the bundled recordings and show what it does",
@@ -44,13 +45,12 @@ def main(argv: list[str] | None = None) -> int:
     # the machine makes training up to fifty times slower. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if argv is None else argv
-    try:
+    with guarded() as output:
         code = _main(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        output.flush()
+        if output.fault is not None:
+            print(f"error: {output.fault}", file=sys.stderr)
+            return code or 1
     return code
 
 
@@ -70,9 +70,17 @@ def _run(command: str, arguments: list[str]) -> int:
     from samplewise.errors import SamplewiseError
 
     try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        print(
+            "error: the working directory was deleted; change to another one (cd) and try again",
+            file=sys.stderr,
+        )
+        return 1
+    try:
         return importlib.import_module(f"samplewise.cli.{command}").main(arguments)
-    except BrokenPipeError:
-        raise
+    except SystemExit as end:  # the option parser has said all
+        return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -89,8 +97,8 @@ def _run(command: str, arguments: list[str]) -> int:
 def _explain(error: Exception) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         return f"{error.filename}: a file is where a folder should be; name another folder"
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return error.strerror
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error)
 
 

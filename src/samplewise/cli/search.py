@@ -83,7 +83,10 @@ def main(argv: list[str]) -> int:
         print("error: samplewise search needs: pip install 'samplewise[search]'", file=sys.stderr)
         return 1
 
+    from samplewise.kinds import SEARCH, refuse_other_kinds
     from samplewise.search.work import storage_errors, work
+
+    refuse_other_kinds(search.folder, SEARCH)
 
     stopped = False
     try:
@@ -135,17 +138,17 @@ def _show(search: "Search", as_json: bool) -> None:
     corpus = Corpus.open(search.corpus)
     study = open_study(search, corpus.digest)
     summary = summarise(study, search, corpus.sample_rate)
-    write_json(search.folder / RESULT, summary)
+    if as_json:
+        print(to_text(summary, indent=2, ascii_only=True))
+    else:
+        print(f"\n{table(summary)}")
+        if "command" in summary:
+            print(f"\ntrain the best on:\n{summary['command']}")
+        print(f"\nall trials: {search.folder / RESULT}; what mattered: {search.folder / PICTURE}")
+    write_json(search.folder / RESULT, summary)  # after it was shown: it may fail
     picture = search_png(summary, search.space)
     if picture is not None:
         write_bytes(search.folder / PICTURE, picture)
-    if as_json:
-        print(to_text(summary, indent=2, ascii_only=True))
-        return
-    print(f"\n{table(summary)}")
-    if "command" in summary:
-        print(f"\ntrain the best on:\n{summary['command']}")
-    print(f"\nall trials: {search.folder / RESULT}; what mattered: {search.folder / PICTURE}")
 
 
 def _say(line: str) -> None:

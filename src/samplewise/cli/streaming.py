@@ -6,6 +6,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from samplewise.cli.generate import (
@@ -17,6 +18,7 @@ from samplewise.cli.generate import (
     prepare_prompt,
     say,
 )
+from samplewise.durable import named_failures
 
 if TYPE_CHECKING:
     from samplewise.generate.backend import Backend
@@ -38,6 +40,7 @@ def run_stream(args: GenerateArgs) -> int:
     from samplewise.generate.telling import telling
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
+    from samplewise.kinds import check_target
 
     if args.count is not None or args.output is not None or args.json:
         raise ValueError("a stream is one clip: leave out --count, --output and --json")
@@ -46,6 +49,9 @@ def run_stream(args: GenerateArgs) -> int:
     as_wav = is_wav(str(args.stream), args.stream_format)
     if not 0 < args.chunk <= MAX_CHUNK_S:
         raise ValueError(f"chunk = {args.chunk:g} must lie in (0, {MAX_CHUNK_S:g}] seconds")
+    if args.stream != "-":
+        inputs = [args.model, *([] if args.prompt is None else [args.prompt])]
+        check_target(Path(str(args.stream)), args.force, inputs)
     try:
         # The file is not touched before everything is known to be in order.
         loaded, backend = prepare_model(args, 1)
@@ -91,11 +97,11 @@ def sink(name: str) -> Iterator[BinaryIO]:
                 "--stream - writes sound to stdout, which is a terminal; pipe it into a player, as "
                 "in | ffplay -f s16le -ar 16000 -, or name a file"
             )
-        with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
-            yield file
+        file = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
     else:
-        with open(name, "wb", buffering=0) as file:  # noqa: PTH123
-            yield file
+        file = open(name, "wb", buffering=0)  # noqa: PTH123, SIM115
+    with file, named_failures(None if name == "-" else Path(name)):
+        yield file
 
 
 def announce(loaded: "LoadedModel", backend: "Backend", seed: int, as_wav: bool) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from samplewise.durable import lock
+from samplewise.cli.output import guarded
+from samplewise.durable import claim
 from samplewise.training.config import TrainConfig
 from samplewise.training.presets import PRESETS
 
@@ -76,6 +77,11 @@ def _parse(argv: list[str]) -> TrainArgs:
 
 def _train(args: TrainArgs, with_report: bool) -> str:
     """Train as one rank, and return why it stopped; every rank runs this."""
+    with guarded():  # a spawned rank has an output of its own
+        return _train_guarded(args, with_report)
+
+
+def _train_guarded(args: TrainArgs, with_report: bool) -> str:
     import torch
 
     from samplewise.audio.files import shown
@@ -123,7 +129,9 @@ def _train(args: TrainArgs, with_report: bool) -> str:
 
 
 def _alone(folder: Path, ranks: "Ranks") -> AbstractContextManager[None]:
-    return lock(folder, "training") if ranks.is_first else nullcontext()
+    from samplewise.training.run import CONFIG, KIND
+
+    return claim(folder, "training", CONFIG, KIND) if ranks.is_first else nullcontext()
 
 
 def _say(text: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STDIN = Path("-")
 FRAMES_FORMAT = "<f4"
+MAX_CORRECTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class VocodeArgs:
     """Run folder, or an exported model file."""
     inputs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Sound files, .npy files of spectrograms, or - for frames on stdin."""
+    step: int | None = None
+    """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """A .wav file for a single input, else a folder; default: vocoded/ in the run folder,
     FILE-vocoded/ beside a file."""
@@ -65,6 +68,8 @@ class VocodeArgs:
     frames (48 ms of 16 ms each). 0: the model alone."""
     seed: int | None = None
     """Decides about all random numbers; a random one is taken, and printed, unless given."""
+    force: bool = False
+    """Overwrite files that vocode has not made, and take a folder that holds other things."""
     save_mels: bool = False
     """Also write the spectrogram of each sound file, as a .npy file."""
     device: str = "auto"
@@ -97,8 +102,10 @@ def main(argv: list[str]) -> int:
     if STDIN in args.inputs and args.stream is None:
         raise ValueError("frames on stdin are vocoded as they arrive: add --stream - or a file")
 
-    if args.corrections < 0:
-        raise ValueError(f"corrections = {args.corrections} must not be negative")
+    if not 0 <= args.corrections <= MAX_CORRECTIONS:
+        raise ValueError(
+            f"corrections = {args.corrections} must not be negative, nor above {MAX_CORRECTIONS}"
+        )
 
     from samplewise.audio.correction import check_overlap
     from samplewise.generate.vocoder import mel_of
@@ -122,11 +129,31 @@ def output_folder(args: VocodeArgs) -> Path:
     if args.output is not None:
         return args.output
     if args.model.is_dir():
-        return args.model / "vocoded"
+        return args.model / ("vocoded" if args.step is None else f"vocoded-step-{args.step}")
     return args.model.with_name(f"{args.model.stem}-vocoded")
 
 
 def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
+    from samplewise.generate.vocoded import vocoded_folder
+    from samplewise.kinds import check_target
+
+    targets = _targets(args)
+    files = [*targets, *_mel_targets(args, targets)]
+    for target in files:
+        check_target(target, True, (args.model, *args.inputs))
+    if args.output is not None and targets == [args.output]:
+        for target in files:
+            check_target(target, args.force)
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        return _vocode_to(targets, args, loaded, backend, seed)
+    with vocoded_folder(output_folder(args), args.force) as note:
+        note([target.name for target in files])
+        return _vocode_to(targets, args, loaded, backend, seed)
+
+
+def _vocode_to(
+    targets: list[Path], args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int
+) -> int:
     import time
 
     from samplewise.audio.writing import write_wav
@@ -135,7 +162,6 @@ def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", s
 
     rate, waves = loaded.audio.sample_rate, []
     spectrograms = [_read_mel(path, loaded) for path in args.inputs]
-    targets = _targets(args)
     say(f"seed {seed} · {backend.describe(loaded.model)}")
     began = time.monotonic()
     waves = vocode_all(
@@ -152,10 +178,9 @@ def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", s
     for path, target, wave, (mel, samples) in zip(
         args.inputs, targets, waves, spectrograms, strict=True
     ):
-        target.parent.mkdir(parents=True, exist_ok=True)
         sound = wave[:samples]
         write_wav(target, sound, rate)
-        if args.save_mels and path.suffix.lower() != ".npy":
+        if args.save_mels and _is_sound(path):
             _save_mel(target.with_suffix(".npy"), mel)
         made.append({"input": str(path), "file": str(target), "seconds": len(sound) / rate})
     seconds = sum(item["seconds"] for item in made)
@@ -174,22 +199,23 @@ def _targets(args: VocodeArgs) -> list[Path]:
             raise ValueError(
                 f"{args.output} is one file for {len(args.inputs)} inputs; name a folder"
             )
-        return _spare_inputs(args, [args.output])
+        return [args.output]
     folder = output_folder(args)
     names = [f"{path.stem}.wav" for path in args.inputs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"two inputs would be written to {folder / twice}; vocode them apart")
-    return _spare_inputs(args, [folder / name for name in names])
+    return [folder / name for name in names]
 
 
-def _spare_inputs(args: VocodeArgs, targets: list[Path]) -> list[Path]:
-    """Return the targets, after checking that none of what will be written is an input."""
-    inputs = {path.resolve() for path in args.inputs}
-    for target in (*targets, *(path.with_suffix(".npy") for path in targets if args.save_mels)):
-        if target.resolve() in inputs:
-            raise ValueError(f"{target} is an input; name another file or folder with -o")
-    return targets
+def _mel_targets(args: VocodeArgs, targets: list[Path]) -> list[Path]:
+    """Return the files of the spectrograms that are saved too."""
+    pairs = zip(args.inputs, targets, strict=True) if args.save_mels else ()
+    return [target.with_suffix(".npy") for path, target in pairs if _is_sound(path)]
+
+
+def _is_sound(path: Path) -> bool:
+    return path.suffix.lower() != ".npy"
 
 
 def _read_mel(path: Path, loaded: "LoadedModel") -> "tuple[np.ndarray, int | None]":
@@ -241,11 +267,12 @@ def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
     from samplewise.generate.vocoder import mel_of, vocode
+    from samplewise.kinds import check_target
 
     assert args.stream is not None
     [path] = args.inputs
     if args.stream != "-":
-        _spare_inputs(args, [Path(args.stream)])
+        check_target(Path(args.stream), args.force, (args.model, path))
     # The file is not touched before everything is known to be in order.
     class_number(loaded.model, args.label)
     check_numbers(seed, [0])
@@ -281,6 +308,8 @@ def _frames_on_stdin(n_mels: int) -> "Iterator[Any]":
     import numpy as np
 
     size = n_mels * np.dtype(FRAMES_FORMAT).itemsize
+    if sys.stdin is None:
+        raise ValueError("stdin is closed: there are no frames to read")
     while data := sys.stdin.buffer.read(size):
         if len(data) < size:
             raise ValueError(

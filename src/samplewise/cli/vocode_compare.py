@@ -22,28 +22,33 @@ def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     from samplewise.audio.writing import write_wav
     from samplewise.data.corpus import Corpus
     from samplewise.durable import write_json, write_text
+    from samplewise.generate.vocoded import vocoded_folder
     from samplewise.report.vocoding import vocoding_page
 
     assert args.corpus is not None
     corpus = Corpus.open(args.corpus)
     _check(args, corpus, loaded)
-    utterances, speed = _vocode(args, corpus, loaded, backend, seed)
-    folder, rate = output_folder(args), corpus.sample_rate
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, utterance in enumerate(utterances):
-        for version in utterance.versions:
-            name = f"{index}-{Path(utterance.name).stem}-{version.title.lower()}.wav"
-            write_wav(folder / name, version.wave, rate)
-    report = _report(args, loaded, backend, seed, utterances) | {"real_time_factor": speed}
-    write_json(folder / SCORES, report)
-    how = (
-        f"Drawn by the {backend.describe(loaded.model)}, temperature {args.temperature}, "
-        f"min-p {args.min_p:g}, {args.corrections} corrections, seed {seed}; {args.split} split of "
-        f"{corpus.folder.name}, {speed:.2g} times real time."
-    )
-    name = str(loaded.provenance.get("name", args.model.stem))
-    write_text(folder / PAGE, vocoding_page(name, utterances, rate, how))
-    print(to_text(report, indent=2, ascii_only=True) if args.json else _table(report))
+    folder = output_folder(args)
+    with vocoded_folder(folder, args.force) as note:
+        utterances, speed = _vocode(args, corpus, loaded, backend, seed)
+        report = _report(args, loaded, backend, seed, utterances) | {"real_time_factor": speed}
+        print(to_text(report, indent=2, ascii_only=True) if args.json else _table(report))
+        sounds = {
+            f"{index}-{Path(utterance.name).stem}-{version.title.lower()}.wav": version.wave
+            for index, utterance in enumerate(utterances)
+            for version in utterance.versions
+        }
+        note([*sounds, SCORES, PAGE])
+        for name, wave in sounds.items():
+            write_wav(folder / name, wave, corpus.sample_rate)
+        write_json(folder / SCORES, report)
+        how = (
+            f"Drawn by the {backend.describe(loaded.model)}, temperature {args.temperature}, "
+            f"min-p {args.min_p:g}, {args.corrections} corrections, seed {seed}; {args.split} "
+            f"split of {corpus.folder.name}, {speed:.2g} times real time."
+        )
+        name = str(loaded.provenance.get("name", args.model.stem))
+        write_text(folder / PAGE, vocoding_page(name, utterances, corpus.sample_rate, how))
     say(f"wrote {folder / PAGE}")
     return 0
 

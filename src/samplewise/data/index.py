@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from samplewise.errors import CorpusError
+from samplewise.kinds import CORPUS, mistaken
 from samplewise.strict_json import parse_object, read_bounded
 
 FORMAT = 1
@@ -205,11 +206,14 @@ def read_index(folder: Path) -> CorpusIndex:
         text = read_bounded(path, MAX_BYTES)
     except FileNotFoundError:
         raise CorpusError(
-            f"{folder} holds no corpus ({INDEX} is missing); "
+            mistaken(folder, CORPUS)
+            or f"{folder} holds no corpus ({INDEX} is missing); "
             f"make one with `samplewise prepare FOLDER -o {folder}`"
         ) from None
     except NotADirectoryError:
-        raise CorpusError(f"{folder} is not a folder; name the folder of a corpus") from None
+        raise CorpusError(
+            mistaken(folder, CORPUS) or f"{folder} is not a folder; name the folder of a corpus"
+        ) from None
     except ValueError as error:
         raise CorpusError(f"{path} cannot be used: {error}") from None
     _check_format(path, text)

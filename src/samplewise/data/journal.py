@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from samplewise.data.decode import Decoded
+from samplewise.durable import named_failures
 from samplewise.strict_json import parse, to_text
 
 
@@ -20,8 +21,9 @@ class Journal:
         if self._path.exists():
             for line in self._path.read_bytes().split(b"\n"):
                 self._read(line)
-        self._file = self._path.open("ab")
-        self._file.write(b"\n")  # ends a torn line
+        self._file = self._path.open("ab", buffering=0)
+        with named_failures(self._path):
+            self._file.write(b"\n")  # ends a torn line
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -32,8 +34,8 @@ class Journal:
         """Remember an outcome; it survives a kill of this process."""
         assert self._file is not None
         facts = outcome if isinstance(outcome, str) else asdict(outcome)
-        self._file.write(to_text([key, facts], ascii_only=True).encode() + b"\n")
-        self._file.flush()
+        with named_failures(self._path):
+            self._file.write(to_text([key, facts], ascii_only=True).encode() + b"\n")
 
     def _read(self, line: bytes) -> None:
         try:

@@ -192,8 +192,8 @@ class DecodingPool:
                 worker.done_bytes = int(str(message["tick"]))
             elif "failed" in message:
                 raise OSError(
-                    f"cannot write decoded samples: {message['failed']}; "
-                    "mend that and run the same prepare again, it goes on where it was"
+                    f"{message['failed']}; mend that and run the same prepare again, it goes on "
+                    "where it was"
                 )
             elif "skipped" in message:
                 return Outcome(self._finish(worker), None, str(message["skipped"]))

@@ -29,8 +29,9 @@ from samplewise.data.splits import Shares, folder_split, has_split_folders
 from samplewise.data.stored import SAMPLE_BYTES, StoredSamples, damage
 from samplewise.data.summary import split_warnings
 from samplewise.data.walk import Candidate, walk
-from samplewise.durable import lock, sweep_temporaries
+from samplewise.durable import lock
 from samplewise.errors import CorpusError
+from samplewise.kinds import RECORDINGS, mistaken
 
 JOURNAL = "journal.jsonl"
 PARTS = "parts"
@@ -99,14 +100,14 @@ def prepare(
     """
     _check_arguments(folder, output, settings, jobs)
     _check_output(output)
+    if fault := mistaken(folder, RECORDINGS):
+        raise CorpusError(fault)
     candidates, skipped = walk(folder, output)
     output.mkdir(parents=True, exist_ok=True)
     with lock(output, "prepare"):
         finish_pending(output)
         work = output / WORK_FOLDER
         (work / PARTS).mkdir(parents=True, exist_ok=True)
-        for place in (output, work, work / PARTS):
-            sweep_temporaries(place)
         earlier = read_index(output) if (output / INDEX).exists() else None
         run = _Run(candidates, skipped, output, settings, earlier)
         return run.run(jobs or _default_jobs(), bar, silent_limit_s, verify)

@@ -7,11 +7,7 @@ from pathlib import Path
 
 from samplewise.data.index import Skipped
 from samplewise.errors import CorpusError
-
-_READ = ".wav .wave .rf64 .bwf .w64 .flac .ogg .oga .opus .mp3 .mp2 .mpga .aif .aiff .aifc"
-_ALSO_READ = ".au .snd .caf"
-_REFUSED_WITH_A_REASON = ".m4a .mp4 .aac .webm .mka .wma"
-SOUND_ENDINGS = frozenset(f"{_READ} {_ALSO_READ} {_REFUSED_WITH_A_REASON}".split())
+from samplewise.kinds import SOUND_ENDINGS
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ def main() -> None:
 
 def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
     from samplewise.data.decode import decode_to, temporary_part
+    from samplewise.durable import explain_failed_write
     from samplewise.errors import AudioError
 
     last_tick = time.monotonic()
@@ -61,7 +62,7 @@ def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
     except MemoryError:
         return {"skipped": "it needs more memory than a sound file should"}
     except OSError as error:
-        return {"failed": str(error)}
+        return {"failed": explain_failed_write(error, output).strerror}
     except Exception as error:  # one file must not end the job
         return {"skipped": f"the decoder failed: {type(error).__name__}: {error}"}
     finally:

@@ -20,6 +20,8 @@ BATCH = 64
 AUTO = Backend()
 CHUNK_S = 0.25
 """Seconds between two calls of ``progress``."""
+MAX_SECONDS = 31_536_000.0
+"""Seconds of a clip; a year."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ def samples_of(seconds: float, sample_rate: int) -> int:
     """
     if not (math.isfinite(seconds) and round(seconds * sample_rate) >= 1):
         raise ValueError(f"seconds = {seconds:g} must be at least one sample (1/{sample_rate} s)")
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"seconds = {seconds:g} must be at most {MAX_SECONDS:g} (a year)")
     return round(seconds * sample_rate)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from samplewise.audio.writing import write_wav
-from samplewise.durable import sweep_temporaries, write_json
+from samplewise.durable import contents, refuse_others, write_json
 from samplewise.generate.clips import GeneratedClip
 from samplewise.models.files import WEIGHTS, LoadedModel
 from samplewise.strict_json import read_object
 
 INDEX = "generation.json"
+KIND = "a folder of generated clips"
 CLIP_NAME = re.compile(r"clip-\d{4,20}\.wav")
 
 
@@ -21,9 +22,11 @@ def clip_name(index: int) -> str:
     return f"clip-{index:04d}.wav"
 
 
-def default_folder(model: Path) -> Path:
-    """Return ``RUN/generated``, or ``FILE-clips`` beside an exported file."""
-    return model / "generated" if model.is_dir() else model.with_name(f"{model.stem}-clips")
+def default_folder(model: Path, step: int | None = None) -> Path:
+    """Return ``RUN/generated``, with the step of a checkpoint; or ``FILE-clips`` beside a file."""
+    if not model.is_dir():
+        return model.with_name(f"{model.stem}-clips")
+    return model / ("generated" if step is None else f"generated-step-{step}")
 
 
 def weights_digest(loaded: LoadedModel) -> str:
@@ -58,21 +61,16 @@ class ClipFolder:
         """Look whether clips may go to ``path``; nothing is changed before the first one comes.
 
         Args:
-            path: Made if it does not exist.
+            path: An existing folder.
             settings: Go into generation.json.
             command: Goes there too.
             add: Keep the clips that are there if they were made with the same settings.
 
         Raises:
-            ValueError: If the folder holds files, but no generation.
+            SamplewiseError: If the folder holds files, but no generation.
         """
-        path.mkdir(parents=True, exist_ok=True)
-        names = sorted(item.name for item in path.iterdir())
-        if names and INDEX not in names:
-            raise ValueError(
-                f"{path} holds {names[0]!r} and no {INDEX}: it is not a folder of generated clips; "
-                "name a new one with --output"
-            )
+        refuse_others(path, INDEX, KIND)
+        names = contents(path)
         folder = cls(path, settings, command=command)
         before = _read(path / INDEX) if names else {}
         if add and all(before.get(key) == value for key, value in settings.items()):
@@ -85,7 +83,6 @@ class ClipFolder:
     def add(self, clip: GeneratedClip) -> None:
         """Write a clip as a 16-bit WAV file, and generation.json with it."""
         if not self.entries:
-            sweep_temporaries(self.path)
             self._write_index()  # from now on nothing in here belongs to the old generation
             for name in self.stale:
                 (self.path / name).unlink(missing_ok=True)

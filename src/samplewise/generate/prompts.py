@@ -21,7 +21,7 @@ class Prompt:
     wave: Float32[np.ndarray, " samples"]
     """Amplitude at the model's rate and level, full scale ±1."""
     notices: tuple[str, ...]
-    """What was changed about the file, in words."""
+    """What is damaged or missing in the file, and what was changed about it, in words."""
 
 
 def read_prompt(path: Path, audio: AudioFormat) -> Prompt:
@@ -31,8 +31,8 @@ def read_prompt(path: Path, audio: AudioFormat) -> Prompt:
         AudioError: If the file cannot be read as sound, or holds no samples.
     """
     facts = probe(path)
-    wave, _ = read_audio(path, audio.sample_rate)
-    notices = []
+    notices: list[str] = []
+    wave, _ = read_audio(path, audio.sample_rate, notices)
     if facts.sample_rate != audio.sample_rate:
         notices.append(f"resampled from {facts.sample_rate} Hz to {audio.sample_rate} Hz")
     if facts.channels > 1:

@@ -57,6 +57,6 @@ def check_numbers(seed: int, clips: Sequence[int]) -> None:
     Raises:
         ValueError: If a number is outside [0, 2**64).
     """
-    for name, value in (("seed", seed), *(("clip", clip) for clip in clips)):
+    for name, value in (("seed", seed), *(("index", clip) for clip in clips)):
         if not 0 <= value < LIMIT:
             raise ValueError(f"{name} = {value} must lie in [0, 2**64)")

@@ -20,6 +20,7 @@ from samplewise.config.codec import from_json, to_json
 from samplewise.data.clips import Level
 from samplewise.durable import write_bytes
 from samplewise.errors import NOT_FINITE, CheckpointError
+from samplewise.kinds import MODEL, mistaken
 from samplewise.models.base import Model
 from samplewise.models.blocks import BLOCKS, KEPT, expand, pruned_weights, to_blocks
 from samplewise.models.build import FAMILIES, build_model
@@ -32,6 +33,7 @@ FORMAT = 3
 """Of files that are written; older ones are read. 2 stores pruned matrices in blocks
 (:mod:`samplewise.models.blocks`). 3 does as well, and its `mulaw` is torchaudio's."""
 WEIGHTS = "weights.safetensors"
+NAME_ONE = "name a run folder or an exported model"
 MAX_HEADER = 16 * 2**20
 """Bytes of a safetensors header beyond which a file is not ours."""
 MAX_WEIGHT = 1e18
@@ -112,9 +114,19 @@ def load_model(
         stored = read_description(file)
         check_memory(stored.config, max_memory)
         model = _skeleton(stored)
-        _fill(model, _read_weights(file, stored))
+        fill_model(model, _read_weights(file, stored))
     except (ValueError, OSError, CheckpointError) as error:
         raise CheckpointError(f"{file} cannot be used as a model: {error}") from error
+    model = for_inference(model, device, fold, file)
+    return LoadedModel(model, stored.audio, stored.provenance, path)
+
+
+def for_inference(model: Model, device: torch.device | str, fold: bool, file: Path) -> Model:
+    """Return a model of ``file`` on its device, without gradients, folded and checked if asked.
+
+    Raises:
+        CheckpointError: If its folded weights are not finite.
+    """
     model = model.to(device).eval().requires_grad_(False)
     if fold:
         model.fold()
@@ -122,7 +134,7 @@ def load_model(
             check_weights(model)
         except CheckpointError as error:
             raise CheckpointError(f"{file}: {error}") from None
-    return LoadedModel(model, stored.audio, stored.provenance, path)
+    return model
 
 
 @dataclass(frozen=True)
@@ -183,10 +195,21 @@ def model_file(path: Path) -> Path:
         CheckpointError: If there is none.
     """
     file = path / WEIGHTS if path.is_dir() else path
+    if fault := mistaken(path, MODEL):
+        raise CheckpointError(fault)
     if not file.is_file():
-        hint = "train it first" if path.is_dir() else "name a run folder or an exported model"
+        hint = (
+            "it comes with the first validation" if (path / "config.json").is_file() else NAME_ONE
+        )
         raise CheckpointError(f"{file} does not exist: {hint}")
     return file
+
+
+def is_model_file(path: Path) -> bool:
+    """Return whether a file begins as :func:`save_model` lets it begin."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return b'"samplewise":' in file.read(min(size, MAX_HEADER))
 
 
 def check_weights(model: Model) -> None:
@@ -314,7 +337,7 @@ def _skeleton(stored: StoredModel) -> Model:
     return model
 
 
-def _fill(model: Model, weights: dict[str, Tensor]) -> None:
+def fill_model(model: Model, weights: dict[str, Tensor]) -> None:
     """Give a model the weights of its file.
 
     Raises:

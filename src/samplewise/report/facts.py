@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from samplewise.errors import AudioError, CheckpointError, CorpusError
+from samplewise.kinds import RUN, mistaken
 from samplewise.pictures import Curve
 from samplewise.report import reading
 
@@ -121,7 +122,8 @@ def gather(folder: Path) -> Facts:
     has_metrics = (folder / "metrics.jsonl").is_file()
     if not has_metrics and not (folder / "config.json").is_file():
         raise CheckpointError(
-            f"{folder} is no run folder (it has neither config.json nor metrics.jsonl); "
+            mistaken(folder, RUN)
+            or f"{folder} is no run folder (it has neither config.json nor metrics.jsonl); "
             f"train one with `samplewise train CORPUS -o {folder}`"
         )
     notes: list[str] = []

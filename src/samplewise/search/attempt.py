@@ -12,7 +12,7 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from samplewise.data.corpus import Corpus
-from samplewise.durable import lock, sweep_temporaries
+from samplewise.durable import lock
 from samplewise.errors import SamplewiseError, TrainingError
 from samplewise.nn.device import choose_device
 from samplewise.search.ledger import BEAT, FAILED, INTERRUPTED, OUTCOME, REASON, ancestors
@@ -24,7 +24,7 @@ from samplewise.training.interrupts import Interrupts
 from samplewise.training.journal import Journal
 from samplewise.training.loop import GIVEN_UP, fit, share_used
 from samplewise.training.ranks import Ranks
-from samplewise.training.run import CONFIG, RunState, count_parameters, start
+from samplewise.training.run import RunState, count_parameters, start
 
 TRIALS = "trials"
 Say = Callable[[str], None]
@@ -133,8 +133,6 @@ def _train(place: Workplace, trial: Trial, config: TrainConfig) -> tuple[float |
     folder = _take_over(place.search, trial.number, ancestors(trial, trials))
     with ExitStack() as stack:
         stack.enter_context(lock(folder, "training"))
-        if not (folder / CONFIG).exists():
-            sweep_temporaries(folder)
         run = start(config, place.corpus, folder, Ranks(0, 1, choose_device(config.device)))
         _announce(place, trial, run)
         journal = stack.enter_context(closing(Journal(folder, run.progress.step, _silent)))

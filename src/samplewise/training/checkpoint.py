@@ -21,7 +21,7 @@ from samplewise.durable import (
     write_bytes,
     write_json,
 )
-from samplewise.errors import CheckpointError
+from samplewise.errors import CheckpointError, reason
 from samplewise.strict_json import read_object, to_text
 
 KEPT = 2
@@ -30,18 +30,22 @@ logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(
-    folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]
+    folder: Path,
+    step: int,
+    tensors: dict[str, Tensor],
+    facts: dict[str, Any],
+    keep: int = KEPT,
 ) -> Path:
-    """Write the checkpoint of ``step`` and drop all but the last two.
+    """Write the checkpoint of ``step`` and drop all but the last ``keep``.
 
     Raises:
         OSError: If it could not be written; the older checkpoints are untouched.
     """
     from safetensors.torch import save
 
-    final = folder / f"step-{step:08d}"
+    final = checkpoint_path(folder, step)
     folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
+    _sweep(folder)
     if final.exists():
         return final
     temporary = folder / f"{TEMPORARY_PREFIX}{final.name}"
@@ -63,7 +67,7 @@ def save_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         needed = sum(map(len, contents.values()))
         raise explain_failed_write(error, final, needed) from error
-    for old in _steps(folder)[:-KEPT]:
+    for old in _paths(folder)[:-keep]:
         doomed = folder / f"{TEMPORARY_PREFIX}{old.name}"
         old.rename(doomed)  # so that a half-deleted checkpoint never looks like one
         shutil.rmtree(doomed)
@@ -76,14 +80,16 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None
     Raises:
         CheckpointError: If there are checkpoints, and all of them are damaged.
     """
-    sweep_temporaries(folder)
+    _sweep(folder)
     faults = []
-    for path in reversed(_steps(folder)):
+    for path in reversed(_paths(folder)):
         try:
-            return _read(path)
+            return read_checkpoint(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            faults.append(f"{path}: {error}")
-            logger.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
+            faults.append(f"{path}: {reason(error)}")
+            logger.warning(
+                "checkpoint %s is damaged (%s); trying the one before it", path, reason(error)
+            )
     if faults:
         raise CheckpointError(
             f"no checkpoint can be read: {'; '.join(faults)}. "
@@ -92,7 +98,19 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None
     return None
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left; only one process at a time saves checkpoints."""
+    for unfinished in folder.glob(f"{TEMPORARY_PREFIX}step-*"):
+        shutil.rmtree(unfinished)
+    sweep_temporaries(folder)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and facts of one checkpoint.
+
+    Raises:
+        ValueError: If it is damaged; also KeyError, TypeError and OSError.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -108,5 +126,16 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{TENSORS} cannot be read ({error})") from error
 
 
-def _steps(folder: Path) -> list[Path]:
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Return the folder of the checkpoint of ``step``."""
+    return folder / f"step-{step:08d}"
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """Return the steps that have a checkpoint."""
+    names = (path.name.removeprefix("step-") for path in _paths(folder))
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def _paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir())

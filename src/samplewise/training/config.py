@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from samplewise.config.threads import check_threads
 from samplewise.models.configs import ModelConfig, SampleRNNConfig
 from samplewise.models.limits import MAX_DIM
 
@@ -11,7 +12,7 @@ RESUMABLE = frozenset(
     {
         *("steps", "epochs", "minutes", "patience", "ranks"),
         *("device", "precision", "matmul", "threads"),
-        *("log_seconds", "valid_every", "save_every", "save_minutes"),
+        *("log_seconds", "valid_every", "save_every", "save_minutes", "keep"),
         *("preview_minutes", "preview_seconds", "preview_count"),
         "output_init",  # only a run that begins looks at it
     }
@@ -125,6 +126,8 @@ class TrainConfig:
     """Steps between two checkpoints; default: by time alone."""
     save_minutes: float = 2.0
     """Minutes between two checkpoints."""
+    keep: int = 2
+    """Checkpoints that are kept, the newest ones; `generate RUN --step N` lets each be heard."""
     preview_minutes: float = 10.0
     """Minutes between two previews; 0: none."""
     preview_seconds: float = 2.0
@@ -147,11 +150,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a corpus."""
-        at_least_1 = ("lanes", "seq_len", "accumulate", "valid_every", "ranks", "threads")
+        at_least_1 = ("lanes", "seq_len", "accumulate", "valid_every", "ranks")
         for name in (*at_least_1, "muon_iterations", "muon_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} = {value} must be at least 1")
+        check_threads(self.threads)
+        if self.keep < 2:
+            raise ValueError(f"keep = {self.keep} must be at least 2: one may be damaged")
         for name in ("steps", "epochs", "minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:

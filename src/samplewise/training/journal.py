@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.durable import write_bytes
+from samplewise.durable import named_failures, write_bytes
 from samplewise.strict_json import parse_object, to_text
 
 METRICS = "metrics.jsonl"
@@ -32,7 +32,8 @@ class Journal:
     def event(self, kind: str, step: int, **values: float | int | str) -> None:
         """Record one event."""
         line = to_text({"event": kind, "step": step, **values}, ascii_only=True)
-        self._file.write(line.encode() + b"\n")
+        with named_failures(Path(self._file.name)):
+            self._file.write(line.encode() + b"\n")
         if self._board is not None:
             for name, value in values.items():
                 if not isinstance(value, str):

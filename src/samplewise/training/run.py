@@ -18,7 +18,7 @@ from samplewise.data.corpus import Corpus
 from samplewise.data.cues import cue_reader
 from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.stream import LaneStream, StreamCursor
-from samplewise.durable import LOCK, write_json
+from samplewise.durable import LOCK, refuse_others, write_json
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import Model, State
 from samplewise.models.build import build_model
@@ -36,6 +36,7 @@ from samplewise.training.muon import make_optimizer
 from samplewise.training.ranks import Ranks
 
 CONFIG, STATE = "config.json", "state"
+KIND = "a run folder"
 FORMAT = 2
 """Of the config.json that is written; 1 is read as well, whose `mulaw` is not torchaudio's."""
 logger = logging.getLogger(__name__)
@@ -100,27 +101,49 @@ class RunState:
             "cursor": to_json(self.stream.cursor),
             "clock": self.state.clock,
         }
-        save_checkpoint(self.folder / STATE, self.progress.step, tensors, facts)
+        keep = self.config.keep
+        save_checkpoint(self.folder / STATE, self.progress.step, tensors, facts, keep)
 
     def save_model(self) -> None:
         """Write the usable weights as the run's model."""
-        provenance = {
-            "name": self.folder.name,
-            "preset": self.config.preset,
-            "step": self.progress.step,
-            "samples_seen": self.progress.samples_seen,
-            "valid_bits": self.progress.best_bits,
-            "clip_seconds": self.config.clip_seconds,
-            "labels": self.config.labels,
-            "corpus": {
-                "folder": str(self.corpus.folder.resolve()),
-                "digest": self.corpus.digest,
-                "split_rule": self.corpus.split_rule,
-            },
-            "parameters": count_parameters(self.model),
-            "sparsity": self.progress.sparsity,
-        }
-        save_model(self.folder / WEIGHTS, self.usable, self.audio, provenance)
+        corpus = _corpus_facts(self.corpus)
+        origin = provenance(self.folder.name, self.config, self.progress, corpus, self.model)
+        save_model(self.folder / WEIGHTS, self.usable, self.audio, origin)
+
+
+def provenance(
+    name: str, config: TrainConfig, progress: Progress, corpus: dict[str, Any], model: Model
+) -> dict[str, Any]:
+    """Return what a model file says about where its weights come from.
+
+    Args:
+        name: The run's.
+        config: How it is trained.
+        progress: Where it stood.
+        corpus: As config.json describes the corpus.
+        model: The model.
+    """
+    is_best = progress.step == progress.best_step
+    return {
+        "name": name,
+        "preset": config.preset,
+        "step": progress.step,
+        "samples_seen": progress.samples_seen,
+        "valid_bits": progress.best_bits if is_best else None,
+        "clip_seconds": config.clip_seconds,
+        "labels": config.labels,
+        "corpus": corpus,
+        "parameters": count_parameters(model),
+        "sparsity": progress.sparsity,
+    }
+
+
+def _corpus_facts(corpus: Corpus) -> dict[str, Any]:
+    return {
+        "folder": str(corpus.folder.resolve()),
+        "digest": corpus.digest,
+        "split_rule": corpus.split_rule,
+    }
 
 
 def count_parameters(model: Model) -> int:
@@ -133,6 +156,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
 
     Raises:
         CheckpointError: If the folder holds another run, or no sound checkpoint.
+        SamplewiseError: If the folder holds something that is not a run.
         CorpusError: If there is nothing to train on, or the corpus is not the run's.
     """
     recordings = corpus.split("train")
@@ -222,15 +246,16 @@ def discard(folder: Path) -> None:
     """Remove the run in ``folder``, if there is one.
 
     Raises:
-        CheckpointError: If the folder holds something that is not a run.
+        SamplewiseError: If the folder holds something that is not a run.
     """
     if not folder.exists():
         return
-    children = _children(folder)
-    if children and not (folder / CONFIG).exists():
-        raise CheckpointError(f"{folder} holds no run (no {CONFIG}); it is left alone")
-    for child in children:
-        shutil.rmtree(child) if child.is_dir() else child.unlink()
+    refuse_others(folder, CONFIG, KIND)
+    for child in folder.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        elif child.name != LOCK:
+            child.unlink()
 
 
 def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
@@ -272,10 +297,7 @@ def _agree(
     path = folder / CONFIG
     if not path.exists():
         if ranks.is_first:
-            if folder.exists() and _children(folder):
-                raise CheckpointError(
-                    f"{folder} is not empty and holds no run; choose another folder with -o"
-                )
+            refuse_others(folder, CONFIG, KIND)
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, facts)
         return
@@ -319,20 +341,12 @@ def _matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
     return "blas" if ranks.sum(prefers_blas)[0] else "onednn"
 
 
-def _children(folder: Path) -> list[Path]:
-    return [child for child in folder.iterdir() if child.name != LOCK]
-
-
 def _describe(config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "train": to_json(config),
         "audio": {"sample_rate": corpus.sample_rate, "gain": corpus.gain},
-        "corpus": {
-            "folder": str(corpus.folder.resolve()),
-            "digest": corpus.digest,
-            "split_rule": corpus.split_rule,
-        },
+        "corpus": _corpus_facts(corpus),
         "labels_sha256": None if labels is None else labels_digest(labels),
         "parameters": count_parameters(build_model(config.model, seed=None)),
         "versions": {
