@@ -177,7 +177,7 @@ def read_description(file: Path) -> StoredModel:
         raise ValueError("its provenance is no object")  # noqa: TRY004
     audio = from_json(AudioFormat, description.get("audio"), "audio")
     fields = description.get("model")
-    if version < FORMAT and isinstance(fields, dict):
+    if version != FORMAT and isinstance(fields, dict):
         fields = rename_old_mulaw(fields)
     config = from_json(FAMILIES[family][0], fields, "model")
     return StoredModel(config, audio, provenance, text, str(metadata.get("sha256")), tensors)

@@ -50,6 +50,11 @@ class Quantizer:
             raise ValueError(f"q_levels = {self.q_levels} must be even and at least 2")
 
     @property
+    def name(self) -> str:
+        """Name in configurations."""
+        raise NotImplementedError
+
+    @property
     def silence(self) -> int:
         """Code of amplitude 0."""
         return self.q_levels // 2
