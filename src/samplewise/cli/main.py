@@ -84,7 +84,9 @@ def _run(command: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         print("error: out of memory; ask for less at once, or a smaller model", file=sys.stderr)
         return 1
     except (SamplewiseError, ValueError, OSError) as error:
@@ -92,6 +94,12 @@ def _run(command: str, arguments: list[str]) -> int:
             raise
         print(f"error: {_explain(error)}", file=sys.stderr)
         return 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is Python's, or torch's, of memory that there is not."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _explain(error: Exception) -> str:

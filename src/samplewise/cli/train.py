@@ -1,5 +1,6 @@
 """`samplewise train`: train a model on a corpus; the same command goes on after any stop."""
 
+import contextlib
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ def _train_guarded(args: TrainArgs, with_report: bool) -> str:
     import torch
 
     from samplewise.audio.files import shown
+    from samplewise.cli.main import is_out_of_memory
     from samplewise.data.corpus import Corpus
     from samplewise.data.summary import split_warnings
     from samplewise.training.interrupts import Interrupts
@@ -115,9 +117,12 @@ def _train_guarded(args: TrainArgs, with_report: bool) -> str:
             _say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} min trained)")
         journal = Journal(args.output, progress.step, _say)
         try:
-            reason = fit(run, journal, interrupts)
-        finally:
-            journal.close()
+            with contextlib.closing(journal):
+                reason = fit(run, journal, interrupts)
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error) and not progress.step:
+                discard(args.output)  # so that a corrected command can use the folder
+            raise
     _say(f"stopped at step {progress.step}: {reason}")
     if progress.best_bits is not None:
         _say(f"best validation {progress.best_bits:.3f} bits/sample at step {progress.best_step}")

@@ -32,6 +32,7 @@ from samplewise.training.allocator import keep_freed_memory
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.config import RESUMABLE, TrainConfig
 from samplewise.training.measured import code_counts, with_conditioning, with_moments
+from samplewise.training.memory import check_training_memory
 from samplewise.training.muon import make_optimizer
 from samplewise.training.ranks import Ranks
 
@@ -174,7 +175,10 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     if config.sparsity:
         check_blocks(build_model(config.model, seed=None), config.block_size)
     config = _with_its_codes(config, folder)
-    _agree(config, corpus, _describe(config, corpus, labels), folder, ranks)
+    described = _describe(config, corpus, labels)
+    _agree(config, corpus, described, folder, ranks)
+    if ranks.device.type == "cpu":
+        check_training_memory(config, described["parameters"])
     model = build_model(config.model, config.seed)
     if config.sparsity:
         model.prepare_to_prune()
@@ -211,6 +215,9 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
                 f"describes ({str(error).splitlines()[0]}). Restore both from a copy, or start "
                 "again with --fresh"
             ) from error
+    if ranks.is_first:  # now that all of it is in memory
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CONFIG, described)
     return run
 
 
@@ -285,21 +292,19 @@ def _with_its_codes(config: TrainConfig, folder: Path) -> TrainConfig:
 def _agree(
     config: TrainConfig, corpus: Corpus, facts: dict[str, Any], folder: Path, ranks: Ranks
 ) -> None:
-    """Write config.json, or check that the one that is there asks for the same.
+    """Check that a config.json that is there asks for the same, or that the folder is free.
 
     Args:
         config: Asked for now.
         corpus: The one that was named.
         facts: What config.json is to hold.
         folder: The run's.
-        ranks: The first of them writes.
+        ranks: The first of them looks into a folder without a run.
     """
     path = folder / CONFIG
     if not path.exists():
         if ranks.is_first:
             refuse_others(folder, CONFIG, KIND)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, facts)
         return
     there = read_config(path)
     old = from_json(TrainConfig, there["train"], f"{path}: train")
@@ -322,9 +327,7 @@ def _agree(
             f"the labels in {config.labels} are not those that {folder} was trained with. Choose "
             "another -o, or --fresh to start again"
         )
-    if ranks.is_first:
-        facts["train"]["output_init"] = old.output_init  # how the run began does not change
-        write_json(path, facts)
+    facts["train"]["output_init"] = old.output_init  # how the run began does not change
 
 
 def _matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
