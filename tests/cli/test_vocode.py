@@ -12,6 +12,7 @@ from tests.cli.conftest import RATE
 
 from samplewise.cli.main import main
 from samplewise.data.corpus import Corpus
+from samplewise.models.files import load_model
 
 COMMAND = [sys.executable, "-m", "samplewise.cli.main", "vocode"]
 
@@ -57,6 +58,42 @@ def test_a_file_its_spectrogram_and_a_stream_give_the_same_sound(vocoder, sound,
     np.testing.assert_array_equal(pcm(tmp_path / "turned.wav"), again)
     assert vocode(vocoder, sound, "--stream", tmp_path / "stream.wav", *common) == 0
     np.testing.assert_array_equal(pcm(tmp_path / "stream.wav"), again)
+
+
+def test_spectrograms_of_other_programs_are_converted_or_refused(vocoder, sound, tmp_path, capsys):
+    assert vocode(vocoder, sound, "-o", tmp_path / "made.wav", "--save-mels") == 0
+    mel, flags = np.load(tmp_path / "made.npy"), ["-o", tmp_path / "o.wav"]
+    trained = load_model(vocoder).provenance["mel"]
+    assert len(trained["mean"]) == len(trained["deviation"]) == 80
+    assert trained["ceiling"] == pytest.approx(mel.max(), abs=1)
+    assert vocode(vocoder, tmp_path / "made.npy", *flags) == 0
+    expected = pcm(tmp_path / "o.wav")
+    db = 20 * mel / np.log(10)
+    np.save(tmp_path / "db.npy", db[None])
+    capsys.readouterr()
+    assert vocode(vocoder, tmp_path / "db.npy", *flags) == 1
+    assert "they may be dB (20 log10 of amplitudes): --mel-scale db" in capsys.readouterr().err
+    assert vocode(vocoder, tmp_path / "db.npy", "--mel-scale", "db", *flags) == 0
+    assert np.abs(pcm(tmp_path / "o.wav") - expected.astype(int)).max() <= 2
+    np.save(tmp_path / "unit.npy", (db + 80) / 100)
+    unit = ["--mel-scale", "db", "--mel-factor", "100", "--mel-shift", "-80"]
+    assert vocode(vocoder, tmp_path / "unit.npy", *unit, *flags) == 0
+    assert np.abs(pcm(tmp_path / "o.wav") - expected.astype(int)).max() <= 2
+
+
+def test_a_square_array_is_not_read_the_wrong_way_round(vocoder, sound, tmp_path, capsys):
+    assert vocode(vocoder, sound, "-o", tmp_path / "made.wav", "--save-mels") == 0
+    mel = np.resize(np.load(tmp_path / "made.npy"), (80, 80))
+    np.save(tmp_path / "frames.npy", mel)
+    np.save(tmp_path / "bands.npy", mel.T)
+    flags = ["-o", tmp_path / "o.wav", "--corrections", "0"]
+    assert vocode(vocoder, tmp_path / "frames.npy", *flags) == 0
+    assert "read as frames x bands" in capsys.readouterr().err
+    expected = pcm(tmp_path / "o.wav")
+    assert vocode(vocoder, tmp_path / "bands.npy", *flags) == 1
+    assert "give --mel-layout bands-first" in capsys.readouterr().err
+    assert vocode(vocoder, tmp_path / "bands.npy", "--mel-layout", "bands-first", *flags) == 0
+    np.testing.assert_array_equal(pcm(tmp_path / "o.wav"), expected)
 
 
 def test_sound_leaves_before_the_frames_have_all_come(vocoder, tmp_path):
@@ -107,6 +144,7 @@ def test_a_comparison_has_sounds_scores_and_a_page(vocoder, corpus, tmp_path):
         (["{vocoder}", "{sound}", "{sound}", "-o", "a.wav"], "a.wav is one file for 2 inputs"),
         (["{vocoder}", "{sound}", "{sound}", "--stream", "-"], "a stream has one input, not 2"),
         (["{vocoder}", "{bad}"], "the model takes floats, frames x 80 bands"),
+        (["{vocoder}", "{archive}"], "save the spectrogram alone as a .npy file"),
         (["{vocoder}", "{sound}", "--label", "x"], "does not know the class 'x' (--label)"),
         (["{vocoder}", "{sound}", "-o", "{sound}"], "is an input; name another file or folder"),
         (["{vocoder}", "{sound}", "--stream", "{sound}"], "is an input; name another file"),
@@ -120,6 +158,8 @@ def test_mistakes_are_named(vocoder, sound, run_folder, corpus, tmp_path, capsys
     np.save(tmp_path / "bad.npy", np.zeros((3, 7), np.float32))
     places = {"vocoder": vocoder, "sound": sound, "corpus": corpus, "run": run_folder}
     places["bad"], before = tmp_path / "bad.npy", sound.read_bytes()
+    np.savez(tmp_path / "mel.npz", mel=np.zeros((3, 80), np.float32))
+    places["archive"] = tmp_path / "mel.npz"
     assert vocode(*[word.format(**places) for word in words]) == 1
     assert fault in capsys.readouterr().err
     assert sound.read_bytes() == before

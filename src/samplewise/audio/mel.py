@@ -15,6 +15,8 @@ SILENCE = math.log(FLOOR)
 BLOCK_FRAMES = 4096
 """Frames that are transformed at once: memory does not grow with the length."""
 BREAK_HZ, HZ_PER_MEL = 1000.0, 200.0 / 3
+HTK_HZ = 700.0
+"""Mels of HTK are proportional to ln(1 + f / 700 Hz)."""
 LOG_STEP = math.log(6.4) / 27
 """Above the break, 27 mels are a factor of 6.4 (Slaney 1998, Auditory Toolbox)."""
 
@@ -83,8 +85,12 @@ def griffin_lim(
 
 
 @lru_cache
-def mel_filters(config: MelConfig, sample_rate: int) -> Float[Tensor, "n_mels bins"]:
-    """Return triangular filters, evenly spaced on Slaney's mel scale, each of unit area.
+def mel_filters(
+    config: MelConfig, sample_rate: int, is_htk: bool = False, has_unit_area: bool = True
+) -> Float[Tensor, "n_mels bins"]:
+    """Return triangular filters, evenly spaced on a mel scale: Slaney's, or that of HTK.
+
+    They have unit area, or else unit height.
 
     Raises:
         ValueError: If the lowest band would lie above half the sample rate.
@@ -92,16 +98,26 @@ def mel_filters(config: MelConfig, sample_rate: int) -> Float[Tensor, "n_mels bi
     high = min(config.f_max or sample_rate / 2, sample_rate / 2)
     if config.f_min >= high:
         raise ValueError(f"f_min = {config.f_min} Hz must lie below {high:g} Hz")
-    edges = torch.linspace(_mel(config.f_min), _mel(high), config.n_mels + 2, dtype=torch.double)
-    hz = torch.where(
+    hz = (_htk_edges if is_htk else _slaney_edges)(config.f_min, high, config.n_mels + 2)
+    bins = torch.linspace(0, sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.double)
+    low, centre, top = hz[:-2, None], hz[1:-1, None], hz[2:, None]
+    rising, falling = (bins - low) / (centre - low), (top - bins) / (top - centre)
+    filters = torch.minimum(rising, falling).clamp(min=0)
+    return (filters * 2 / (top - low) if has_unit_area else filters).float()
+
+
+def _htk_edges(low: float, high: float, count: int) -> Tensor:
+    low, high = (math.log1p(hz / HTK_HZ) for hz in (low, high))
+    return HTK_HZ * torch.expm1(torch.linspace(low, high, count, dtype=torch.double))
+
+
+def _slaney_edges(low: float, high: float, count: int) -> Tensor:
+    edges = torch.linspace(_mel(low), _mel(high), count, dtype=torch.double)
+    return torch.where(
         edges < BREAK_HZ / HZ_PER_MEL,
         edges * HZ_PER_MEL,
         BREAK_HZ * torch.exp(LOG_STEP * (edges - BREAK_HZ / HZ_PER_MEL)),
     )
-    bins = torch.linspace(0, sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.double)
-    low, centre, top = hz[:-2, None], hz[1:-1, None], hz[2:, None]
-    rising, falling = (bins - low) / (centre - low), (top - bins) / (top - centre)
-    return (torch.minimum(rising, falling).clamp(min=0) * 2 / (top - low)).float()
 
 
 def _mel(hz: float) -> float:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from samplewise.cli.generate import pick_seed, prepare_model, say
+from samplewise.config.mel_scale import BandsName, MelScale, ScaleName
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     import numpy as np
 
     from samplewise.generate.backend import Backend
+    from samplewise.generate.mel_input import MelInput
     from samplewise.models.files import LoadedModel
 
 STDIN = Path("-")
@@ -68,6 +70,23 @@ class VocodeArgs:
     frames (48 ms of 16 ms each). 0: the model alone."""
     seed: int | None = None
     """Decides about all random numbers; a random one is taken, and printed, unless given."""
+    mel_scale: ScaleName | None = None
+    """What the values of .npy files and of stdin are, of the amplitude or the power in a band; db
+    is 20 log10 of an amplitude. Default: ln, refused if the values can hardly be that."""
+    mel_factor: float = 1.0
+    """Values are multiplied by it first, ..."""
+    mel_shift: float = 0.0
+    """... then this is added: dB in [0, 1], floor -100, reference 20: factor 100, shift -80."""
+    mel_bands: BandsName = "slaney"
+    """Formula of the mel scale that the bands are even on."""
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    """slaney: filters of unit area; none: of unit height (torchaudio's default)."""
+    mel_f_min: float | None = None
+    """Lower edge of the lowest band, Hz, if it is not the model's."""
+    mel_f_max: float | None = None
+    """Upper edge of the highest band, Hz, if it is not the model's."""
+    mel_layout: Literal["auto", "frames-first", "bands-first"] = "auto"
+    """Axes of .npy files; auto: the one as long as the model has bands."""
     force: bool = False
     """Overwrite files that vocode has not made, and take a folder that holds other things."""
     save_mels: bool = False
@@ -160,8 +179,8 @@ def _vocode_to(
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.vocoder import vocode_all
 
-    rate, waves = loaded.audio.sample_rate, []
-    spectrograms = [_read_mel(path, loaded) for path in args.inputs]
+    rate, waves, mels = loaded.audio.sample_rate, [], _mel_input(args, loaded)
+    spectrograms = [_read_mel(path, loaded, mels) for path in args.inputs]
     say(f"seed {seed} · {backend.describe(loaded.model)}")
     began = time.monotonic()
     waves = vocode_all(
@@ -215,37 +234,45 @@ def _mel_targets(args: VocodeArgs, targets: list[Path]) -> list[Path]:
 
 
 def _is_sound(path: Path) -> bool:
-    return path.suffix.lower() != ".npy"
+    from samplewise.generate.mel_input import ARCHIVES
+
+    return path.suffix.lower() not in (".npy", *ARCHIVES)
 
 
-def _read_mel(path: Path, loaded: "LoadedModel") -> "tuple[np.ndarray, int | None]":
+def _mel_input(args: VocodeArgs, loaded: "LoadedModel") -> "MelInput":
+    from samplewise.generate.mel_input import MelInput
+
+    scale = MelScale(
+        args.mel_scale or "ln",
+        args.mel_factor,
+        args.mel_shift,
+        args.mel_bands,
+        args.mel_norm,
+        args.mel_f_min,
+        args.mel_f_max,
+    )
+    is_sure = args.mel_scale is not None or scale != MelScale()
+    return MelInput(loaded, scale, is_sure, args.mel_layout, say)
+
+
+def _read_mel(
+    path: Path, loaded: "LoadedModel", mels: "MelInput"
+) -> "tuple[np.ndarray, int | None]":
     """Return the frames of an input, and the samples it has if it is a sound."""
-    import numpy as np
     import torch
 
     from samplewise.audio.mel import mel_spectrogram
     from samplewise.generate.prompts import read_prompt
     from samplewise.generate.vocoder import mel_of
 
+    if not _is_sound(path):
+        return mels.read(path), None
+    sound = read_prompt(path, loaded.audio)
+    for notice in sound.notices:
+        say(f"{path}: {notice}")
     config = mel_of(loaded.model)
-    if path.suffix.lower() != ".npy":
-        sound = read_prompt(path, loaded.audio)
-        for notice in sound.notices:
-            say(f"{path}: {notice}")
-        frames = mel_spectrogram(torch.from_numpy(sound.wave), config, loaded.audio.sample_rate)
-        return frames.numpy(), len(sound.wave)
-    try:
-        mel = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a .npy file of numbers ({error})") from None
-    if mel.ndim == 2 and mel.shape[1] != config.n_mels == mel.shape[0]:
-        mel = mel.T  # bands x frames, as many programs write them
-    if mel.ndim != 2 or mel.shape[1] != config.n_mels or not len(mel) or mel.dtype.kind != "f":
-        raise ValueError(
-            f"{path} holds {mel.dtype} of shape {mel.shape}; the model takes floats, frames x "
-            f"{config.n_mels} bands"
-        )
-    return mel.astype(np.float32), None
+    frames = mel_spectrogram(torch.from_numpy(sound.wave), config, loaded.audio.sample_rate)
+    return frames.numpy(), len(sound.wave)
 
 
 def _save_mel(path: Path, mel: "np.ndarray") -> None:
@@ -278,8 +305,8 @@ def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: i
     check_numbers(seed, [0])
     envelope = parse_envelope(args.temperature)
     frames = _frames_on_stdin(mel_of(loaded.model).n_mels) if path == STDIN else None
-    if frames is None:
-        frames = iter(_read_mel(path, loaded)[0])
+    mels = _mel_input(args, loaded)
+    frames = iter(_read_mel(path, loaded, mels)[0]) if frames is None else mels.stream(frames)
     as_wav, rate = is_wav(args.stream, args.stream_format), loaded.audio.sample_rate
     chunks = vocode(
         loaded,

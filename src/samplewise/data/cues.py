@@ -14,16 +14,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from samplewise.audio.mel import SILENCE, mel_spectrogram
+from samplewise.audio.mel_scales import MelStatistics, measure
 from samplewise.audio.prediction import FULL_SCALE, excitation, predict
 from samplewise.config.conditioning import Conditioning
 from samplewise.config.seeds import numpy_generator
-from samplewise.data.clips import Clip
+from samplewise.data.clips import Clip, cut, spread
 from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
 from samplewise.quantize.dual import Dual
 
 BLOCK_FRAMES = 512
 """Frames that are predicted at once: memory does not grow with the length."""
+EXCERPTS, EXCERPT_S = 100, 2.0
+"""How much is looked at for the statistics of spectrograms; seconds."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,15 @@ def cue_reader(
                 f"{', '.join(conditioning.classes)}"
             )
     return CueReader(conditioning, partial(_read, corpus, conditioning, labels))
+
+
+def mel_statistics(corpus: Corpus, conditioning: Conditioning | None) -> MelStatistics | None:
+    """Return the statistics of excerpts of the training split; None if a model takes no mels."""
+    if conditioning is None or conditioning.mel is None:
+        return None
+    clips = cut(corpus.split("train"), round(EXCERPT_S * corpus.sample_rate))
+    mels = (_clip_mel(corpus, conditioning, clip) for clip in spread(clips, EXCERPTS))
+    return measure(mel for mel in mels if mel is not None)
 
 
 def _read(

@@ -15,7 +15,7 @@ from samplewise import __version__
 from samplewise.config.codec import differences, from_json, to_json
 from samplewise.data.clips import cut, read_codes, spread
 from samplewise.data.corpus import Corpus
-from samplewise.data.cues import cue_reader
+from samplewise.data.cues import cue_reader, mel_statistics
 from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.stream import LaneStream, StreamCursor
 from samplewise.durable import LOCK, refuse_others, write_json
@@ -71,6 +71,8 @@ class RunState:
     stream: LaneStream
     state: State
     labels: dict[str, str] | None
+    mel: dict[str, Any] | None = None
+    """Statistics of the spectrograms of the training split, as config.json holds them."""
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -108,12 +110,19 @@ class RunState:
     def save_model(self) -> None:
         """Write the usable weights as the run's model."""
         corpus = _corpus_facts(self.corpus)
-        origin = provenance(self.folder.name, self.config, self.progress, corpus, self.model)
+        origin = provenance(
+            self.folder.name, self.config, self.progress, corpus, self.model, self.mel
+        )
         save_model(self.folder / WEIGHTS, self.usable, self.audio, origin)
 
 
 def provenance(
-    name: str, config: TrainConfig, progress: Progress, corpus: dict[str, Any], model: Model
+    name: str,
+    config: TrainConfig,
+    progress: Progress,
+    corpus: dict[str, Any],
+    model: Model,
+    mel: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what a model file says about where its weights come from.
 
@@ -123,6 +132,7 @@ def provenance(
         progress: Where it stood.
         corpus: As config.json describes the corpus.
         model: The model.
+        mel: Statistics of the spectrograms it is trained on, as config.json holds them.
     """
     is_best = progress.step == progress.best_step
     return {
@@ -133,6 +143,7 @@ def provenance(
         "valid_bits": progress.best_bits if is_best else None,
         "clip_seconds": config.clip_seconds,
         "labels": config.labels,
+        "mel": mel,
         "corpus": corpus,
         "parameters": count_parameters(model),
         "sparsity": progress.sparsity,
@@ -206,6 +217,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)
     run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes, labels)
+    run.mel = described["mel"]
     if facts:
         try:
             _restore(run, tensors, facts)
@@ -345,11 +357,13 @@ def _matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
 
 
 def _describe(config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None) -> dict[str, Any]:
+    mel = mel_statistics(corpus, conditioning_of(config.model))
     return {
         "format": FORMAT,
         "train": to_json(config),
         "audio": {"sample_rate": corpus.sample_rate, "gain": corpus.gain},
         "corpus": _corpus_facts(corpus),
+        "mel": None if mel is None else to_json(mel),
         "labels_sha256": None if labels is None else labels_digest(labels),
         "parameters": count_parameters(build_model(config.model, seed=None)),
         "versions": {
