@@ -62,7 +62,7 @@ def test_a_file_its_spectrogram_and_a_stream_give_the_same_sound(vocoder, sound,
 
 def test_spectrograms_of_other_programs_are_converted_or_refused(vocoder, sound, tmp_path, capsys):
     assert vocode(vocoder, sound, "-o", tmp_path / "made.wav", "--save-mels") == 0
-    mel, flags = np.load(tmp_path / "made.npy"), ["-o", tmp_path / "o.wav"]
+    mel, flags = np.load(tmp_path / "made.npy"), ["-o", tmp_path / "o.wav", "--force"]
     trained = load_model(vocoder).provenance["mel"]
     assert len(trained["mean"]) == len(trained["deviation"]) == 80
     assert trained["ceiling"] == pytest.approx(mel.max(), abs=1)
@@ -86,7 +86,7 @@ def test_a_square_array_is_not_read_the_wrong_way_round(vocoder, sound, tmp_path
     mel = np.resize(np.load(tmp_path / "made.npy"), (80, 80))
     np.save(tmp_path / "frames.npy", mel)
     np.save(tmp_path / "bands.npy", mel.T)
-    flags = ["-o", tmp_path / "o.wav", "--corrections", "0"]
+    flags = ["-o", tmp_path / "o.wav", "--force", "--corrections", "0"]
     assert vocode(vocoder, tmp_path / "frames.npy", *flags) == 0
     assert "read as frames x bands" in capsys.readouterr().err
     expected = pcm(tmp_path / "o.wav")
