@@ -7,10 +7,10 @@ import pytest
 from samplewise.cli.main import main
 
 FAILURES = {  # exit code 1: command -> what the message must say
-    "prepare nowhere -o new": "nowhere is not a folder; name the folder that holds the recordings",
+    "prepare nowhere -o new": "nowhere is not a folder or a file; name the folder that holds",
     "prepare empty -o new": "there is no sound file in the folder; WAV, FLAC, OGG, MP3 and AIFF",
-    "prepare text.txt -o new": "text.txt is not a folder",
-    "prepare not-sound -o new": "none of the 1 sound files can be used (a.wav: Format not recog",
+    "prepare text.txt -o new": "the only sound file cannot be used (text.txt: Format not recog",
+    "prepare not-sound -o new": "the only sound file cannot be used (a.wav: Format not recog",
     "prepare RECORDINGS -o text.txt": "text.txt: a file is where a folder should be; name another",
     "prepare RECORDINGS -o RECORDINGS": "must not be the folder of the recordings itself",
     "prepare RECORDINGS -o new --sample-rate 16": "sample_rate = 16 must lie in 1000 to 192000 Hz",
@@ -43,7 +43,7 @@ FAILURES = {  # exit code 1: command -> what the message must say
     "experiment samplernn.table1 -o RUN": "run is a run folder; choose another folder with -o",
     "search CORPUS -o RUN": "run is a run folder; choose another folder with -o",
     "generate text.txt": "its header is longer than the file",
-    "generate zeros.safetensors": "its header is not JSON",
+    "generate zeros.safetensors": "its header cannot be read: it is not JSON",
     "generate RUN --count 0": "count = 0 must be at least 1",
     "generate RUN --batch 0": "batch = 0 must be at least 1",
     "generate RUN --seconds 0": "seconds = 0 must be at least one sample (1/4000 s)",

@@ -323,7 +323,7 @@ def test_a_torn_line_of_the_journal_costs_one_file(folder, tmp_path, prepared, m
     monkeypatch.undo()
     journal = tmp_path / "corpus" / ".prepare" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])
-    (tmp_path / "corpus" / ".tmp-left").write_bytes(b"half")
+    (tmp_path / "corpus" / ".tmp-left_abc").write_bytes(b"half")
     monkeypatch.setattr("samplewise.data.prepare.assemble", fails)
     with pytest.raises(OSError, match="disk full"):
         prepared(folder)  # decodes that file and writes its line after the torn one
