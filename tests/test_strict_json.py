@@ -5,7 +5,7 @@ import pytest
 from samplewise import strict_json
 from samplewise.data.index import read_index
 from samplewise.errors import CheckpointError, CorpusError
-from samplewise.generate.folder import ClipFolder
+from samplewise.generate.clip_folder import ClipFolder
 from samplewise.report import reading
 from samplewise.training.checkpoint import load_latest
 from samplewise.training.run import read_config

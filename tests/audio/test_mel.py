@@ -6,7 +6,7 @@ import torch
 
 from samplewise.audio import mel as module
 from samplewise.audio.mel import SILENCE, griffin_lim, mel_spectrogram
-from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.config.conditioning import ConditioningConfig, MelConfig
 
 GOLDEN = Path(__file__).parent / "golden_mel.npz"
 """A noisy chirp at 16 kHz and, by librosa 0.11 (melspectrogram with power=1, center=True,
@@ -63,4 +63,4 @@ def test_impossible_parameters_are_refused(change, fault):
     with pytest.raises(ValueError, match=fault):
         MelConfig(**change)
     with pytest.raises(ValueError, match="upsampling = 3 must divide the hop of 256 samples"):
-        Conditioning(MelConfig(), upsampling=3)
+        ConditioningConfig(MelConfig(), upsampling=3)

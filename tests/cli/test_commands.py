@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from tests.cli.conftest import RATE, SMALL
 
+from samplewise.atomic_io import lock
 from samplewise.cli.main import main
-from samplewise.durable import lock
 from samplewise.training.checkpoint import load_latest
 
 

@@ -9,9 +9,9 @@ import soundfile
 
 from samplewise.cli import demo, report
 from samplewise.cli.main import main
-from samplewise.models.files import load_model
+from samplewise.config.presets import PRESETS
+from samplewise.models.io import load_model
 from samplewise.training import loop
-from samplewise.training.presets import PRESETS
 
 RATE = 16000
 

@@ -34,7 +34,7 @@ import samplewise
 for module in pkgutil.walk_packages(samplewise.__path__, "samplewise."):
     importlib.import_module(module.name)
 from samplewise.models.build import build_model
-from samplewise.training.presets import PRESETS
+from samplewise.config.presets import PRESETS
 for preset in PRESETS.values():
     build_model(preset.model, seed=None)
 assert "torch._dynamo" not in sys.modules

@@ -8,7 +8,7 @@ import soundfile
 from tests.cli.conftest import RATE
 
 from samplewise.cli.main import main
-from samplewise.models.files import load_model
+from samplewise.models.io import load_model
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.cli.conftest import RATE
 
 from samplewise.cli.main import main
 from samplewise.data.corpus import Corpus
-from samplewise.models.files import load_model
+from samplewise.models.io import load_model
 
 COMMAND = [sys.executable, "-m", "samplewise.cli.main", "vocode"]
 

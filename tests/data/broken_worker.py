@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from samplewise.data.worker import _answer, _say
+from samplewise.data.prepare.decode_worker import _answer, _say
 
 _say(sys.stdout, {"ready": True})
 for line in sys.stdin:

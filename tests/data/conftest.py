@@ -7,10 +7,10 @@ import pytest
 import soundfile as sf
 from tests.data.sounds import noise
 
-from samplewise.data.decode import decode_to
 from samplewise.data.index import Settings
-from samplewise.data.pool import Job, Outcome
-from samplewise.data.prepare import Prepared, prepare
+from samplewise.data.prepare.decode import decode_to
+from samplewise.data.prepare.decode_pool import Job, Outcome
+from samplewise.data.prepare.prepare import Prepared, prepare
 from samplewise.errors import AudioError
 
 
@@ -60,7 +60,7 @@ def prepared(tmp_path: Path) -> Callable[..., Prepared]:
         settings = Settings(**(facts | changes))
         with pytest.MonkeyPatch.context() as patch:
             if not processes:
-                patch.setattr("samplewise.data.prepare.DecodingPool", InlinePool)
+                patch.setattr("samplewise.data.prepare.prepare.DecodingPool", InlinePool)
             output = output or tmp_path / "corpus"
             return prepare(folder, output, settings, jobs, silent_limit_s=limit, verify=verify)
 

@@ -11,7 +11,7 @@ import soundfile as sf
 from tests.data.mutations import FORMATS, mutate, valid_file
 from tests.data.sounds import noise
 
-from samplewise.cli.corpus_text import describe
+from samplewise.cli.corpus_summary import describe
 from samplewise.data.corpus import Corpus
 
 

@@ -11,7 +11,7 @@ from samplewise.errors import CorpusError
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory, smoke_folder):
     from samplewise.data.index import Settings
-    from samplewise.data.prepare import prepare
+    from samplewise.data.prepare.prepare import prepare
 
     place = tmp_path_factory.mktemp("smoke")
     prepare(smoke_folder, place, Settings(16000, 0.06, 0.06, 0, "auto"), 1)

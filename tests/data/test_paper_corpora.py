@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from samplewise.config.presets import PAPER_2TIER, PAPER_3TIER
 from samplewise.data.clips import cut, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import Settings
-from samplewise.data.prepare import prepare
+from samplewise.data.prepare.prepare import prepare
 from samplewise.quantize.linear import Linear
-from samplewise.training.presets import PAPER_2TIER, PAPER_3TIER
 
 PAGE = (Path(__file__).parents[2] / "docs" / "paper-corpora.md").read_text()
 RATE, CLIP, HELD_OUT, BATCH = 16000, 1000, 3, 4

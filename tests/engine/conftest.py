@@ -4,9 +4,9 @@ import pytest
 from tests.generate.conftest import make_model
 from tests.models.conftest import UNTOLD
 
-from samplewise.engine.pack import can_pack
+from samplewise.config.models import RNNConfig, SampleRNNConfig, WaveNetConfig, WaveRNNConfig
+from samplewise.engine.weights import can_pack
 from samplewise.models.build import build_model
-from samplewise.models.configs import RNNConfig, SampleRNNConfig, WaveNetConfig, WaveRNNConfig
 
 EXTRA = {
     "odd": SampleRNNConfig(

@@ -33,7 +33,7 @@ def random_codes(model, clips=3, samples=75):
     return np.random.default_rng(0).integers(0, model.q_levels, (clips, samples))
 
 
-def outside(model, codes, numbers, heat=None, prompt=(), min_p=0.0):
+def outside(model, codes, numbers, temperatures=None, prompt=(), min_p=0.0):
     """Return how far each random number lies outside the share of the code that was drawn with it.
 
     The shares are the reference's, in double precision, after the same past. A code of two stages
@@ -41,8 +41,8 @@ def outside(model, codes, numbers, heat=None, prompt=(), min_p=0.0):
     """
     past = np.tile(np.array(prompt, np.int64), (len(codes), 1))
     logits = reference_logits(model, np.concatenate([past, codes], 1))[:, len(prompt) :]
-    if heat is not None:
-        logits = logits / heat[:, None]
+    if temperatures is not None:
+        logits = logits / temperatures[:, None]
     return beyond(logits, isinstance(model.head, DualSoftmaxHead), codes, numbers, min_p)
 
 
@@ -98,24 +98,24 @@ def test_threads_and_batches_do_not_change_a_bit(any_model, weights):
 def test_codes_are_the_references_until_a_rounding_tie(any_model):
     clips, samples = 3, 150
     numbers = uniforms(seed=5, clips=range(clips), start=0, count=samples)
-    heat = np.linspace(0.5, 1.5, samples)
+    temperatures = np.linspace(0.5, 1.5, samples)
     native = NativeSampler(any_model, clips, "f32")
-    codes, log_probs, _ = native.draw(native.start(clips), numbers, heat)
-    assert outside(any_model, codes, numbers, heat).max() < TIE
+    codes, log_probs, _ = native.draw(native.start(clips), numbers, temperatures)
+    assert outside(any_model, codes, numbers, temperatures).max() < TIE
     params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
     scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
     np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
 
 
 def test_improbable_codes_are_cut_off_as_in_the_reference(any_model):
-    numbers, heat = uniforms(seed=6, clips=range(3), start=0, count=60), np.full(60, 0.9)
+    numbers, temperatures = uniforms(seed=6, clips=range(3), start=0, count=60), np.full(60, 0.9)
     for backend in (Backend("native", "f32", min_p=0.5), Backend("reference", min_p=0.5)):
         sampler = backend.sampler(any_model, 3)
-        if sampler.most < 3:
+        if sampler.max_batch < 3:
             continue
-        codes, log_probs, _ = sampler.draw(sampler.start(3), numbers, heat)
-        assert outside(any_model, codes, numbers, heat, min_p=0.5).max() < TIE
-        assert outside(any_model, codes, numbers, heat).max() > TIE
+        codes, log_probs, _ = sampler.draw(sampler.start(3), numbers, temperatures)
+        assert outside(any_model, codes, numbers, temperatures, min_p=0.5).max() < TIE
+        assert outside(any_model, codes, numbers, temperatures).max() > TIE
         params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
         scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
         np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
@@ -129,9 +129,11 @@ def test_a_chunk_goes_on_where_the_last_one_ended(any_model, cut):
     sampler = NativeSampler(any_model, 2, "f32", threads=2, pace="all")
     numbers = uniforms(seed=1, clips=range(2), start=0, count=75)
     expected, scores, _ = sampler.draw(sampler.start(2), numbers)
-    voices, codes, parts = sampler.start(2), [], []
+    sampler_state, codes, parts = sampler.start(2), [], []
     for start in range(0, 75, cut):
-        drawn, log_probs, voices = sampler.draw(voices, numbers[:, start : start + cut])
+        drawn, log_probs, sampler_state = sampler.draw(
+            sampler_state, numbers[:, start : start + cut]
+        )
         codes.append(drawn)
         parts.append(log_probs)
     np.testing.assert_array_equal(np.concatenate(codes, 1), expected)
@@ -143,16 +145,16 @@ def test_what_follows_a_prompt_is_what_the_reference_would_draw(any_model, lengt
     prompt = random_codes(any_model, 1, length)[0]
     numbers = uniforms(seed=2, clips=range(3), start=0, count=40)
     native = NativeSampler(any_model, 3, "f32")
-    codes, _, _ = native.draw(native.start(3, native.hear(prompt)), numbers)
+    codes, _, _ = native.draw(native.start(3, native.prefill(prompt)), numbers)
     assert outside(any_model, codes, numbers, prompt=prompt).max() < TIE
 
 
 def test_voices_stay_valid(any_model):
     sampler = NativeSampler(any_model, 1, "int8")
     numbers = uniforms(seed=1, clips=[0], start=0, count=50)
-    _, _, voices = sampler.draw(sampler.start(1), numbers)
-    first, _, _ = sampler.draw(voices, numbers)
-    second, _, _ = sampler.draw(voices, numbers)
+    _, _, sampler_state = sampler.draw(sampler.start(1), numbers)
+    first, _, _ = sampler.draw(sampler_state, numbers)
+    second, _, _ = sampler.draw(sampler_state, numbers)
     np.testing.assert_array_equal(first, second)
 
 
@@ -172,9 +174,9 @@ def test_scores_are_those_of_the_logits(any_model):
     sampler = NativeSampler(any_model, 3, "int8")
     logits = torch.from_numpy(sampler.logits(codes)).flatten(0, 1)
     expected = any_model.head.log_prob(logits, torch.from_numpy(codes).flatten())
-    found, voices = sampler.log_probs(codes)
+    found, sampler_state = sampler.log_probs(codes)
     np.testing.assert_allclose(found.flatten(), expected.numpy(), atol=1e-5)
-    assert voices.state.clock == codes.shape[1]
+    assert sampler_state.state.clock == codes.shape[1]
 
 
 def test_zero_blocks_change_nothing():

@@ -15,8 +15,8 @@ from tests.generate.conftest import make_model
 
 from samplewise import engine
 from samplewise.engine import native
-from samplewise.engine.pack import pack
 from samplewise.engine.sampler import NativeSampler
+from samplewise.engine.weights import pack
 from samplewise.errors import EngineError
 from samplewise.generate.backend import Backend
 from samplewise.generate.uniforms import uniforms
@@ -137,9 +137,9 @@ def test_a_baseline_whose_table_of_codes_does_not_fit_is_refused():
 
 def test_a_baseline_too_large_to_fold_goes_to_the_reference(monkeypatch):
     small = make_model(EXTRA["rnn-after"])
-    monkeypatch.setattr("samplewise.engine.pack.MAX_TABLE", 36 * 3 * 33)
+    monkeypatch.setattr("samplewise.engine.weights.MAX_TABLE", 36 * 3 * 33)
     assert Backend().resolve(small).name == "native"
-    monkeypatch.setattr("samplewise.engine.pack.MAX_TABLE", 36 * 3 * 33 - 1)
+    monkeypatch.setattr("samplewise.engine.weights.MAX_TABLE", 36 * 3 * 33 - 1)
     assert Backend().resolve(small).name == "reference"
     with pytest.raises(EngineError, match="does not run rnn models with this head or of this size"):
         pack(small)
@@ -201,7 +201,7 @@ def test_arrays_of_the_wrong_shape_and_codes_out_of_range_are_refused(model):
     with pytest.raises(ValueError, match="the state belongs to another model"):
         run(NativeSampler(model).start(1).state, 5, forced=codes[:1])
     with pytest.raises(ValueError, match="codes range from 0 to 100"):
-        sampler.hear(np.array([0, 100]))
+        sampler.prefill(np.array([0, 100]))
 
 
 def other_model():

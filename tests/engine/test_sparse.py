@@ -7,9 +7,9 @@ import pytest
 import torch
 from tests.engine.test_agreement import TOLERANCE, random_codes
 
+from samplewise.config.models import RNNConfig, SampleRNNConfig
 from samplewise.engine.sampler import NativeSampler
 from samplewise.models.build import build_model
-from samplewise.models.configs import RNNConfig, SampleRNNConfig
 from samplewise.models.pruning import prune_model
 
 SIZES = {"dim": 64, "q_levels": 64, "emb_size": 5}

@@ -9,16 +9,16 @@ from tests.engine.test_agreement import TIE, beyond
 from tests.generate.conftest import make_model
 from tests.models.conftest import TOLD
 
-from samplewise.config.conditioning import Conditioning
-from samplewise.engine.pack import can_pack
+from samplewise.config.conditioning import ConditioningConfig
+from samplewise.config.models import WaveNetConfig, WaveRNNConfig
 from samplewise.engine.sampler import NativeSampler
+from samplewise.engine.weights import can_pack
+from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.reference import ReferenceSampler
-from samplewise.generate.telling import telling
 from samplewise.generate.uniforms import uniforms
 from samplewise.generate.vocoder import frame_vectors
-from samplewise.models.configs import WaveNetConfig, WaveRNNConfig
 
-KINDS = {"mel": TOLD, "class": Conditioning(classes=("a", "b"), width=4)}
+KINDS = {"mel": TOLD, "class": ConditioningConfig(classes=("a", "b"), width=4)}
 
 
 @pytest.fixture(params=KINDS)
@@ -27,7 +27,7 @@ def told(request):
     model = make_model(WaveRNNConfig(dim=70, conditioning=KINDS[request.param]))
     samples = 10 * TOLD.mel.hop
     if request.param == "class":
-        return model, telling(model, "b", [0]).at(0, samples)
+        return model, class_conditioning(model, "b", [0]).at(0, samples)
     mel = np.random.default_rng(0).uniform(-9, 2, (10, TOLD.mel.n_mels)).astype(np.float32)
     return model, np.concatenate(list(frame_vectors(model, mel, "b")))[None]
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from tests.generate.conftest import make_model
 
+from samplewise.config.models import WaveRNNConfig
 from samplewise.engine import sampler as sampler_module
 from samplewise.engine.native import native_module
-from samplewise.engine.pack import pack
 from samplewise.engine.sampler import NativeSampler
+from samplewise.engine.weights import pack
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.configs import WaveRNNConfig
 
 WIDTH, HOLD, SAMPLES, CLIPS = 5, 7, 40, 3
 VECTORS = -(-SAMPLES // HOLD)
@@ -102,20 +102,22 @@ def test_chunks_and_prompts_take_the_vectors_of_their_samples(conditioned, cut, 
     sampler = NativeSampler(model, CLIPS, "f32")
     numbers = uniforms(1, range(CLIPS), 0, SAMPLES)
     expected, scores, _ = sampler.draw(sampler.start(CLIPS), numbers, conditioning=vectors)
-    voices, parts = sampler.start(CLIPS), []
+    sampler_state, parts = sampler.start(CLIPS), []
     for start in range(0, SAMPLES, cut):
         end = min(start + cut, SAMPLES)
         own = vectors[:, start // HOLD : (end - 1) // HOLD + 1]
-        part, _, voices = sampler.draw(voices, numbers[:, start:end], conditioning=own)
+        part, _, sampler_state = sampler.draw(
+            sampler_state, numbers[:, start:end], conditioning=own
+        )
         parts.append(part)
     np.testing.assert_array_equal(np.concatenate(parts, 1), expected)
     # A prompt is heard in pieces too.
     monkeypatch.setattr(sampler_module, "PROMPT_CHUNK", cut)
-    heard = sampler.hear(expected[0, :20], conditioning=vectors[:1, : 19 // HOLD + 1])
+    heard = sampler.prefill(expected[0, :20], conditioning=vectors[:1, : 19 // HOLD + 1])
     rest = vectors[:1, 20 // HOLD :]
     codes, _, _ = sampler.draw(sampler.start(1, heard), numbers[:1, 20:], conditioning=rest)
     np.testing.assert_array_equal(codes, expected[:1, 20:])
-    forced = sampler.force(
+    forced = sampler.teacher_force(
         sampler.start(CLIPS), expected[:, :20], conditioning=vectors[:, : 19 // HOLD + 1]
     )
     found, _ = sampler.log_probs(expected[:, 20:], forced, conditioning=vectors[:, 20 // HOLD :])

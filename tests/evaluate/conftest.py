@@ -4,7 +4,7 @@ import pytest
 from tests.evaluate.small import RATE, make_corpus, make_model
 
 from samplewise.data.corpus import Corpus
-from samplewise.models.files import AudioFormat, save_model
+from samplewise.models.io import AudioFormat, save_model
 from samplewise.models.samplernn import SampleRNN
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from samplewise.config.models import SampleRNNConfig
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import CorpusIndex, Recording, Settings, Summary
-from samplewise.models.configs import SampleRNNConfig
 from samplewise.models.samplernn import SampleRNN
 
 RATE = 1000

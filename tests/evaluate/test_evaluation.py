@@ -8,11 +8,11 @@ import pytest
 from tests.evaluate.small import make_corpus
 
 from samplewise.cli import evaluate as command
+from samplewise.config.models import SampleRNNConfig
 from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
 from samplewise.evaluate.evaluation import clip_length, evaluate_split
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.files import AudioFormat, LoadedModel, load_model
+from samplewise.models.io import AudioFormat, LoadedModel, load_model
 from samplewise.models.samplernn import SampleRNN
 
 

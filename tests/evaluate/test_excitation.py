@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.config.conditioning import ConditioningConfig, MelConfig
+from samplewise.config.models import SampleRNNConfig, WaveRNNConfig
 from samplewise.data.clips import cut
-from samplewise.data.cues import cue_reader
+from samplewise.data.reader import conditioning_reader
 from samplewise.evaluate.evaluation import label
-from samplewise.evaluate.native import score_natively
 from samplewise.evaluate.nll import Scores, score
+from samplewise.evaluate.nll_native import score_natively
 from samplewise.models.build import build_model
-from samplewise.models.configs import SampleRNNConfig, WaveRNNConfig
-from samplewise.models.files import AudioFormat, LoadedModel
+from samplewise.models.io import AudioFormat, LoadedModel
 
 MEL = MelConfig(n_mels=4, n_fft=32, win_length=32, hop=12, f_max=None)
-TOLD = Conditioning(MEL, (), channels=5, layers=1, upsampling=2, width=3, lpc_order=7)
+TOLD = ConditioningConfig(MEL, (), channels=5, layers=1, upsampling=2, width=3, lpc_order=7)
 
 
 def excitations(corpus, clips):
-    reader = cue_reader(corpus, TOLD, None)
+    reader = conditioning_reader(corpus, TOLD, None)
     return [reader.read(clip).excitation for clip in clips]
 
 

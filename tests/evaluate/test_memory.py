@@ -21,7 +21,7 @@ from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips
 from samplewise.generate.temperature import Envelope
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.files import LoadedModel
+from samplewise.models.io import LoadedModel
 from samplewise.quantize.mulaw import MuLaw
 
 BACKENDS = {"reference": Backend("reference"), "native": Backend("native", "f32")}
@@ -45,8 +45,8 @@ def drawn(loaded, plan, **options):
 
 def test_without_silence_the_clips_are_those_of_generate(loaded, backend):
     plan = dataclasses.replace(PLAN, silence_s=0.0, temperature=0.8)
-    seconds, heat = plan.before_s + plan.after_s, Envelope((0.0,), (0.8,))
-    expected = generate_clips(loaded, 3, seconds, 7, temperature=heat, backend=backend)
+    seconds, temperatures = plan.before_s + plan.after_s, Envelope((0.0,), (0.8,))
+    expected = generate_clips(loaded, 3, seconds, 7, temperature=temperatures, backend=backend)
     found = drawn(loaded, plan, backend=backend)
     assert [clip.index for clip in found] == [0, 1, 2]
     for one, other in zip(found, expected, strict=True):
@@ -103,7 +103,7 @@ class Singer:
 
     def __init__(self, before, after):
         self.tones = {False: before, True: after}
-        self.most, self.fed = len(before), []
+        self.max_batch, self.fed = len(before), []
 
     def hear(self, prompt, progress=None, conditioning=None):
         raise NotImplementedError
@@ -111,13 +111,13 @@ class Singer:
     def start(self, clips, after=None):
         return (False, 0)
 
-    def draw(self, voices, numbers, temperature=None, conditioning=None):
-        is_after, time = voices
+    def draw(self, sampler_state, numbers, temperature=None, conditioning=None):
+        is_after, time = sampler_state
         count = numbers.shape[1]
         waves = [self.wave(hz, time, count) for hz in self.tones[is_after]]
         return MuLaw(256).encode(np.stack(waves)), None, (is_after, time + count)
 
-    def force(self, voices, codes, conditioning=None):
+    def teacher_force(self, sampler_state, codes, conditioning=None):
         self.fed.append(codes)
         return (True, 0)
 

@@ -22,7 +22,7 @@ from samplewise.evaluate.speakers import (
     speakers_by_folder,
     tile,
 )
-from samplewise.models.files import AudioFormat, LoadedModel
+from samplewise.models.io import AudioFormat, LoadedModel
 
 RATE = 4000
 

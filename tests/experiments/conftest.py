@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from tests.training.conftest import config, corpus  # noqa: F401
 
+from samplewise.config.models import RNNConfig
 from samplewise.experiments.experiment import Budget, Experiment, Row
 from samplewise.experiments.setting import Setting
-from samplewise.models.configs import RNNConfig
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from tests.training.test_resume import assert_same_bits
 
-from samplewise.audio.writing import write_wav
+from samplewise.audio.write import write_wav
 from samplewise.cli import prepare
 from samplewise.data.corpus import Corpus
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.speakers import speakers_by_folder
-from samplewise.experiments import run as runner
+from samplewise.experiments import runner as runner
 from samplewise.experiments.experiment import Budget, Row, parse_budget, shrink
-from samplewise.experiments.render import write_rendered
-from samplewise.experiments.run import StoppedError, result_path, run_experiment
+from samplewise.experiments.runner import StoppedError, result_path, run_experiment
 from samplewise.experiments.samplernn import EXPERIMENTS, WEEK_MINUTES
+from samplewise.experiments.tables import write_rendered
 from samplewise.models.build import build_model
 from samplewise.training.run import count_parameters
 

@@ -1,8 +1,8 @@
 """The paper's figures, typed again from the paper."""
 
+from samplewise.config.presets import PRESETS
 from samplewise.experiments.experiment import shrink
 from samplewise.experiments.samplernn import EXPERIMENTS
-from samplewise.training.presets import PRESETS
 
 
 def figures(name):

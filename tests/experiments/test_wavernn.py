@@ -8,11 +8,11 @@ import torch
 
 from samplewise.evaluate.evaluation import evaluate_split
 from samplewise.experiments.experiment import Budget, parse_budget, shrink
-from samplewise.experiments.render import curve_of, write_rendered
-from samplewise.experiments.run import result_path, run_experiment
+from samplewise.experiments.runner import result_path, run_experiment
+from samplewise.experiments.tables import curve_of, write_rendered
 from samplewise.experiments.wavernn import EXPERIMENTS
 from samplewise.models.build import build_model
-from samplewise.models.files import load_model
+from samplewise.models.io import load_model
 from samplewise.models.pruning import check_blocks
 from samplewise.training.run import count_parameters
 

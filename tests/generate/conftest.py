@@ -4,9 +4,9 @@ import pytest
 import torch
 from tests.models.conftest import UNTOLD
 
+from samplewise.config.models import SampleRNNConfig
 from samplewise.models.build import FAMILIES, build_model
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.files import AudioFormat, LoadedModel, save_model
+from samplewise.models.io import AudioFormat, LoadedModel, save_model
 
 RATE = 4000
 AUDIO = AudioFormat(sample_rate=RATE, gain=1.1, level="keep")

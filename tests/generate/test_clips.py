@@ -8,13 +8,13 @@ import torch
 from tests.generate.conftest import AUDIO, RATE, make_model
 from tests.models.conftest import UNTOLD
 
+from samplewise.config.models import SampleRNNConfig
 from samplewise.generate import clips as clips_module
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import even_groups, generate_clips, iterate_clips, samples_of
 from samplewise.generate.prompts import level_prompt
 from samplewise.generate.temperature import Envelope, parse_envelope
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.models.files import AudioFormat, LoadedModel
+from samplewise.models.io import AudioFormat, LoadedModel
 
 SECONDS = 0.02  # 80 samples
 NOWHERE = Path("small.safetensors")
@@ -33,8 +33,8 @@ def sixty_four(draw, loaded):
 
 @pytest.mark.parametrize("index", [0, 17, 63])
 def test_a_clip_alone_is_the_clip_of_a_batch(draw, loaded, sixty_four, index):
-    heat = parse_envelope("0.9")
-    [alone] = draw(loaded, 1, SECONDS, 3, first_index=index, temperature=heat)
+    temperatures = parse_envelope("0.9")
+    [alone] = draw(loaded, 1, SECONDS, 3, first_index=index, temperature=temperatures)
     assert alone.index == index
     assert np.array_equal(alone.codes, sixty_four[index].codes)
     assert np.array_equal(alone.wave, sixty_four[index].wave)
@@ -43,8 +43,8 @@ def test_a_clip_alone_is_the_clip_of_a_batch(draw, loaded, sixty_four, index):
 
 @pytest.mark.parametrize("batch", [1, 5, 13, 64])
 def test_clips_do_not_depend_on_how_many_are_drawn_together(draw, loaded, sixty_four, batch):
-    heat = parse_envelope("0.9")
-    clips = draw(loaded, 15, SECONDS, 3, temperature=heat, batch=batch)
+    temperatures = parse_envelope("0.9")
+    clips = draw(loaded, 15, SECONDS, 3, temperature=temperatures, batch=batch)
     assert [clip.index for clip in clips] == list(range(15))
     assert all(
         np.array_equal(a.codes, b.codes) and a.nats == b.nats

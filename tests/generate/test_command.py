@@ -13,9 +13,9 @@ from tests.generate.conftest import RATE
 
 from samplewise.cli.generate import main
 from samplewise.errors import SamplewiseError
+from samplewise.generate.artifacts import find_artifacts
+from samplewise.generate.clip_folder import ClipFolder, default_folder
 from samplewise.generate.clips import GeneratedClip
-from samplewise.generate.folder import ClipFolder, default_folder
-from samplewise.generate.screen import screen
 
 COMMAND = [sys.executable, "-m", "samplewise.cli.main", "generate"]
 
@@ -63,7 +63,7 @@ def test_clips_are_ranked_named_and_at_the_rate_of_the_model(model_file, capsys,
         wave, rate = soundfile.read(folder / clip["file"])
         assert (len(wave), rate, clip["seconds"]) == (400, RATE, 0.1)
         assert soundfile.info(folder / clip["file"]).subtype == "PCM_16"
-        assert clip["flags"] == list(screen(wave, rate))
+        assert clip["flags"] == list(find_artifacts(wave, rate))
     by_rank = sorted(said["clips"], key=lambda clip: clip["rank"])
     keys = [(bool(clip["flags"]), clip["bits_per_sample"]) for clip in by_rank]
     assert keys == sorted(keys)

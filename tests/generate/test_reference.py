@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from samplewise.generate import reference
+from samplewise.generate.batch_invariance import plan_rows
 from samplewise.generate.reference import ReferenceSampler
-from samplewise.generate.rows import plan_rows
 from samplewise.generate.uniforms import uniforms
 from samplewise.heads.base import DualSoftmaxHead
-from samplewise.heads.gaussian_mixture import mixture_log_density
+from samplewise.heads.mixture import mixture_log_density
 
 CLIPS, DRAWN = 3, 37
 
@@ -32,13 +32,15 @@ def teacher_forced(model, codes):
 
 def draw(model, prompt=None, temperature=None, seed=5, clips=CLIPS, count=DRAWN):
     sampler = ReferenceSampler(model, clips)
-    assert sampler.most >= 1
+    assert sampler.max_batch >= 1
     parts = []
-    for first in range(0, clips, sampler.most):
-        group = range(first, min(first + sampler.most, clips))
-        voices = sampler.start(len(group), None if prompt is None else sampler.hear(prompt))
-        heat = None if temperature is None else np.full(count, temperature)
-        parts.append(sampler.draw(voices, uniforms(seed, group, 0, count), heat)[:2])
+    for first in range(0, clips, sampler.max_batch):
+        group = range(first, min(first + sampler.max_batch, clips))
+        sampler_state = sampler.start(
+            len(group), None if prompt is None else sampler.prefill(prompt)
+        )
+        temperatures = None if temperature is None else np.full(count, temperature)
+        parts.append(sampler.draw(sampler_state, uniforms(seed, group, 0, count), temperatures)[:2])
     codes, log_probs = (np.concatenate(part) for part in zip(*parts, strict=True))
     return codes, log_probs
 
@@ -70,11 +72,11 @@ def test_a_prompt_makes_a_difference(loaded):
 def test_chunks_equal_one_go(any_model, monkeypatch):
     monkeypatch.setattr(reference, "SCORE_CHUNK", 5)
     sampler = ReferenceSampler(any_model)
-    numbers, heat = uniforms(1, [0], 0, DRAWN), np.linspace(0.5, 1.5, DRAWN)
-    codes, log_probs, _ = sampler.draw(sampler.start(1), numbers, heat)
-    voices, parts = sampler.start(1), []
+    numbers, temperatures = uniforms(1, [0], 0, DRAWN), np.linspace(0.5, 1.5, DRAWN)
+    codes, log_probs, _ = sampler.draw(sampler.start(1), numbers, temperatures)
+    sampler_state, parts = sampler.start(1), []
     for part in (slice(0, 1), slice(1, 14), slice(14, 14), slice(14, DRAWN)):
-        *drawn, voices = sampler.draw(voices, numbers[:, part], heat[part])
+        *drawn, sampler_state = sampler.draw(sampler_state, numbers[:, part], temperatures[part])
         parts.append(drawn)
     together = [np.concatenate(column, 1) for column in zip(*parts, strict=True)]
     assert np.array_equal(together[0], codes)
@@ -83,19 +85,19 @@ def test_chunks_equal_one_go(any_model, monkeypatch):
 
 def test_going_on_twice_from_the_same_place_gives_the_same(loaded):
     sampler = ReferenceSampler(loaded.model)
-    _, _, voices = sampler.draw(sampler.start(1), uniforms(1, [0], 0, 11))
-    first, _, _ = sampler.draw(voices, uniforms(1, [0], 11, 20))
+    _, _, sampler_state = sampler.draw(sampler.start(1), uniforms(1, [0], 0, 11))
+    first, _, _ = sampler.draw(sampler_state, uniforms(1, [0], 11, 20))
     sampler.draw(sampler.start(1), uniforms(2, [0], 0, 20))
-    second, _, _ = sampler.draw(voices, uniforms(1, [0], 11, 20))
+    second, _, _ = sampler.draw(sampler_state, uniforms(1, [0], 11, 20))
     assert np.array_equal(first, second)
 
 
 def test_temperature_applies_to_its_own_sample_alone(loaded):
     sampler = ReferenceSampler(loaded.model)
-    numbers, heat = np.full((1, 40), 0.9, np.float32), np.ones(40)
-    plain, _, _ = sampler.draw(sampler.start(1), numbers, heat)
-    heat[23] = 0.01
-    cold, cold_scores, _ = sampler.draw(sampler.start(1), numbers, heat)
+    numbers, temperatures = np.full((1, 40), 0.9, np.float32), np.ones(40)
+    plain, _, _ = sampler.draw(sampler.start(1), numbers, temperatures)
+    temperatures[23] = 0.01
+    cold, cold_scores, _ = sampler.draw(sampler.start(1), numbers, temperatures)
     assert np.array_equal(plain[:, :23], cold[:, :23])
     assert plain[0, 23] != cold[0, 23]
     # Near temperature 0 the likeliest code is drawn, and still scored at temperature 1.
@@ -109,7 +111,7 @@ def test_temperature_applies_to_its_own_sample_alone(loaded):
 
 def test_codes_outside_the_quantiser_are_refused_in_a_prompt(loaded):
     with pytest.raises(ValueError, match=r"range from 0 to 256, not within \[0, 256\)"):
-        ReferenceSampler(loaded.model).hear(np.array([0, 256]))
+        ReferenceSampler(loaded.model).prefill(np.array([0, 256]))
 
 
 def test_folding_for_inference_changes_nothing(any_model):
@@ -131,8 +133,11 @@ def test_scores_agree_with_the_training_loss(loaded):
 
 def test_a_plan_has_one_size_for_few_and_one_for_many(loaded):
     plan = plan_rows(loaded.model, 21)
-    assert plan.fewest <= plan.most
-    assert {plan.rows(clips) for clips in range(1, plan.most + 1)} == {plan.fewest, plan.most}
+    assert plan.fewest <= plan.max_batch
+    assert {plan.rows(clips) for clips in range(1, plan.max_batch + 1)} == {
+        plan.fewest,
+        plan.max_batch,
+    }
     with pytest.raises(ValueError, match="clips = 0"):
         plan.rows(0)
     with pytest.raises(ValueError, match="batch = 0"):

@@ -3,13 +3,13 @@ import pytest
 import torch
 from tests.models.conftest import CONFIGS, TOLD
 
-from samplewise.audio.correction import delay
-from samplewise.data.cues import Cues
+from samplewise.audio.mel_correction import delay
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
 from samplewise.generate.vocoder import frame_vectors, vocode, vocode_all
 from samplewise.models.build import build_model
-from samplewise.models.files import AudioFormat, LoadedModel
+from samplewise.models.io import AudioFormat, LoadedModel
+from samplewise.nn.conditioning import ConditioningInputs
 
 REFERENCE = Backend("reference")
 KINDS = [name for name in CONFIGS if name.startswith("told")]
@@ -59,10 +59,10 @@ def test_vectors_of_single_frames_are_those_of_training(loaded):
     mel, context = spectrogram(12), TOLD.context
     stepwise = np.concatenate(list(frame_vectors(loaded.model, mel, "b")))
     padded = np.pad(mel, ((context, context), (0, 0)), constant_values=np.log(1e-5))
-    cues = Cues(
+    conditioning_inputs = ConditioningInputs(
         torch.from_numpy(padded)[None], torch.zeros(1, dtype=torch.long), torch.ones(1).long()
     )
-    whole = loaded.model.conditioner(cues, 12 * TOLD.mel.hop)[0].numpy()
+    whole = loaded.model.conditioner(conditioning_inputs, 12 * TOLD.mel.hop)[0].numpy()
     np.testing.assert_allclose(stepwise.repeat(TOLD.hold, 0), whole, atol=1e-5)
 
 

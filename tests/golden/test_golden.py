@@ -17,7 +17,7 @@ import torch
 from samplewise.cli.main import main
 from samplewise.generate.backend import Backend
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.files import load_model
+from samplewise.models.io import load_model
 
 FOLDER = Path(__file__).parent / "7a728db"
 DRAWS = json.loads((FOLDER / "draws.json").read_text())
@@ -51,8 +51,8 @@ def test_a_model_file_draws_the_codes_that_it_drew(name, backend):
             return vectors[clip : clip + 1, start // hold : (start + samples - 1) // hold + 1]
 
         sampler = BACKENDS[backend].sampler(model, 1)
-        state = sampler.start(1, sampler.hear(prompt, None, in_force(0, len(prompt))))
-        numbers = count + sampler.ahead
+        state = sampler.start(1, sampler.prefill(prompt, None, in_force(0, len(prompt))))
+        numbers = count + sampler.lookahead
         codes, log_probs, _ = sampler.draw(
             state,
             uniforms(recorded["seed"], [3 + clip], 0, numbers),

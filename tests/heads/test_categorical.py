@@ -15,8 +15,10 @@ def logits_of(probabilities):
 
 
 def draw(probabilities, uniform, temperature=None):
-    heat = None if temperature is None else torch.tensor([temperature])
-    return categorical_sample(logits_of(probabilities), torch.tensor([uniform]), heat).item()
+    temperatures = None if temperature is None else torch.tensor([temperature])
+    return categorical_sample(
+        logits_of(probabilities), torch.tensor([uniform]), temperatures
+    ).item()
 
 
 def test_drawing_inverts_the_cdf():
@@ -53,8 +55,8 @@ def test_codes_that_are_improbable_are_cut_off_and_the_others_keep_their_proport
     expected = torch.tensor([0.0, 2 / 9, 3 / 9, 4 / 9])
     torch.testing.assert_close(codes.bincount() / 10_000, expected, atol=1e-4, rtol=0)
     # At a temperature of 0.5: 1, 4, 9 and 16 in 30.
-    heat = torch.full((10_000,), 0.5)
-    codes = categorical_sample(logits, uniforms, heat, min_p=0.5)
+    temperatures = torch.full((10_000,), 0.5)
+    codes = categorical_sample(logits, uniforms, temperatures, min_p=0.5)
     expected = torch.tensor([0.0, 0.0, 9 / 25, 16 / 25])
     torch.testing.assert_close(codes.bincount() / 10_000, expected, atol=1e-4, rtol=0)
 

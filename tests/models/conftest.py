@@ -5,9 +5,8 @@ from functools import cache
 import pytest
 import torch
 
-from samplewise.config.conditioning import Conditioning, MelConfig
-from samplewise.models.build import build_model
-from samplewise.models.configs import (
+from samplewise.config.conditioning import ConditioningConfig, MelConfig
+from samplewise.config.models import (
     FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
@@ -16,8 +15,9 @@ from samplewise.models.configs import (
     WaveNetConfig,
     WaveRNNConfig,
 )
+from samplewise.models.build import build_model
 
-TOLD = Conditioning(
+TOLD = ConditioningConfig(
     MelConfig(n_mels=3, n_fft=16, win_length=16, hop=6), ("a", "b"), 5, 1, upsampling=2, width=4
 )
 SMALL = {"dim": 6, "emb_size": 5, "q_levels": 16}

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from samplewise.config.models import HybridConfig, RNNConfig, SampleRNNConfig
 from samplewise.models.build import build_model
-from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig
 
 SMALL = {"dim": 6, "emb_size": 5, "q_levels": 16}
 

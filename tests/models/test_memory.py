@@ -9,10 +9,10 @@ from tests.models.conftest import CONFIGS
 from tests.models.test_files import AUDIO, rewrite
 
 from samplewise.cli.main import main
+from samplewise.config.models import SampleRNNConfig, SubscaleWaveRNNConfig, WaveNetConfig
 from samplewise.errors import CheckpointError
 from samplewise.models.build import build_model
-from samplewise.models.configs import SampleRNNConfig, SubscaleWaveRNNConfig, WaveNetConfig
-from samplewise.models.files import _digest, load_model, save_model
+from samplewise.models.io import _digest, load_model, save_model
 from samplewise.models.memory import check_memory, model_memory
 from samplewise.nn.state import to_tensors
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from tests.models.conftest import CONFIGS
 
+from samplewise.config.models import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
 from samplewise.models.base import Model
 from samplewise.models.build import build_model
-from samplewise.models.configs import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
 from samplewise.models.pruning import (
     apply_masks,
     block_magnitudes,

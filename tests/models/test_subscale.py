@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from samplewise.config.models import FusedSubscaleConfig, SubscaleWaveRNNConfig, WaveRNNConfig
+from samplewise.config.presets import PRESETS
 from samplewise.models.build import build_model
-from samplewise.models.configs import FusedSubscaleConfig, SubscaleWaveRNNConfig, WaveRNNConfig
 from samplewise.models.subscale_wavernn import fold
-from samplewise.training.presets import PRESETS
 
 SUBSCALE = SubscaleWaveRNNConfig(
     n_subscale=3, columns=8, dilations=(1, 1), dim=8, channels=9, residual_channels=12

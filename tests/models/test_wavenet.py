@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from samplewise.models.configs import HybridConfig, WaveNetConfig
+from samplewise.config.models import HybridConfig, WaveNetConfig
 from samplewise.models.wavenet import WaveNet
 
 SMALL = WaveNetConfig(blocks=2, layers=3, channels=5, skip_channels=7, q_levels=16)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from samplewise.config.models import WaveRNNConfig
 from samplewise.heads.dual_softmax import sample_with_rest
-from samplewise.models.configs import WaveRNNConfig
 from samplewise.models.wavernn import WaveRNN
-from samplewise.nn.dual_gru import byte_inputs
+from samplewise.nn.wavernn_cell import byte_inputs
 from samplewise.training.run import count_parameters
 
 DIM, TIME = 8, 12

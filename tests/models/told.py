@@ -2,13 +2,14 @@
 
 import torch
 
-from samplewise.data.cues import Cues, frames_across
+from samplewise.data.reader import frames_across
+from samplewise.nn.conditioning import ConditioningInputs
 
 
 def cues_of(model, batch, time):
     conditioning, generator = model.config.conditioning, torch.Generator().manual_seed(4)
     frames = frames_across(time, conditioning.mel.hop) + 2 * conditioning.context
-    return Cues(
+    return ConditioningInputs(
         torch.randn(batch, frames, conditioning.mel.n_mels, generator=generator),
         torch.randint(conditioning.mel.hop, (batch,), generator=generator),
         torch.randint(len(conditioning.classes), (batch,), generator=generator),
@@ -19,7 +20,10 @@ def told(model, batch, time):
     """What is in force at each sample; None for a model that is told nothing."""
     if model.conditioner is None:
         return None
-    cues = cues_of(model, batch, time)
+    conditioning_inputs = cues_of(model, batch, time)
     return model.conditioner(
-        cues.map(lambda x: x.to(model.real_values.dtype) if x.is_floating_point() else x), time
+        conditioning_inputs.map(
+            lambda x: x.to(model.real_values.dtype) if x.is_floating_point() else x
+        ),
+        time,
     )

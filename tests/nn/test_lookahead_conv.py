@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from samplewise.models.configs import SubscaleWaveRNNConfig
+from samplewise.config.models import SubscaleWaveRNNConfig
 from samplewise.nn.init import Initializer
 from samplewise.nn.lookahead_conv import LookaheadStack, horizon_of
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplewise.audio.writing import pcm16
+from samplewise.audio.write import pcm16
 from samplewise.quantize.build import make_quantizer
 from samplewise.quantize.dual import Dual
 

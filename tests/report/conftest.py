@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplewise.audio.writing import write_wav
+from samplewise.audio.write import write_wav
 from samplewise.config.codec import to_json
+from samplewise.config.presets import PRESETS
 from samplewise.data.index import Settings
-from samplewise.data.prepare import prepare
+from samplewise.data.prepare.prepare import prepare
 from samplewise.report.page import write_report
-from samplewise.training.presets import PRESETS
 
 RATE = 8000
 CLIPS = 4

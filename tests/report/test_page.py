@@ -13,9 +13,9 @@ from PIL import Image
 from tests.report.conftest import CLIPS, RATE, wave, write_json
 from tests.report.parsing import Page
 
-from samplewise.audio.writing import write_wav
+from samplewise.audio.write import write_wav
 from samplewise.errors import CheckpointError
-from samplewise.report import facts, page
+from samplewise.report import page, run_data
 from samplewise.report.page import write_report
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp; 😀\n\u202e\x00\ud800 `rm`"
@@ -43,7 +43,7 @@ def undrawn(monkeypatch):
     file = io.BytesIO()
     Image.new("L", (2, 2)).save(file, "PNG")
     for name in ("spectrogram_png", "waveform_png", "curves_png", "scores_png"):
-        monkeypatch.setattr(f"samplewise.pictures.{name}", lambda *_, **__: file.getvalue())
+        monkeypatch.setattr(f"samplewise.plots.{name}", lambda *_, **__: file.getvalue())
 
 
 def test_the_page_is_whole_in_itself(drawn):
@@ -153,7 +153,7 @@ def test_a_player_holds_the_samples_of_the_file(run, undrawn):
 
 def test_more_clips_than_the_page_holds_are_listed_and_long_ones_are_cut(run, undrawn):
     clips = []
-    for index in range(facts.MAX_CLIPS + 2):
+    for index in range(run_data.MAX_CLIPS + 2):
         name = f"take-{index:02d}.wav"
         write_wav(run / "generated" / name, wave(index, 21.0 if index == 0 else 0.1), RATE)
         clips.append({"file": name, "rank": index + 1, "seconds": 0.1})
@@ -163,7 +163,7 @@ def test_more_clips_than_the_page_holds_are_listed_and_long_ones_are_cut(run, un
     found = read(run)
     players = [(label, wav) for label, wav in found.players if label.startswith("Clip")]
     assert [label for label, _ in players] == [f"Clip take-{i:02d}.wav" for i in range(12)]
-    assert len(soundfile.read(io.BytesIO(players[0][1]))[0]) == facts.MAX_CLIP_S * RATE
+    assert len(soundfile.read(io.BytesIO(players[0][1]))[0]) == run_data.MAX_CLIP_S * RATE
     assert "first 20.0 s of 21.0 s" in found.text
     assert "at most 12 clips and 20 s of each" in found.text
     assert [found.text.count(f"take-{index}.wav") for index in (0, 11, 12, 13)] == [0, 1, 1, 1]
@@ -221,7 +221,7 @@ def test_previews_go_from_the_earliest_to_the_latest_with_both_ends_shown(run, u
     (run / "previews" / "step-00000009").mkdir()  # a preview that a kill left empty
     labels = [label for label, _ in read(run).players if label.startswith("Preview")]
     steps = [int(label.rpartition(" ")[2]) for label in labels]
-    assert len(steps) == facts.MAX_PREVIEWS
+    assert len(steps) == run_data.MAX_PREVIEWS
     assert steps == sorted(steps)
     assert (steps[0], steps[-1]) == (100, 30_000)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.report.conftest import line
 from tests.report.parsing import Page
 
-from samplewise.report import markup, reading, words
+from samplewise.report import formatting, markup, reading
 
 
 def test_a_torn_last_line_of_the_metrics_is_passed_over(tmp_path):
@@ -70,19 +70,19 @@ def test_nested_settings_become_dotted_names():
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (words.minutes(0.5), "30 seconds"),
-        (words.minutes(2.04), "2.0 minutes"),
-        (words.minutes(150.0), "2.5 hours"),
-        (words.seconds(9.96), "10.0 s"),
-        (words.seconds(125.9), "2:05 min"),
-        (words.big(9999.0), "9 999"),
-        (words.big(312_448.0), "312 thousand"),
-        (words.big(999_700.0), "1 million"),
-        (words.plural(1, "step"), "1 step"),
-        (words.plural(2000, "step"), "2 000 steps"),
-        (words.signed(-1.5), "−1.500"),
-        (words.bits(None), "–"),
-        (words.kilohertz(44_100.0), "44.1 kHz"),
+        (formatting.minutes(0.5), "30 seconds"),
+        (formatting.minutes(2.04), "2.0 minutes"),
+        (formatting.minutes(150.0), "2.5 hours"),
+        (formatting.seconds(9.96), "10.0 s"),
+        (formatting.seconds(125.9), "2:05 min"),
+        (formatting.big(9999.0), "9 999"),
+        (formatting.big(312_448.0), "312 thousand"),
+        (formatting.big(999_700.0), "1 million"),
+        (formatting.plural(1, "step"), "1 step"),
+        (formatting.plural(2000, "step"), "2 000 steps"),
+        (formatting.signed(-1.5), "−1.500"),
+        (formatting.bits(None), "–"),
+        (formatting.kilohertz(44_100.0), "44.1 kHz"),
     ],
 )
 def test_figures_are_written_as_people_say_them(written, expected):

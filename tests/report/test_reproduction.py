@@ -7,10 +7,10 @@ from tests.report.conftest import write_json
 
 from samplewise.cli import prepare
 from samplewise.config.codec import to_json
-from samplewise.report.facts import gather
+from samplewise.config.presets import PRESETS
+from samplewise.config.training import TrainConfig
 from samplewise.report.reproduction import commands
-from samplewise.training.config import TrainConfig
-from samplewise.training.presets import PRESETS
+from samplewise.report.run_data import gather
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -8,15 +8,15 @@ import numpy as np
 import optuna
 import pytest
 
-from samplewise.audio.writing import write_wav
+from samplewise.audio.write import write_wav
+from samplewise.config.models import SampleRNNConfig
+from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import Settings
-from samplewise.data.prepare import prepare
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.data.prepare.prepare import prepare
 from samplewise.search.settings import Search
 from samplewise.search.space import Choices, Range
 from samplewise.search.storage import open_study
-from samplewise.training.config import TrainConfig
 
 RATE = 4000
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from samplewise.config.codec import differences
+from samplewise.config.presets import PRESETS
 from samplewise.search.changes import changed
 from samplewise.search.families import MODELS, space_of
 from samplewise.search.settings import base_config
 from samplewise.search.space import Choices, Range, describe, field_names, value_of, with_values
-from samplewise.training.presets import PRESETS
 
 
 @pytest.fixture(params=[name for name in PRESETS if type(PRESETS[name].model) in MODELS])

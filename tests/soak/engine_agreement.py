@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from samplewise.engine.sampler import NativeSampler, NativeVoices
+from samplewise.engine.sampler import NativeSampler, NativeSamplerState
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.files import load_model
+from samplewise.models.io import load_model
 
 CHUNK = 2000
 
@@ -50,7 +50,7 @@ def compare(path: Path, samples: int, clips: int, seed: int) -> None:
         state = ours.state.copy()
         forced = np.ascontiguousarray(codes, dtype=np.int32)
         native.engine.run(state, CHUNK, forced=forced)
-        ours = after if equal[:, -1].all() else NativeVoices(state, clips)
+        ours = after if equal[:, -1].all() else NativeSamplerState(state, clips)
     print(f"{agreed} samples agree; {len(ties)} ties, largest margin {max(ties, default=0):.1e}")
     divergence(model, native, clips, seed)
     if max(ties, default=0.0) > 1e-4:

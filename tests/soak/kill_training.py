@@ -26,9 +26,9 @@ from dataclasses import replace
 import torch
 torch.set_num_threads(1)
 from samplewise.data.corpus import Corpus
-from samplewise.models.configs import SampleRNNConfig
+from samplewise.config.models import SampleRNNConfig
 from samplewise.training import checkpoint
-from samplewise.training.config import TrainConfig
+from samplewise.config.training import TrainConfig
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.loop import fit
 from samplewise.training.ranks import Ranks

@@ -28,20 +28,20 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from samplewise.search.attempt import suggest
+from samplewise.config.presets import PRESETS
 from samplewise.search.families import space_of
-from samplewise.search.ledger import MAX_KILLS, by_draw
 from samplewise.search.settings import Search
 from samplewise.search.storage import open_study
-from samplewise.training.presets import PRESETS
+from samplewise.search.trial import suggest
+from samplewise.search.trial_queue import MAX_KILLS, by_draw
 
 WORKER = """
 import json, random, sys, time
 sys.path.insert(0, sys.argv[1])
 from search_kills import search_of, value_of
-from samplewise.search.attempt import suggest
-from samplewise.search.ledger import Ledger
-from samplewise.search.presence import Presence
+from samplewise.search.trial import suggest
+from samplewise.search.trial_queue import Ledger
+from samplewise.search.liveness import Presence
 from samplewise.search.storage import open_study
 search = search_of(sys.argv[2], sys.argv[3] or None, int(sys.argv[4]))
 study = open_study(search, "soak")

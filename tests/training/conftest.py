@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from samplewise.audio.writing import write_wav
+from samplewise.audio.write import write_wav
 from samplewise.cli import prepare
+from samplewise.config.models import SampleRNNConfig
+from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
-from samplewise.models.configs import SampleRNNConfig
-from samplewise.training.config import TrainConfig
 from samplewise.training.ranks import Ranks
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from samplewise.cli import generate
 from samplewise.config.codec import from_json
 from samplewise.data.corpus import Corpus
-from samplewise.training.config import TrainConfig
+from samplewise.config.training import TrainConfig
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.loop import fit
 from samplewise.training.ranks import Ranks

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from samplewise.cli.main import main
+from samplewise.config.models import SampleRNNConfig
 from samplewise.errors import TrainingError
-from samplewise.models.configs import SampleRNNConfig
 from samplewise.training import loop
 from samplewise.training.memory import training_memory
 from samplewise.training.run import start

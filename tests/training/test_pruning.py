@@ -9,10 +9,10 @@ import torch
 from tests.training.test_ranks import run as run_command
 from tests.training.test_resume import assert_same_bits, command, tensors_of, train
 
-from samplewise.models.files import load_model
+from samplewise.config.training import TrainConfig
+from samplewise.models.io import load_model
 from samplewise.models.pruning import masks_of, zero_share
 from samplewise.training import loop
-from samplewise.training.config import TrainConfig
 from samplewise.training.pruning import is_due, share_at
 from samplewise.training.run import start
 
@@ -130,13 +130,13 @@ def test_the_runs_model_is_the_best_of_those_that_are_as_sparse_as_asked_for(
 
 def test_lines_and_events_say_how_sparse_it_is(sparse, corpus, tmp_path, alone):
     from samplewise.training.interrupts import Interrupts
-    from samplewise.training.journal import Journal
+    from samplewise.training.logger import RunLogger
     from samplewise.training.loop import fit
 
     said = []
     for steps in (7, 16):
         run = start(replace(sparse, steps=steps, log_seconds=0.0), corpus, tmp_path, alone)
-        journal = Journal(tmp_path, run.progress.step, said.append)
+        journal = RunLogger(tmp_path, run.progress.step, said.append)
         with Interrupts() as interrupts:
             fit(run, journal, interrupts)
         journal.close()

@@ -10,8 +10,8 @@ import pytest
 import torch
 from tests.training.test_resume import COMMAND, assert_same_bits, command, tensors_of
 
+from samplewise.atomic_io import lock
 from samplewise.cli.main import main
-from samplewise.durable import lock
 from samplewise.training.ranks import Ranks, first_host, is_launched, joined
 
 # Muon's bfloat16 makes much of a rounding difference.

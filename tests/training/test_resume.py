@@ -16,20 +16,20 @@ import torch
 from safetensors.torch import load_file
 
 from samplewise.cli.main import main
-from samplewise.config.conditioning import Conditioning, MelConfig
+from samplewise.config.conditioning import ConditioningConfig, MelConfig
 from samplewise.errors import CheckpointError, CorpusError, SamplewiseError, TrainingError
-from samplewise.models.files import load_model
+from samplewise.models.io import load_model
 from samplewise.training import loop
 from samplewise.training import run as run_module
 from samplewise.training.interrupts import Interrupts
-from samplewise.training.journal import Journal
+from samplewise.training.logger import RunLogger
 from samplewise.training.loop import fit
 from samplewise.training.run import Progress, discard, start
 
 
 def train(config, corpus, folder, ranks):
     run = start(config, corpus, folder, ranks)
-    journal = Journal(folder, run.progress.step, lambda text: None)
+    journal = RunLogger(folder, run.progress.step, lambda text: None)
     with closing(journal), Interrupts() as interrupts:
         reason = fit(run, journal, interrupts)
     return run, reason
@@ -88,7 +88,7 @@ def test_a_run_that_is_told_something_resumes_in_the_same_bits(config, corpus, t
     table = tmp_path / "labels.csv"
     names = {recording.source: index % 2 for index, recording in enumerate(corpus.recordings)}
     table.write_text("\n".join(["file,speaker", *(f"{n},{c}" for n, c in names.items())]))
-    told = replace(config.model, conditioning=Conditioning(mel, channels=6, width=5))
+    told = replace(config.model, conditioning=ConditioningConfig(mel, channels=6, width=5))
     config = replace(config, mel=True, labels=str(table), model=told)
     train(replace(config, steps=12), corpus, tmp_path / "whole", alone)
     for cut in (1, 5, 6, 12):
@@ -235,7 +235,7 @@ def test_a_run_says_how_many_steps_its_budget_will_hold(
 ):
     monkeypatch.setattr(loop, "BUDGET_AFTER_S", 0.0)
     run, lines = start(replace(config, preset=preset), corpus, tmp_path / "run", alone), []
-    with closing(Journal(run.folder, 0, lines.append)) as journal, Interrupts() as interrupts:
+    with closing(RunLogger(run.folder, 0, lines.append)) as journal, Interrupts() as interrupts:
         fit(run, journal, interrupts)
     spoken = [line for line in lines if "budget" in line]
     assert [line[: len(words)] for line, words in zip(spoken, said, strict=True)] == said

@@ -6,10 +6,10 @@ import pytest
 import torch
 from tests.training.test_resume import tensors_of, train
 
+from samplewise.config.training import TrainConfig
 from samplewise.errors import CheckpointError
-from samplewise.models.files import load_model
+from samplewise.models.io import load_model
 from samplewise.training.checkpoint import saved_steps
-from samplewise.training.config import TrainConfig
 from samplewise.training.steps import load_at
 
 

@@ -5,10 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from samplewise.data.clips import cut, read_codes
-from samplewise.data.stream import LaneStream, finite_batches
-from samplewise.models.build import build_model
-from samplewise.models.configs import (
+from samplewise.config.models import (
     FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
@@ -17,6 +14,9 @@ from samplewise.models.configs import (
     WaveNetConfig,
     WaveRNNConfig,
 )
+from samplewise.data.clips import cut, read_codes
+from samplewise.data.lanes import LaneStream, finite_batches
+from samplewise.models.build import build_model
 from samplewise.nn.state import detach, map_tensors, select, to_tensors
 from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.audio.quiet import silenced_stderr
 from samplewise.audio.resample import Resampler
-from samplewise.audio.writing import MAX_FRAMES
-from samplewise.audio.writing import wav_bytes as wav_bytes
-from samplewise.audio.writing import wav_header as wav_header
-from samplewise.audio.writing import write_audio as write_audio
-from samplewise.audio.writing import write_blocks as write_blocks
-from samplewise.audio.writing import write_wav as write_wav
+from samplewise.audio.stderr import silence_stderr
+from samplewise.audio.write import MAX_FRAMES
+from samplewise.audio.write import wav_bytes as wav_bytes
+from samplewise.audio.write import wav_header as wav_header
+from samplewise.audio.write import write_audio as write_audio
+from samplewise.audio.write import write_blocks as write_blocks
+from samplewise.audio.write import write_wav as write_wav
 from samplewise.errors import AudioError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Sound:
 
         buffer.fill(np.nan)  # where a decoder stops with an error, NaN is left behind
         try:
-            with silenced_stderr():
+            with silence_stderr():
                 return self._file.read(len(buffer), out=buffer), ""
         except soundfile.LibsndfileError as error:
             untouched = np.isnan(buffer).all(axis=1)
@@ -138,7 +138,7 @@ def open_sound(path: Path) -> Iterator[Sound]:
     """
     descriptor = _open_regular(path)
     try:
-        with silenced_stderr():
+        with silence_stderr():
             file = _open_soundfile(descriptor)
         with file:
             yield Sound(file, descriptor)

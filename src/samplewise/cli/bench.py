@@ -64,12 +64,12 @@ def main(argv: list[str]) -> int:
     """Run `samplewise bench` with ``argv`` and return the exit code."""
     args = tyro.cli(BenchArgs, args=argv, prog="samplewise bench")
 
+    from samplewise.atomic_io import write_bytes, write_json
     from samplewise.cli.progress import progress_bar
+    from samplewise.config.presets import PRESETS
     from samplewise.config.threads import check_threads
-    from samplewise.durable import write_bytes, write_json
+    from samplewise.config.training import parse_block
     from samplewise.kinds import check_target
-    from samplewise.training.config import parse_block
-    from samplewise.training.presets import PRESETS
 
     unknown = [name for name in args.preset if name not in PRESETS]
     if unknown or not args.preset:
@@ -114,14 +114,14 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     """Run the benchmark and return what ``--json`` prints."""
     import torch
 
-    from samplewise.evaluate.generation_speed import generation_speed
-    from samplewise.evaluate.published import WAVERNN
-    from samplewise.evaluate.speed import machine
-    from samplewise.models.configs import conditioning_of
+    from samplewise.bench.generation import generation_speed
+    from samplewise.bench.published import WAVERNN
+    from samplewise.bench.timing import machine
+    from samplewise.bench.training import training_speed
+    from samplewise.config.models import conditioning_of
+    from samplewise.config.presets import PRESETS
+    from samplewise.config.training import parse_block
     from samplewise.nn.device import choose_device
-    from samplewise.training.config import parse_block
-    from samplewise.training.presets import PRESETS
-    from samplewise.training.speed import training_speed
 
     device = str(choose_device(args.device))
     is_gpu = device != "cpu"
@@ -226,8 +226,8 @@ def _generation_line(row: dict[str, Any], width: int) -> str:
 
 def _contestants(args: BenchArgs) -> int:
     """Return how many back ends, formats and numbers of threads take turns."""
+    from samplewise.bench.generation import contestant_threads
     from samplewise.engine.native import has_native
-    from samplewise.evaluate.generation_speed import contestant_threads
     from samplewise.nn.device import choose_device
 
     if str(choose_device(args.device)) != "cpu" or not has_native():
@@ -237,7 +237,7 @@ def _contestants(args: BenchArgs) -> int:
 
 
 def _picture(rows: list[dict[str, Any]]) -> bytes:
-    from samplewise.pictures import bars_png
+    from samplewise.plots import bars_png
 
     bars = [
         (

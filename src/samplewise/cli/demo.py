@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import tyro
 
 from samplewise.cli import train
+from samplewise.config.presets import PRESET_STEPS
 from samplewise.errors import SamplewiseError
-from samplewise.training.presets import PRESET_STEPS
 
 PRESET = "tiny"
 MOST_PARTS = 3
@@ -148,7 +148,7 @@ def _prepare(recordings: Path, corpus: Path) -> None:
 
     Warnings are left out: that they are few is on purpose, and the files beside them are texts.
     """
-    from samplewise.cli.corpus_text import describe
+    from samplewise.cli.corpus_summary import describe
     from samplewise.cli.prepare import PrepareArgs, make_corpus
 
     _announce("prepare", recordings, "-o", corpus)

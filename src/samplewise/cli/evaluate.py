@@ -12,7 +12,7 @@ from samplewise.strict_json import to_text
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Evaluation
-    from samplewise.models.files import LoadedModel
+    from samplewise.models.io import LoadedModel
 
 RESULT = "evaluation.json"
 logger = logging.getLogger(__name__)
@@ -57,9 +57,9 @@ def main(argv: list[str]) -> int:
     """Run `samplewise evaluate` with ``argv`` and return the exit code."""
     args = tyro.cli(EvaluateArgs, args=argv, prog="samplewise evaluate")
 
+    from samplewise.atomic_io import write_json
     from samplewise.cli.progress import progress_bar
     from samplewise.data.corpus import Corpus
-    from samplewise.durable import write_json
     from samplewise.evaluate.evaluation import evaluate_split
     from samplewise.nn.device import choose_device
     from samplewise.training.steps import load_at
@@ -120,8 +120,8 @@ def find_labels(
     words: str | None, loaded: "LoadedModel", corpus: "Corpus"
 ) -> dict[str, str] | None:
     """Return the class of each recording for a model that is told it; else None."""
+    from samplewise.config.models import conditioning_of
     from samplewise.data.labels import read_labels
-    from samplewise.models.configs import conditioning_of
 
     conditioning = conditioning_of(loaded.model.config)
     if conditioning is None or not conditioning.classes:

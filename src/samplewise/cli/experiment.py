@@ -55,9 +55,9 @@ def main(argv: list[str]) -> int:
     args = tyro.cli(ExperimentArgs, args=argv, prog="samplewise experiment")
 
     from samplewise.experiments.registry import EXPERIMENTS
-    from samplewise.experiments.render import read_results, to_markdown, write_rendered
-    from samplewise.experiments.run import StoppedError
+    from samplewise.experiments.runner import StoppedError
     from samplewise.experiments.speeds import SpeedExperiment
+    from samplewise.experiments.tables import read_results, to_markdown, write_rendered
     from samplewise.kinds import refuse_other_kinds
 
     if args.name is None:
@@ -126,7 +126,7 @@ def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
 
     from samplewise.data.corpus import Corpus
     from samplewise.experiments.experiment import parse_budget
-    from samplewise.experiments.run import run_experiment
+    from samplewise.experiments.runner import run_experiment
     from samplewise.experiments.setting import Setting
     from samplewise.nn.device import choose_device
 

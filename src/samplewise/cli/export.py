@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     args = tyro.cli(ExportArgs, args=argv, prog="samplewise export")
 
     from samplewise.kinds import check_target
-    from samplewise.models.files import is_model_file, save_model
+    from samplewise.models.io import is_model_file, save_model
     from samplewise.models.pruning import zero_share
     from samplewise.training.steps import load_at
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 
 def _describe(model: Path) -> str:
-    from samplewise.models.files import model_file, read_description
+    from samplewise.models.io import model_file, read_description
     from samplewise.models.memory import describe_memory, gigabytes, model_memory
 
     file = model_file(model)

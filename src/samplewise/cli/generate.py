@@ -14,9 +14,9 @@ from samplewise.strict_json import to_text
 if TYPE_CHECKING:
     from samplewise.cli.vocode import VocodeArgs
     from samplewise.generate.backend import Backend
-    from samplewise.generate.folder import ClipFolder
+    from samplewise.generate.clip_folder import ClipFolder
     from samplewise.generate.prompts import Prompt
-    from samplewise.models.files import LoadedModel
+    from samplewise.models.io import LoadedModel
 
 DEFAULT_SECONDS, DEFAULT_COUNT = 10.0, 16
 HEARING = "hearing the prompt (samples)"
@@ -102,7 +102,7 @@ def prepare_model(args: "GenerateArgs | VocodeArgs", clips: int) -> "tuple[Loade
     from samplewise.config.threads import check_threads
     from samplewise.engine.native import has_native
     from samplewise.generate.backend import Backend
-    from samplewise.generate.rows import pick_threads
+    from samplewise.generate.batch_invariance import pick_threads
     from samplewise.nn.device import choose_device
     from samplewise.training.steps import load_at
 
@@ -163,9 +163,9 @@ def late_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     import time
 
-    from samplewise.durable import claim
+    from samplewise.atomic_io import claim
+    from samplewise.generate.clip_folder import INDEX, KIND, ClipFolder, default_folder
     from samplewise.generate.clips import iterate_clips, samples_of
-    from samplewise.generate.folder import INDEX, KIND, ClipFolder, default_folder
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
 
@@ -239,7 +239,7 @@ def _command(argv: list[str], seed: int) -> tuple[str, ...]:
 def _settings(
     args: GenerateArgs, loaded: "LoadedModel", backend: "Backend", seed: int, temperature: str
 ) -> dict[str, Any]:
-    from samplewise.generate.folder import file_digest, weights_digest
+    from samplewise.generate.clip_folder import file_digest, weights_digest
 
     return {
         "format": 1,

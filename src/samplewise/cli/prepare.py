@@ -10,7 +10,7 @@ import tyro
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
-    from samplewise.data.prepare import Prepared
+    from samplewise.data.prepare.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def main(argv: list[str]) -> int:
         print("error: name the folder of the corpus with -o", file=sys.stderr)
         return 2
 
-    from samplewise.data.prepare import verify_corpus
-    from samplewise.data.summary import plural
+    from samplewise.data.prepare.prepare import verify_corpus
+    from samplewise.data.prepare.summary import plural
 
     if args.output is None:
         index = verify_corpus(args.folder)
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
         }
         print(to_text(report, indent=2, ascii_only=True))
     else:
-        from samplewise.cli.corpus_text import describe
+        from samplewise.cli.corpus_summary import describe
 
         print(describe(prepared))
     return 0
@@ -99,7 +99,7 @@ def make_corpus(args: PrepareArgs, output: Path) -> "Prepared":
     """Make the corpus that ``args`` ask for in ``output``, or bring it up to date."""
     from samplewise.cli.progress import progress_bar
     from samplewise.data.index import Settings
-    from samplewise.data.prepare import prepare
+    from samplewise.data.prepare.prepare import prepare
 
     settings = Settings(
         args.sample_rate, args.valid, args.test, args.seed, args.split, args.remove_dc

@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
         return 1
 
     from samplewise.kinds import SEARCH, refuse_other_kinds
-    from samplewise.search.work import storage_errors, work
+    from samplewise.search.workers import storage_errors, work
 
     refuse_other_kinds(search.folder, SEARCH)
 
@@ -101,10 +101,10 @@ def main(argv: list[str]) -> int:
 
 
 def _search(args: SearchArgs) -> "Search":
+    from samplewise.config.presets import PRESETS
     from samplewise.search.changes import changed
     from samplewise.search.families import space_of
     from samplewise.search.settings import Search, base_config
-    from samplewise.training.presets import PRESETS
 
     if args.preset not in PRESETS:
         known = ", ".join(PRESETS)
@@ -129,9 +129,9 @@ def _search(args: SearchArgs) -> "Search":
 
 def _show(search: "Search", as_json: bool) -> None:
     """Write search.json and search.png; print the table and the command."""
+    from samplewise.atomic_io import write_bytes, write_json
     from samplewise.data.corpus import Corpus
-    from samplewise.durable import write_bytes, write_json
-    from samplewise.search.picture import search_png
+    from samplewise.search.plot import search_png
     from samplewise.search.storage import open_study
     from samplewise.search.summary import summarise, table
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from samplewise.atomic_io import named_failures
 from samplewise.cli.generate import (
     HEARING,
     GenerateArgs,
@@ -18,11 +19,10 @@ from samplewise.cli.generate import (
     prepare_prompt,
     say,
 )
-from samplewise.durable import named_failures
 
 if TYPE_CHECKING:
     from samplewise.generate.backend import Backend
-    from samplewise.models.files import LoadedModel
+    from samplewise.models.io import LoadedModel
 
 MAX_CHUNK_S = 60.0
 TRIAL_S = 1.0
@@ -35,9 +35,9 @@ def run_stream(args: GenerateArgs) -> int:
     Raises:
         ValueError: If stdout is a terminal, or an option makes no sense for a stream.
     """
+    from samplewise.generate.class_conditioning import class_conditioning
     from samplewise.generate.clips import samples_of
     from samplewise.generate.stream import stream_chunks
-    from samplewise.generate.telling import telling
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
     from samplewise.kinds import check_target
@@ -56,7 +56,7 @@ def run_stream(args: GenerateArgs) -> int:
         # The file is not touched before everything is known to be in order.
         loaded, backend = prepare_model(args, 1)
         prompt, rate = prepare_prompt(args, loaded), loaded.audio.sample_rate
-        telling(loaded.model, args.label, [args.index or 0])
+        class_conditioning(loaded.model, args.label, [args.index or 0])
         samples = None if args.seconds is None else samples_of(args.seconds, rate)
         with sink(str(args.stream)) as file, late_bar(HEARING) as on_prompt:
             announce(loaded, backend, seed, as_wav)
@@ -115,7 +115,7 @@ def announce(loaded: "LoadedModel", backend: "Backend", seed: int, as_wav: bool)
 
 def pour(chunks: Iterator, file: BinaryIO, rate: int, as_wav: bool) -> None:
     """Write chunks as they come; a WAV file is told its length at the end, however that comes."""
-    from samplewise.audio.writing import pcm16, wav_header
+    from samplewise.audio.write import pcm16, wav_header
 
     frames, first, begin, is_told = 0, 0, 0.0, False
     try:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from samplewise.atomic_io import claim
 from samplewise.cli.output import guarded
-from samplewise.durable import claim
-from samplewise.training.config import TrainConfig
-from samplewise.training.presets import PRESETS
+from samplewise.config.presets import PRESETS
+from samplewise.config.training import TrainConfig
 
 if TYPE_CHECKING:
     from samplewise.training.ranks import Ranks
@@ -88,9 +88,9 @@ def _train_guarded(args: TrainArgs, with_report: bool) -> str:
     from samplewise.audio.files import shown
     from samplewise.cli.main import is_out_of_memory
     from samplewise.data.corpus import Corpus
-    from samplewise.data.summary import split_warnings
+    from samplewise.data.prepare.summary import split_warnings
     from samplewise.training.interrupts import Interrupts
-    from samplewise.training.journal import Journal
+    from samplewise.training.logger import RunLogger
     from samplewise.training.loop import fit
     from samplewise.training.ranks import joined
     from samplewise.training.run import count_parameters, discard, start
@@ -115,7 +115,7 @@ def _train_guarded(args: TrainArgs, with_report: bool) -> str:
             _say(f"warning: {shown(warning)}")
         if progress.step:
             _say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} min trained)")
-        journal = Journal(args.output, progress.step, _say)
+        journal = RunLogger(args.output, progress.step, _say)
         try:
             with contextlib.closing(journal):
                 reason = fit(run, journal, interrupts)

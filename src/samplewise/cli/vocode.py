@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from samplewise.generate.backend import Backend
     from samplewise.generate.mel_input import MelInput
-    from samplewise.models.files import LoadedModel
+    from samplewise.models.io import LoadedModel
 
 STDIN = Path("-")
 FRAMES_FORMAT = "<f4"
@@ -126,7 +126,7 @@ def main(argv: list[str]) -> int:
             f"corrections = {args.corrections} must not be negative, nor above {MAX_CORRECTIONS}"
         )
 
-    from samplewise.audio.correction import check_overlap
+    from samplewise.audio.mel_correction import check_overlap
     from samplewise.generate.vocoder import mel_of
 
     loaded, backend = prepare_model(args, len(args.inputs) or args.count)
@@ -175,7 +175,7 @@ def _vocode_to(
 ) -> int:
     import time
 
-    from samplewise.audio.writing import write_wav
+    from samplewise.audio.write import write_wav
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.vocoder import vocode_all
 
@@ -280,7 +280,7 @@ def _save_mel(path: Path, mel: "np.ndarray") -> None:
 
     import numpy as np
 
-    from samplewise.durable import write_bytes
+    from samplewise.atomic_io import write_bytes
 
     file = io.BytesIO()
     np.save(file, mel)
@@ -290,7 +290,7 @@ def _save_mel(path: Path, mel: "np.ndarray") -> None:
 def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
     """Write the sound of each frame as soon as it can be drawn."""
     from samplewise.cli.streaming import announce, is_wav, pour, sink
-    from samplewise.generate.telling import class_number
+    from samplewise.generate.class_conditioning import class_number
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers
     from samplewise.generate.vocoder import mel_of, vocode

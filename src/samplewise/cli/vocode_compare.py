@@ -11,7 +11,7 @@ from samplewise.strict_json import to_text
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
     from samplewise.generate.backend import Backend
-    from samplewise.models.files import LoadedModel
+    from samplewise.models.io import LoadedModel
     from samplewise.report.vocoding import Utterance
 
 SCORES, PAGE = "scores.json", "report.html"
@@ -19,9 +19,9 @@ SCORES, PAGE = "scores.json", "report.html"
 
 def compare(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
     """Vocode recordings of a corpus; write WAVs, scores and a page; return the exit code."""
-    from samplewise.audio.writing import write_wav
+    from samplewise.atomic_io import write_json, write_text
+    from samplewise.audio.write import write_wav
     from samplewise.data.corpus import Corpus
-    from samplewise.durable import write_json, write_text
     from samplewise.generate.vocoded import vocoded_folder
     from samplewise.report.vocoding import vocoding_page
 
@@ -78,14 +78,14 @@ def _vocode(
 ) -> "tuple[list[Utterance], float]":
     import torch
 
-    from samplewise.audio.correction import correct_sound
     from samplewise.audio.mel import mel_spectrogram
+    from samplewise.audio.mel_correction import correct_sound
     from samplewise.cli.evaluate import find_labels
+    from samplewise.config.models import conditioning_of
     from samplewise.data.clips import spread
-    from samplewise.evaluate.vocoding import griffin_lim_of, noise_of, score_vocoding
+    from samplewise.evaluate.vocoder_metrics import griffin_lim_of, noise_of, score_vocoding
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.vocoder import mel_of, vocode_all
-    from samplewise.models.configs import conditioning_of
     from samplewise.report.vocoding import Utterance, Version
 
     rate, config = corpus.sample_rate, mel_of(loaded.model)
@@ -101,8 +101,8 @@ def _vocode(
     labels = [args.label if named is None else named[r.source] for r in recordings]
     say(f"seed {seed} · {backend.describe(loaded.model)}")
     began = time.monotonic()
-    heat = parse_envelope(args.temperature)
-    drawn = vocode_all(loaded, mels, seed, labels=labels, temperature=heat, backend=backend)
+    temperatures = parse_envelope(args.temperature)
+    drawn = vocode_all(loaded, mels, seed, labels=labels, temperature=temperatures, backend=backend)
     times, told = args.corrections, conditioning_of(loaded.model.config)
     assert told is not None
     pairs = zip(drawn, mels, strict=True)
@@ -134,7 +134,7 @@ def _report(
     seed: int,
     utterances: "list[Utterance]",
 ) -> dict[str, Any]:
-    from samplewise.evaluate.vocoding import instruments, mean_scores
+    from samplewise.evaluate.vocoder_metrics import instruments, mean_scores
     from samplewise.report.vocoding import scores_by_title
 
     scores = scores_by_title(utterances)
@@ -156,7 +156,7 @@ def _report(
 
 
 def _table(report: dict[str, Any]) -> str:
-    from samplewise.evaluate.vocoding import TITLES, VocodingScores
+    from samplewise.evaluate.vocoder_metrics import TITLES, VocodingScores
 
     width = max(len(title) for title, _ in TITLES.values()) + 2
     lines = [f"{'':<12}" + "".join(f"{title:>{width}}" for title, _ in TITLES.values())]

@@ -41,7 +41,7 @@ class MelConfig:
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class ConditioningConfig:
     """What a model is told, and the small network that prepares it (nn/conditioning.py)."""
 
     mel: MelConfig | None = None

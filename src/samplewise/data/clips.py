@@ -4,18 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from samplewise.audio.level import paper_min_max
+from samplewise.config.models import Level
 from samplewise.data.corpus import Corpus, Recording
 from samplewise.quantize.base import Quantizer
 
 Item = TypeVar("Item")
-Level = Literal["keep", "paper"]
-"""``keep``: true level, one gain for the corpus; ``paper``: every clip stretched to [-1, 1]."""
 MIN_DEVIATION = 2.0**-15
 """One step of 16 bits: silence is not divided by nothing."""
 

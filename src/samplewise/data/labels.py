@@ -11,8 +11,8 @@ from itertools import product
 from pathlib import Path
 
 from samplewise.data.corpus import Corpus
+from samplewise.data.prepare.summary import names, plural
 from samplewise.data.splits import folder_split
-from samplewise.data.summary import names, plural
 from samplewise.errors import CorpusError
 
 FOLDERS = "folders"

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from samplewise.data.index import SAMPLES, SourceFile
-from samplewise.data.summary import names
+from samplewise.data.prepare.summary import names
 from samplewise.errors import CorpusError
 
 SAMPLE_BYTES = 2

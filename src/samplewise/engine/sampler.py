@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, Int64
 
 from samplewise.engine.native import default_threads, native_module
-from samplewise.engine.pack import pack
+from samplewise.engine.weights import pack
 from samplewise.heads.base import check_log_probs
 from samplewise.models.base import Model
 from samplewise.quantize.base import check_codes
 
 WeightFormat = Literal["f32", "f16", "int8", "int8x16"]
 """f16: exact to 4e-4; int8: 8-bit weights and activations; int8x16: 16-bit activations."""
-Conditioning: TypeAlias = Float32[np.ndarray, "clips vectors width"]
+ConditioningVectors: TypeAlias = Float32[np.ndarray, "clips vectors width"]
 """Of a conditioned model: sample t, counted from the first, is made by vector t // hold. A call is
 given the vectors of its samples: the first one may have been in use before."""
 PROMPT_CHUNK = 16384
@@ -23,7 +23,7 @@ PROMPT_CHUNK = 16384
 
 
 @dataclass(frozen=True)
-class NativeVoices:
+class NativeSamplerState:
     """Some clips in the making."""
 
     state: Any
@@ -69,19 +69,19 @@ class NativeSampler:
         self.hold: int = description["hold"]
         self.packed = self._module.Model(**description, format=weights, isa=isa)
         self.engine = self._module.Engine(self.packed, clips, threads or default_threads(), pace)
-        self.most, self.min_p = clips, min_p
+        self.max_batch, self.min_p = clips, min_p
 
     @property
-    def ahead(self) -> int:
+    def lookahead(self) -> int:
         """Random numbers that :meth:`draw` needs beyond those of the samples it returns: none."""
         return 0
 
-    def hear(
+    def prefill(
         self,
         prompt: Int[np.ndarray, " samples"],
         progress: Callable[[int, int], None] | None = None,
-        conditioning: Conditioning | None = None,
-    ) -> NativeVoices:
+        conditioning: ConditioningVectors | None = None,
+    ) -> NativeSamplerState:
         """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
 
         Args:
@@ -100,27 +100,27 @@ class NativeSampler:
             self._run(state, part.shape[1], conditioning=vectors, forced=part)
             if progress:
                 progress(start + part.shape[1], len(prompt))
-        return NativeVoices(state, 1)
+        return NativeSamplerState(state, 1)
 
-    def start(self, clips: int, after: NativeVoices | None = None) -> NativeVoices:
-        """Begin clips, at most :attr:`most`, in silence or after what :meth:`hear` gave."""
+    def start(self, clips: int, after: NativeSamplerState | None = None) -> NativeSamplerState:
+        """Begin clips, at most :attr:`max_batch`, in silence or after what :meth:`prefill` gave."""
         if after is None:
-            return NativeVoices(self._module.State(self.packed, clips), clips)
-        return NativeVoices(self._module.State(after.state, 0, clips), clips)
+            return NativeSamplerState(self._module.State(self.packed, clips), clips)
+        return NativeSamplerState(self._module.State(after.state, 0, clips), clips)
 
     def draw(
         self,
-        voices: NativeVoices,
+        sampler_state: NativeSamplerState,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None = None,
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningVectors | None = None,
     ) -> tuple[
-        Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], NativeVoices
+        Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], NativeSamplerState
     ]:
         """Draw the next samples of every clip.
 
         Args:
-            voices: From :meth:`start` or from the last call; it stays valid.
+            sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
             temperature: Of each sample; None means 1.
             conditioning: Of these samples.
@@ -130,7 +130,7 @@ class NativeSampler:
         """
         codes = np.zeros(uniforms.shape, np.int32)
         log_probs = np.zeros(uniforms.shape)
-        state = voices.state.copy()
+        state = sampler_state.state.copy()
         self._run(
             state,
             uniforms.shape[1],
@@ -142,36 +142,36 @@ class NativeSampler:
             log_probs=log_probs,
         )
         check_log_probs(log_probs)
-        return codes.astype(np.int64), log_probs, NativeVoices(state, voices.clips)
+        return codes.astype(np.int64), log_probs, NativeSamplerState(state, sampler_state.clips)
 
-    def force(
+    def teacher_force(
         self,
-        voices: NativeVoices,
+        sampler_state: NativeSamplerState,
         codes: Int[np.ndarray, "clips samples"],
-        conditioning: Conditioning | None = None,
-    ) -> NativeVoices:
+        conditioning: ConditioningVectors | None = None,
+    ) -> NativeSamplerState:
         """Feed codes to every clip as if they had been drawn; return what goes on.
 
         Args:
-            voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
+            sampler_state: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
             codes: One row per clip, of any length.
             conditioning: Of these samples.
 
         Raises:
             ValueError: If there is not one row per clip, or a code does not exist.
         """
-        state = voices.state.copy()
+        state = sampler_state.state.copy()
         self._run(state, codes.shape[1], conditioning=conditioning, forced=self._checked(codes))
-        return NativeVoices(state, voices.clips)
+        return NativeSamplerState(state, sampler_state.clips)
 
     def logits(
         self,
         codes: Int[np.ndarray, "clips samples"],
-        voices: NativeVoices | None = None,
-        conditioning: Conditioning | None = None,
+        sampler_state: NativeSamplerState | None = None,
+        conditioning: ConditioningVectors | None = None,
     ) -> Float32[np.ndarray, "clips samples logits"]:
         """Return the logits of every sample, teacher-forced; for comparison with the reference."""
-        state = (voices or self.start(len(codes))).state.copy()
+        state = (sampler_state or self.start(len(codes))).state.copy()
         logits = np.zeros((*codes.shape, self.packed.logits), np.float32)
         forced = self._checked(codes)
         self._run(state, codes.shape[1], conditioning=conditioning, forced=forced, logits=logits)
@@ -180,26 +180,26 @@ class NativeSampler:
     def log_probs(
         self,
         codes: Int[np.ndarray, "clips samples"],
-        voices: NativeVoices | None = None,
-        conditioning: Conditioning | None = None,
-    ) -> tuple[Float64[np.ndarray, "clips samples"], NativeVoices]:
+        sampler_state: NativeSamplerState | None = None,
+        conditioning: ConditioningVectors | None = None,
+    ) -> tuple[Float64[np.ndarray, "clips samples"], NativeSamplerState]:
         """Return ln p of every sample, teacher-forced, in nats; and what goes on."""
-        state = (voices or self.start(len(codes))).state.copy()
+        state = (sampler_state or self.start(len(codes))).state.copy()
         log_probs = np.zeros(codes.shape)
         forced = self._checked(codes)
         self._run(
             state, codes.shape[1], conditioning=conditioning, forced=forced, log_probs=log_probs
         )
         check_log_probs(log_probs)
-        return log_probs, NativeVoices(state, len(codes))
+        return log_probs, NativeSamplerState(state, len(codes))
 
     def _run(
-        self, state: Any, samples: int, conditioning: Conditioning | None, **arrays: Any
+        self, state: Any, samples: int, conditioning: ConditioningVectors | None, **arrays: Any
     ) -> None:
-        heat = arrays.get("temperature")
-        if heat is not None:
+        temperatures = arrays.get("temperature")
+        if temperatures is not None:
             arrays["temperature"] = np.ascontiguousarray(
-                np.broadcast_to(heat, (state.batch, samples)), dtype=np.float64
+                np.broadcast_to(temperatures, (state.batch, samples)), dtype=np.float64
             )
         if conditioning is not None:
             arrays["conditioning"] = np.ascontiguousarray(conditioning, dtype=np.float32)

@@ -11,7 +11,8 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
-from samplewise.data.clips import Clip, Level, read_codes
+from samplewise.config.models import Level
+from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus, Recording
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.quantize.base import Quantizer

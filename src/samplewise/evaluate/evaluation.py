@@ -15,10 +15,10 @@ from samplewise.data.corpus import Corpus
 from samplewise.engine.sampler import WeightFormat
 from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
-from samplewise.evaluate.native import score_natively
 from samplewise.evaluate.nll import Progress, Scores, score
+from samplewise.evaluate.nll_native import score_natively
 from samplewise.heads.base import check_log_probs
-from samplewise.models.files import LoadedModel
+from samplewise.models.io import LoadedModel
 
 DEFAULT_CLIP_SECONDS = 8.0
 """For a model that does not say how it was trained; the paper's."""

@@ -20,7 +20,7 @@ from samplewise.generate.backend import Backend, Progress, Sampler
 from samplewise.generate.clips import AUTO, BATCH, CHUNK_S, even_groups, samples_of
 from samplewise.generate.temperature import Envelope
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.files import LoadedModel
+from samplewise.models.io import LoadedModel
 
 PAPER_SHARE = 0.83
 """SampleRNN, 3 tiers, in the paper; it does not say of how many clips."""
@@ -216,7 +216,7 @@ def interrupted_clips(
     total, done = (before + silent + after) * plan.count, 0
     groups = even_groups(indices, batch)
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
-    for group in even_groups(indices, sampler.most):
+    for group in even_groups(indices, sampler.max_batch):
 
         def report(samples: int, start: int = done, clips: int = len(group)) -> None:
             if progress:
@@ -236,7 +236,7 @@ class _Take:
     """One batch in the making."""
 
     sampler: Sampler
-    voices: Any
+    sampler_state: Any
     indices: Sequence[int]
     plan: MemoryPlan
     chunk: int
@@ -248,10 +248,12 @@ class _Take:
         """Return the next codes of every clip."""
         parts = []
         for count in self._counts(samples):
-            wanted = count + self.sampler.ahead
+            wanted = count + self.sampler.lookahead
             numbers = uniforms(self.plan.seed, self.indices, self.time, wanted)
-            heat = np.full(wanted, float(self.plan.temperature))
-            codes, _, self.voices = self.sampler.draw(self.voices, numbers, heat)
+            temperatures = np.full(wanted, float(self.plan.temperature))
+            codes, _, self.sampler_state = self.sampler.draw(
+                self.sampler_state, numbers, temperatures
+            )
             parts.append(codes)
             self._advance(count)
         return np.concatenate(parts, 1)
@@ -260,7 +262,7 @@ class _Take:
         """Feed every clip the same code again and again."""
         for count in self._counts(samples):
             codes = np.full((len(self.indices), count), code, np.int64)
-            self.voices = self.sampler.force(self.voices, codes)
+            self.sampler_state = self.sampler.teacher_force(self.sampler_state, codes)
             self._advance(count)
 
     def _counts(self, samples: int) -> list[int]:

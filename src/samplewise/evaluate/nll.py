@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from samplewise.data.clips import Clip, Level, read_codes
+from samplewise.config.models import Level, ModelConfig, conditioning_of
+from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus
-from samplewise.data.cues import CueReader, cue_reader
-from samplewise.data.stream import Batch, ReadCodes, finite_batches
+from samplewise.data.lanes import Batch, ReadCodes, finite_batches
+from samplewise.data.reader import ConditioningReader, conditioning_reader
 from samplewise.models.base import Model, State
-from samplewise.models.configs import ModelConfig, conditioning_of
 from samplewise.nn.state import map_tensors
 
 Progress = Callable[[int, int], None]
@@ -106,8 +106,11 @@ def score(
 
     if not clips:
         raise ValueError("clips is empty: there is nothing to score")
-    cues = cue_reader(corpus, conditioning_of(model.config), labels)
-    return Scores(tuple(clips), _nats_of_clips(model, clips, read, cues, lanes, seq_len, progress))
+    conditioning_inputs = conditioning_reader(corpus, conditioning_of(model.config), labels)
+    return Scores(
+        tuple(clips),
+        _nats_of_clips(model, clips, read, conditioning_inputs, lanes, seq_len, progress),
+    )
 
 
 def schedule(
@@ -133,7 +136,7 @@ def _nats_of_clips(
     model: Model,
     clips: Sequence[Clip],
     read: ReadCodes,
-    cues: CueReader | None,
+    conditioning_inputs: ConditioningReader | None,
     lanes: int | None,
     seq_len: int | None,
     progress: Progress | None,
@@ -155,7 +158,7 @@ def _nats_of_clips(
         lanes=lanes,
         seq_len=seq_len,
         silence=model.quantizer.silence,
-        cues=cues,
+        conditioning_inputs=conditioning_inputs,
     )
     nats = torch.zeros(len(clips), dtype=torch.double)
     done, total = 0, sum(clip.samples for clip in clips)
@@ -187,11 +190,13 @@ def _score_batch(
     target = batch.target[rows, :time].to(device)
     if batch.reset[rows].any():
         state = model.reset(state, batch.reset[rows].to(device))
-    cues = None
-    if batch.cues is not None:
-        cues = batch.cues.map(lambda part: part[rows].to(device))
-    params, state = model(previous, state, target, model.tell(cues, time))
-    return _masked_sum(model.nll(params, target, cues), mask), state
+    conditioning_inputs = None
+    if batch.conditioning_inputs is not None:
+        conditioning_inputs = batch.conditioning_inputs.map(lambda part: part[rows].to(device))
+    params, state = model(
+        previous, state, target, model.conditioning_vectors(conditioning_inputs, time)
+    )
+    return _masked_sum(model.nll(params, target, conditioning_inputs), mask), state
 
 
 def _masked_sum(

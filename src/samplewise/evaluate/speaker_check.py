@@ -12,7 +12,7 @@ from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
 from samplewise.evaluate.speakers import Share, SpeakerClassifier, tile
 from samplewise.generate.clips import samples_of
-from samplewise.models.files import LoadedModel
+from samplewise.models.io import LoadedModel
 
 Hear = Callable[[Clip], Float32[np.ndarray, " samples"]]
 """Gives the sound of a clip."""

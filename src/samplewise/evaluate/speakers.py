@@ -16,7 +16,7 @@ from jaxtyping import Float32
 from samplewise.data.clips import Clip, spread
 from samplewise.data.corpus import Corpus, Recording
 from samplewise.data.labels import labels_by_folder, labels_from_csv
-from samplewise.data.summary import plural
+from samplewise.data.prepare.summary import plural
 from samplewise.errors import CorpusError
 from samplewise.evaluate.pitch import (
     FRAME_S,

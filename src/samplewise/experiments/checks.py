@@ -1,12 +1,12 @@
 """What can be known before the first row trains for days."""
 
 from samplewise.config.codec import differences, from_json
+from samplewise.config.training import RESUMABLE, TrainConfig
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.memory import MemoryPlan
 from samplewise.evaluate.speakers import SpeakerClassifier, measure_speakers
 from samplewise.experiments.experiment import Experiment, Row
 from samplewise.experiments.setting import Setting
-from samplewise.training.config import RESUMABLE, TrainConfig
 from samplewise.training.run import CONFIG, read_config
 
 BUDGET_FIELDS = ("minutes", "steps", "epochs")

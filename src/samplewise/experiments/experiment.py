@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from samplewise.models.configs import (
+from samplewise.config.models import (
     FusedSubscaleConfig,
     HybridConfig,
     ModelConfig,
@@ -15,7 +15,7 @@ from samplewise.models.configs import (
     WaveNetConfig,
     WaveRNNConfig,
 )
-from samplewise.training.config import TrainConfig
+from samplewise.config.training import TrainConfig
 
 Kind = Literal["table", "memory", "figure"]
 Size = Literal["small", "paper"]

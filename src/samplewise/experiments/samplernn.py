@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from samplewise.config.presets import PRESETS
 from samplewise.evaluate.memory import PAPER_SHARE
 from samplewise.experiments.experiment import Experiment, Row
-from samplewise.training.presets import PRESETS
 
 WEEK_MINUTES = 7 * 24 * 60.0
 """How long the paper trained its WaveNet (section 3.1)."""

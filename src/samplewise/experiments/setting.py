@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.experiments.experiment import Budget, Row, Size, shrink
-from samplewise.training.config import TrainConfig
 
 
 @dataclass(frozen=True)

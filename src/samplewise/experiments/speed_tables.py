@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from samplewise.durable import write_bytes, write_text
+from samplewise.atomic_io import write_bytes, write_text
+from samplewise.bench.generation import WAVERNN_RATE
 from samplewise.errors import SamplewiseError
-from samplewise.evaluate.generation_speed import WAVERNN_RATE
-from samplewise.experiments.render import ABSENT, table_line
 from samplewise.experiments.speeds import SpeedExperiment, read_speeds, spread
-from samplewise.pictures.bars import bars_png
+from samplewise.experiments.tables import ABSENT, table_line
+from samplewise.plots.bars import bars_png
 
 
 def read_all_speeds(folder: Path, experiment: SpeedExperiment) -> list[dict[str, Any]]:

@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from samplewise.durable import lock, write_json
+from samplewise.atomic_io import lock, write_json
+from samplewise.bench.generation import WAVERNN_RATE, generation_speed
+from samplewise.bench.products import product_speed
+from samplewise.bench.timing import machine
+from samplewise.config.models import WaveRNNConfig
+from samplewise.config.training import parse_block
 from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.sampler import WeightFormat
 from samplewise.errors import SamplewiseError
-from samplewise.evaluate.generation_speed import WAVERNN_RATE, generation_speed
-from samplewise.evaluate.product_speed import product_speed
-from samplewise.evaluate.speed import machine
 from samplewise.experiments.experiment import slug
 from samplewise.experiments.source import commit
-from samplewise.models.configs import WaveRNNConfig
 from samplewise.strict_json import read_object
-from samplewise.training.config import parse_block
 
 FORMAT = 1
 STEPS, RUNS = 512, 5

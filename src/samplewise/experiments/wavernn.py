@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from samplewise.config.models import WaveRNNConfig
+from samplewise.config.presets import PRESETS
+from samplewise.config.training import TrainConfig
 from samplewise.experiments.experiment import Experiment, Row
-from samplewise.models.configs import WaveRNNConfig
-from samplewise.training.config import TrainConfig
-from samplewise.training.presets import PRESETS
 
 SPEECH = "24 kHz speech"
 """The paper's data: one North American English voice, with linguistic features."""

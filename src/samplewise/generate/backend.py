@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float32, Float64, Int, Int64
 
 from samplewise.engine.native import default_threads, has_native, native_module
-from samplewise.engine.pack import can_pack
-from samplewise.engine.sampler import Conditioning, NativeSampler, WeightFormat
+from samplewise.engine.sampler import ConditioningVectors, NativeSampler, WeightFormat
+from samplewise.engine.weights import can_pack
 from samplewise.errors import EngineError
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.segments import SegmentSampler
 from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampler
 from samplewise.models.base import Model
-from samplewise.models.segments import SegmentModel
+from samplewise.models.segment_model import SegmentModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 
 Progress = Callable[[int, int], None]
@@ -34,46 +34,46 @@ class Sampler(Protocol):
     name: str
 
     @property
-    def ahead(self) -> int:
+    def lookahead(self) -> int:
         """Random numbers that :meth:`draw` needs beyond those of the samples it returns."""
         ...
 
     @property
-    def most(self) -> int:
+    def max_batch(self) -> int:
         """How many clips :meth:`start` takes at once."""
         ...
 
-    def hear(
+    def prefill(
         self,
         prompt: Int[np.ndarray, " samples"],
         progress: Progress | None = None,
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningVectors | None = None,
     ) -> Any:
         """Run a prompt through all tiers; return one voice that would go on."""
         ...
 
     def start(self, clips: int, after: Any = None) -> Any:
-        """Begin clips in silence or after what :meth:`hear` gave."""
+        """Begin clips in silence or after what :meth:`prefill` gave."""
         ...
 
     def draw(
         self,
-        voices: Any,
+        sampler_state: Any,
         uniforms: Float32[np.ndarray, "clips numbers"],
         temperature: Float64[np.ndarray, " numbers"] | None = None,
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningVectors | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Any]:
         """Return codes, ln p of each at temperature 1 in nats, and what goes on.
 
-        There are ``ahead`` more numbers, and temperatures, than samples.
+        There are ``lookahead`` more numbers, and temperatures, than samples.
         """
         ...
 
-    def force(
+    def teacher_force(
         self,
-        voices: Any,
+        sampler_state: Any,
         codes: Int[np.ndarray, "clips samples"],
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningVectors | None = None,
     ) -> Any:
         """Feed codes as if they had been drawn; return what goes on."""
         ...

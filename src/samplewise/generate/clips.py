@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Integer, UInt
 
+from samplewise.generate.artifacts import Flag, find_artifacts
 from samplewise.generate.backend import Backend, Progress, Sampler
-from samplewise.generate.screen import Flag, screen
-from samplewise.generate.telling import Telling, telling
+from samplewise.generate.class_conditioning import ClassConditioning, class_conditioning
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.files import LoadedModel
+from samplewise.models.io import LoadedModel
 
 BATCH = 64
 """Clips that are drawn together unless told otherwise."""
@@ -37,7 +37,7 @@ class GeneratedClip:
     nats: float
     """-ln p of ``codes`` under the model at temperature 1, whatever they were drawn at."""
     flags: tuple[Flag, ...]
-    """See :mod:`samplewise.generate.screen`."""
+    """See :mod:`samplewise.generate.artifacts`."""
     label: str | None = None
     """Its class, for a model that is told one."""
 
@@ -123,19 +123,22 @@ def iterate_clips(
     codes = None if prompt is None else loaded.model.quantizer.encode(prompt)
     groups = even_groups(indices, batch)
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
-    groups = even_groups(indices, sampler.most)
-    told = telling(loaded.model, label, indices)
+    groups = even_groups(indices, sampler.max_batch)
+    told = class_conditioning(loaded.model, label, indices)
     if codes is not None and len(set(told.labels)) > 1:
         raise ValueError("a prompt has one class: name it (--label)")
-    heard, before = None, 0
+    prefilled, before = None, 0
     if codes is not None:
         vectors = told.at(0, len(codes))
         before = len(codes)
-        heard = sampler.hear(codes, on_prompt, None if vectors is None else vectors[:1])
+        prefilled = sampler.prefill(codes, on_prompt, None if vectors is None else vectors[:1])
     done = 0
     for group in groups:
-        voices, own = sampler.start(len(group), heard), telling(loaded.model, label, group)
-        take = _Take(loaded, voices, group, seed, temperature, own, before)
+        sampler_state, own = (
+            sampler.start(len(group), prefilled),
+            class_conditioning(loaded.model, label, group),
+        )
+        take = _Take(loaded, sampler_state, group, seed, temperature, own, before)
 
         def report(drawn: int, earlier: int = done, clips: int = len(group)) -> None:
             if progress:
@@ -161,15 +164,15 @@ def samples_of(seconds: float, sample_rate: int) -> int:
     return round(seconds * sample_rate)
 
 
-def even_groups(indices: Sequence[int], most: int) -> list[Sequence[int]]:
-    """Cut into the fewest groups of at most ``most``, all about as large.
+def even_groups(indices: Sequence[int], max_batch: int) -> list[Sequence[int]]:
+    """Cut into the fewest groups of at most ``max_batch``, all about as large.
 
     Raises:
-        ValueError: If ``most`` is not positive.
+        ValueError: If ``max_batch`` is not positive.
     """
-    if most < 1:
-        raise ValueError(f"batch = {most} must be at least 1")
-    size = math.ceil(len(indices) / math.ceil(len(indices) / most))
+    if max_batch < 1:
+        raise ValueError(f"batch = {max_batch} must be at least 1")
+    size = math.ceil(len(indices) / math.ceil(len(indices) / max_batch))
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
@@ -178,12 +181,12 @@ class _Take:
     """One batch in the making."""
 
     loaded: LoadedModel
-    voices: Any
+    sampler_state: Any
     indices: Sequence[int]
     seed: int
     temperature: Envelope
-    told: Telling
-    heard: int
+    told: ClassConditioning
+    prefilled: int
     """Samples of the prompt."""
 
     def draw(
@@ -196,11 +199,11 @@ class _Take:
         chunk = max(1, round(CHUNK_S * rate))
         for start in range(0, total, chunk):
             count = min(chunk, total - start)
-            drawn, log_probs, self.voices = sampler.draw(
-                self.voices,
-                uniforms(self.seed, self.indices, start, count + sampler.ahead),
-                self.temperature.at(start, count + sampler.ahead, rate),
-                self.told.at(self.heard + start, count),
+            drawn, log_probs, self.sampler_state = sampler.draw(
+                self.sampler_state,
+                uniforms(self.seed, self.indices, start, count + sampler.lookahead),
+                self.temperature.at(start, count + sampler.lookahead, rate),
+                self.told.at(self.prefilled + start, count),
             )
             codes[:, start : start + count] = drawn
             nats -= log_probs.sum(1)
@@ -218,7 +221,7 @@ def _finish(
     quantizer = loaded.model.quantizer
     wave = quantizer.decode(drawn)
     silence = float(quantizer.amplitudes[quantizer.silence])
-    flags = screen(wave, loaded.audio.sample_rate, silence)
+    flags = find_artifacts(wave, loaded.audio.sample_rate, silence)
     if prompt is not None:
         wave = np.concatenate([quantizer.decode(prompt), wave])
     return GeneratedClip(index, wave, drawn, nats, flags)

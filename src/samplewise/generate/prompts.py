@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from samplewise.audio.files import probe, read_audio
 from samplewise.audio.level import paper_min_max
-from samplewise.models.files import AudioFormat
+from samplewise.models.io import AudioFormat
 
 PROMPT_PEAK = 0.99
 """Peak of a prompt that would exceed full scale at the corpus's level."""

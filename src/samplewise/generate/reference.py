@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int, Int64
 from torch import Tensor
 
-from samplewise.engine.sampler import Conditioning
-from samplewise.generate.rows import RowPlan, plan_rows
+from samplewise.engine.sampler import ConditioningVectors
+from samplewise.generate.batch_invariance import RowPlan, plan_rows
 from samplewise.heads.base import check_log_probs
 from samplewise.models.base import Model, State
 from samplewise.nn.state import map_tensors
@@ -24,7 +24,7 @@ SCORE_CHUNK = 32
 
 
 @dataclass(frozen=True)
-class Voices:
+class SamplerState:
     """Some clips in the making: what the sampler needs to go on with them."""
 
     model: State
@@ -48,28 +48,28 @@ class ReferenceSampler:
 
         Args:
             model: Folded, or it will be slow.
-            clips: Most clips that shall be drawn together; see :attr:`most`.
+            clips: Most clips that shall be drawn together; see :attr:`max_batch`.
         """
         self.model = model
         self.plan: RowPlan = plan_rows(model, clips)
 
     @property
-    def ahead(self) -> int:
+    def lookahead(self) -> int:
         """Random numbers that :meth:`draw` needs beyond those of the samples it returns: none."""
         return 0
 
     @property
-    def most(self) -> int:
+    def max_batch(self) -> int:
         """How many clips :meth:`start` takes at once: about as many as asked for, or fewer."""
-        return self.plan.most
+        return self.plan.max_batch
 
     @torch.inference_mode()
-    def hear(
+    def prefill(
         self,
         prompt: Int[np.ndarray, " samples"],
         progress: Progress | None = None,
-        conditioning: Conditioning | None = None,
-    ) -> Voices:
+        conditioning: ConditioningVectors | None = None,
+    ) -> SamplerState:
         """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
 
         Args:
@@ -88,28 +88,30 @@ class ReferenceSampler:
             _, state = self.model(heard[start:stop].unsqueeze(0), state, following, told)
             if progress:
                 progress(stop, len(prompt))
-        return Voices(state, heard[-1:], 1)
+        return SamplerState(state, heard[-1:], 1)
 
     @torch.inference_mode()
-    def start(self, clips: int, after: Voices | None = None) -> Voices:
-        """Begin clips, at most :attr:`most`, in silence or after what :meth:`hear` gave."""
-        one = after or self.hear(np.zeros(0, np.int64))
+    def start(self, clips: int, after: SamplerState | None = None) -> SamplerState:
+        """Begin clips, at most :attr:`max_batch`, in silence or after what :meth:`prefill` gave."""
+        one = after or self.prefill(np.zeros(0, np.int64))
         rows = self.plan.rows(clips)
         state = map_tensors(one.model, lambda part: part.expand(rows, *part.shape[1:]).clone())
-        return Voices(state, one.previous.expand(rows), clips)
+        return SamplerState(state, one.previous.expand(rows), clips)
 
     @torch.inference_mode()
     def draw(
         self,
-        voices: Voices,
+        sampler_state: SamplerState,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None = None,
-        conditioning: Conditioning | None = None,
-    ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Voices]:
+        conditioning: ConditioningVectors | None = None,
+    ) -> tuple[
+        Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], SamplerState
+    ]:
         """Draw the next samples of every clip.
 
         Args:
-            voices: From :meth:`start` or from the last call; it stays valid.
+            sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
             temperature: Of each sample; None means 1.
             conditioning: For a model that is told something: the vector in force at the first
@@ -118,35 +120,37 @@ class ReferenceSampler:
         Returns:
             Codes; ln p of each under the model at temperature 1, in nats; what goes on.
         """
-        codes, scores, clock = [], [], voices.model.clock
+        codes, scores, clock = [], [], sampler_state.model.clock
         for start in range(0, uniforms.shape[1], SCORE_CHUNK):
             part = slice(start, start + SCORE_CHUNK)
-            heat = None if temperature is None else temperature[part]
+            temperatures = None if temperature is None else temperature[part]
             size = len(uniforms[0, part])
-            told = self._told(conditioning, clock, clock + start, size, len(voices.previous))
-            drawn, log_prob, voices = self._draw_part(voices, uniforms[:, part], heat, told)
-            codes.append(drawn[: voices.clips])
-            scores.append(log_prob[: voices.clips])
+            told = self._told(conditioning, clock, clock + start, size, len(sampler_state.previous))
+            drawn, log_prob, sampler_state = self._draw_part(
+                sampler_state, uniforms[:, part], temperatures, told
+            )
+            codes.append(drawn[: sampler_state.clips])
+            scores.append(log_prob[: sampler_state.clips])
         if not codes:
-            empty = np.zeros((voices.clips, 0))
-            return empty.astype(np.int64), empty, voices
+            empty = np.zeros((sampler_state.clips, 0))
+            return empty.astype(np.int64), empty, sampler_state
         log_probs = torch.cat(scores, 1).cpu().numpy()
         check_log_probs(log_probs)
-        return torch.cat(codes, 1).cpu().numpy(), log_probs, voices
+        return torch.cat(codes, 1).cpu().numpy(), log_probs, sampler_state
 
     @torch.inference_mode()
-    def force(
+    def teacher_force(
         self,
-        voices: Voices,
+        sampler_state: SamplerState,
         codes: Int[np.ndarray, "clips samples"],
-        conditioning: Conditioning | None = None,
-    ) -> Voices:
+        conditioning: ConditioningVectors | None = None,
+    ) -> SamplerState:
         """Feed codes to every clip as if they had been drawn.
 
         One step after the other: what was drawn, forced, leaves the same state in the same bits.
 
         Args:
-            voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
+            sampler_state: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
             codes: One row per clip, of any length.
             conditioning: As for :meth:`draw`.
 
@@ -157,21 +161,23 @@ class ReferenceSampler:
             ValueError: If there is not one row per clip, or a code does not exist.
         """
         check_codes(codes, self.model.q_levels)
-        if len(codes) != voices.clips:
-            raise ValueError(f"codes have {len(codes)} rows, but there are {voices.clips} clips")
-        rows = np.pad(codes, ((0, len(voices.previous) - voices.clips), (0, 0)))
-        by_time = torch.from_numpy(rows.T.astype(np.int64)).to(voices.previous.device)
-        previous, state = voices.previous, voices.model
+        if len(codes) != sampler_state.clips:
+            raise ValueError(
+                f"codes have {len(codes)} rows, but there are {sampler_state.clips} clips"
+            )
+        rows = np.pad(codes, ((0, len(sampler_state.previous) - sampler_state.clips), (0, 0)))
+        by_time = torch.from_numpy(rows.T.astype(np.int64)).to(sampler_state.previous.device)
+        previous, state = sampler_state.previous, sampler_state.model
         told = self._told(conditioning, state.clock, state.clock, len(by_time), len(previous))
         for t, column in enumerate(by_time):
             own = None if told is None else told[:, t]
             _, state = self.model.step(previous, state, column, own)
             previous = column
-        return Voices(state, previous, voices.clips)
+        return SamplerState(state, previous, sampler_state.clips)
 
     def _told(
         self,
-        conditioning: Conditioning | None,
+        conditioning: ConditioningVectors | None,
         first: int,
         clock: int,
         samples: int,
@@ -186,7 +192,7 @@ class ReferenceSampler:
             samples: How many.
             rows: Clips, and the rows that only fill up the batch.
         """
-        self.model.check_told(conditioning)
+        self.model.check_conditioning(conditioning)
         if conditioning is None:
             return None
         hold = self.model.conditioner.config.hold  # pyright: ignore[reportOptionalMemberAccess]
@@ -201,24 +207,24 @@ class ReferenceSampler:
 
     def _draw_part(
         self,
-        voices: Voices,
+        sampler_state: SamplerState,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None,
         told: Float[Tensor, "rows samples width"] | None,
-    ) -> tuple[Tensor, Tensor, Voices]:
-        rows, device = len(voices.previous), voices.previous.device
-        padding = ((0, rows - voices.clips), (0, 0))
+    ) -> tuple[Tensor, Tensor, SamplerState]:
+        rows, device = len(sampler_state.previous), sampler_state.previous.device
+        padding = ((0, rows - sampler_state.clips), (0, 0))
         by_time = torch.from_numpy(np.pad(uniforms, padding).T.copy()).to(device)
-        heat = None
+        temperatures = None
         if temperature is not None and not (temperature == 1).all():
-            heat = torch.from_numpy(temperature).to(device).unsqueeze(1).expand(-1, rows)
-        previous, state, codes, params = voices.previous, voices.model, [], []
+            temperatures = torch.from_numpy(temperature).to(device).unsqueeze(1).expand(-1, rows)
+        previous, state, codes, params = sampler_state.previous, sampler_state.model, [], []
         for t, uniform in enumerate(by_time):
-            own = None if heat is None else heat[t]
+            own = None if temperatures is None else temperatures[t]
             vector = None if told is None else told[:, t]
             previous, state, step = self.model.sample(previous, state, uniform, own, vector)
             codes.append(previous)
             params.append(step)
         drawn = torch.stack(codes, 1)
         scores = self.model.head.log_prob(torch.stack(params, 1).flatten(0, 1), drawn.flatten())
-        return drawn, scores.view_as(drawn), Voices(state, previous, voices.clips)
+        return drawn, scores.view_as(drawn), SamplerState(state, previous, sampler_state.clips)

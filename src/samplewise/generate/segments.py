@@ -1,7 +1,7 @@
 """Drawing from models that make their samples a segment at a time, in another order than time.
 
 What is asked for may end anywhere; what was drawn beyond it is kept with the voices. A sample that
-is drawn before its turn needs its random number then: so the sampler is given ``ahead`` more of
+is drawn before its turn needs its random number then: so the sampler is given ``lookahead`` more of
 them than it returns codes.
 """
 
@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int, Int64
 from torch import Tensor
 
-from samplewise.engine.sampler import Conditioning
-from samplewise.generate.rows import RowPlan, plan_rows
+from samplewise.engine.sampler import ConditioningVectors
+from samplewise.generate.batch_invariance import RowPlan, plan_rows
 from samplewise.heads.base import check_log_probs
 from samplewise.models.base import State
-from samplewise.models.segments import SegmentModel
+from samplewise.models.segment_model import SegmentModel
 from samplewise.nn.state import map_tensors
 from samplewise.quantize.base import check_codes
 
@@ -29,7 +29,7 @@ PROMPT_CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class SegmentVoices:
+class SegmentSamplerState:
     """Some clips in the making."""
 
     model: State
@@ -38,7 +38,7 @@ class SegmentVoices:
     """Codes of the current segment that were heard or handed out: less than a segment."""
     clips: int
     """How many of the rows are clips."""
-    ahead: Any = None
+    lookahead: Any = None
     """What was drawn beyond; None: nothing."""
 
 
@@ -47,7 +47,7 @@ class SegmentSampler:
 
     Args:
         model: In evaluation mode; folded, or it will be slow.
-        clips: Most clips that shall be drawn together; see :attr:`most`.
+        clips: Most clips that shall be drawn together; see :attr:`max_batch`.
     """
 
     name = "reference"
@@ -58,22 +58,22 @@ class SegmentSampler:
         self.plan: RowPlan = plan_rows(model, clips)
 
     @property
-    def most(self) -> int:
+    def max_batch(self) -> int:
         """How many clips :meth:`start` takes at once: about as many as asked for, or fewer."""
-        return self.plan.most
+        return self.plan.max_batch
 
     @property
-    def ahead(self) -> int:
+    def lookahead(self) -> int:
         """Random numbers that :meth:`draw` needs beyond those of the samples it returns."""
         return self.segment - 1
 
     @torch.inference_mode()
-    def hear(
+    def prefill(
         self,
         prompt: Int[np.ndarray, " samples"],
         progress: Progress | None = None,
-        conditioning: Conditioning | None = None,
-    ) -> SegmentVoices:
+        conditioning: ConditioningVectors | None = None,
+    ) -> SegmentSamplerState:
         """Run a prompt through the model, teacher-forced; return one voice that would go on.
 
         Args:
@@ -81,7 +81,7 @@ class SegmentSampler:
             progress: Called with samples of the prompt done and in total.
             conditioning: None: these models are told nothing.
         """
-        self.model.check_told(conditioning)
+        self.model.check_conditioning(conditioning)
         check_codes(prompt, self.model.q_levels)
         codes = self._tensor(prompt.astype(np.int64))[None]
         state, whole = self.model.initial_state(1), len(prompt) // self.segment * self.segment
@@ -93,30 +93,32 @@ class SegmentSampler:
                 progress(start + part.shape[1], len(prompt))
         if progress and whole < len(prompt):
             progress(len(prompt), len(prompt))
-        return SegmentVoices(state, codes[:, whole:], 1)
+        return SegmentSamplerState(state, codes[:, whole:], 1)
 
     @torch.inference_mode()
-    def start(self, clips: int, after: SegmentVoices | None = None) -> SegmentVoices:
-        """Begin clips, at most :attr:`most`, in silence or after what :meth:`hear` gave."""
-        one = after or self.hear(np.zeros(0, np.int64))
+    def start(self, clips: int, after: SegmentSamplerState | None = None) -> SegmentSamplerState:
+        """Begin clips, at most :attr:`max_batch`, in silence or after what :meth:`prefill` gave."""
+        one = after or self.prefill(np.zeros(0, np.int64))
         rows = self.plan.rows(clips)
         state = map_tensors(one.model, lambda part: part.expand(rows, *part.shape[1:]).clone())
-        return SegmentVoices(state, one.known.expand(rows, -1), clips)
+        return SegmentSamplerState(state, one.known.expand(rows, -1), clips)
 
     @torch.inference_mode()
     def draw(
         self,
-        voices: SegmentVoices,
+        sampler_state: SegmentSamplerState,
         uniforms: Float32[np.ndarray, "clips numbers"],
         temperature: Float64[np.ndarray, " numbers"] | None = None,
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningVectors | None = None,
     ) -> tuple[
-        Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], SegmentVoices
+        Int64[np.ndarray, "clips samples"],
+        Float64[np.ndarray, "clips samples"],
+        SegmentSamplerState,
     ]:
-        """Draw the next samples of every clip: as many as there are numbers beyond ``ahead``.
+        """Draw the next samples of every clip: as many as there are numbers beyond ``lookahead``.
 
         Args:
-            voices: From :meth:`start` or from the last call; it stays valid.
+            sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
             temperature: Of each of these samples; None means 1.
             conditioning: None: these models are told nothing.
@@ -125,90 +127,96 @@ class SegmentSampler:
             Codes; ln p of each under the model at temperature 1, in nats; what goes on.
 
         Raises:
-            ValueError: If there are fewer numbers than ``ahead``.
+            ValueError: If there are fewer numbers than ``lookahead``.
         """
-        self.model.check_told(conditioning)
-        count = uniforms.shape[1] - self.ahead
+        self.model.check_conditioning(conditioning)
+        count = uniforms.shape[1] - self.lookahead
         if count < 0:
             raise ValueError(
-                f"uniforms has {uniforms.shape[1]} numbers per clip, but {self.ahead} are drawn "
-                "ahead; give as many more as samples are wanted"
+                f"uniforms has {uniforms.shape[1]} numbers per clip, but the lookahead alone takes "
+                f"{self.lookahead}; give as many more as samples are wanted"
             )
         if not count:
-            empty = np.zeros((voices.clips, 0))
-            return empty.astype(np.int64), empty, voices
-        rows, known = voices.known.shape
-        numbers = self._tensor(np.pad(uniforms, ((0, rows - voices.clips), (known, 0))))
-        heat = None
+            empty = np.zeros((sampler_state.clips, 0))
+            return empty.astype(np.int64), empty, sampler_state
+        rows, known = sampler_state.known.shape
+        numbers = self._tensor(np.pad(uniforms, ((0, rows - sampler_state.clips), (known, 0))))
+        temperatures = None
         if temperature is not None and not (temperature == 1).all():
             padded = np.pad(temperature, (known, 0), constant_values=1)
-            heat = self._tensor(padded).expand(rows, -1)
-        codes, scores, voices = self._draw(voices, count, numbers, heat)
-        log_probs = scores[: voices.clips].cpu().numpy()
+            temperatures = self._tensor(padded).expand(rows, -1)
+        codes, scores, sampler_state = self._draw(sampler_state, count, numbers, temperatures)
+        log_probs = scores[: sampler_state.clips].cpu().numpy()
         check_log_probs(log_probs)
-        return codes[: voices.clips].cpu().numpy(), log_probs, voices
+        return codes[: sampler_state.clips].cpu().numpy(), log_probs, sampler_state
 
     @torch.inference_mode()
-    def force(
+    def teacher_force(
         self,
-        voices: SegmentVoices,
+        sampler_state: SegmentSamplerState,
         codes: Int[np.ndarray, "clips samples"],
-        conditioning: Conditioning | None = None,
-    ) -> SegmentVoices:
+        conditioning: ConditioningVectors | None = None,
+    ) -> SegmentSamplerState:
         """Feed codes to every clip as if they had been drawn; what was drawn ahead is dropped.
 
         What was drawn, forced, leaves the same state in the same bits.
 
         Args:
-            voices: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
+            sampler_state: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
             codes: One row per clip, of any length.
             conditioning: None: these models are told nothing.
 
         Raises:
             ValueError: If there is not one row per clip, or a code does not exist.
         """
-        self.model.check_told(conditioning)
+        self.model.check_conditioning(conditioning)
         check_codes(codes, self.model.q_levels)
-        if len(codes) != voices.clips:
-            raise ValueError(f"codes have {len(codes)} rows, but there are {voices.clips} clips")
+        if len(codes) != sampler_state.clips:
+            raise ValueError(
+                f"codes have {len(codes)} rows, but there are {sampler_state.clips} clips"
+            )
         if not codes.size:
-            return voices
-        rows = np.pad(codes.astype(np.int64), ((0, len(voices.known) - voices.clips), (0, 0)))
-        known = torch.cat([voices.known, self._tensor(rows)], 1)
-        state = voices.model
+            return sampler_state
+        rows = np.pad(
+            codes.astype(np.int64), ((0, len(sampler_state.known) - sampler_state.clips), (0, 0))
+        )
+        known = torch.cat([sampler_state.known, self._tensor(rows)], 1)
+        state = sampler_state.model
         while known.shape[1] >= self.segment:
             state = self._pass(state, known[:, : self.segment])
             known = known[:, self.segment :]
-        return SegmentVoices(state, known, voices.clips)
+        return SegmentSamplerState(state, known, sampler_state.clips)
 
     def _draw(
         self,
-        voices: SegmentVoices,
+        sampler_state: SegmentSamplerState,
         count: int,
         numbers: Float[Tensor, "rows numbers"],
-        heat: Float[Tensor, "rows numbers"] | None,
-    ) -> tuple[Tensor, Tensor, SegmentVoices]:
+        temperatures: Float[Tensor, "rows numbers"] | None,
+    ) -> tuple[Tensor, Tensor, SegmentSamplerState]:
         """Draw ``count`` samples; numbers and temperatures begin with the current segment."""
         drawn: list[tuple[Tensor, Tensor]] = []
         while count:
-            begin = voices.known.shape[1]
-            if voices.ahead is None:
+            begin = sampler_state.known.shape[1]
+            if sampler_state.lookahead is None:
                 part = slice(0, self.segment)
-                own = None if heat is None else heat[:, part]
-                segment = self.model.draw_segment(voices.model, numbers[:, part], own, voices.known)
-                voices = replace(voices, ahead=segment)
-            codes, state, scores = voices.ahead
+                own = None if temperatures is None else temperatures[:, part]
+                segment = self.model.draw_segment(
+                    sampler_state.model, numbers[:, part], own, sampler_state.known
+                )
+                sampler_state = replace(sampler_state, lookahead=segment)
+            codes, state, scores = sampler_state.lookahead
             end = min(begin + count, self.segment)
             drawn.append((codes[:, begin:end], scores[:, begin:end]))
             count -= end - begin
             if end < self.segment:
-                voices = replace(voices, known=codes[:, :end])
+                sampler_state = replace(sampler_state, known=codes[:, :end])
                 continue
             numbers = numbers[:, self.segment :]
-            heat = None if heat is None else heat[:, self.segment :]
-            voices = SegmentVoices(state, codes[:, :0], voices.clips)
+            temperatures = None if temperatures is None else temperatures[:, self.segment :]
+            sampler_state = SegmentSamplerState(state, codes[:, :0], sampler_state.clips)
         codes, scores = (torch.cat(parts, 1) for parts in zip(*drawn, strict=True))
-        return codes, scores, voices
+        return codes, scores, sampler_state
 
     def _pass(self, state: State, codes: Int[Tensor, "rows samples"]) -> State:
         """Return the state after a whole segment that is known."""

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from samplewise.generate.backend import Backend, Progress
+from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.clips import AUTO
-from samplewise.generate.telling import telling
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
-from samplewise.models.files import LoadedModel
+from samplewise.models.io import LoadedModel
 
 CHUNK_S = 0.1
 """Seconds per chunk: the delay before something is heard."""
@@ -54,9 +54,12 @@ def stream_chunks(
     rate, quantizer = loaded.audio.sample_rate, loaded.model.quantizer
     codes = None if prompt is None else quantizer.encode(prompt)
     sampler = backend.sampler(loaded.model, 1)
-    told, heard = telling(loaded.model, label, [index]), 0 if codes is None else len(codes)
-    prompted = None if codes is None else sampler.hear(codes, on_prompt, told.at(0, heard))
-    voices = sampler.start(1, prompted)
+    told, prefilled = (
+        class_conditioning(loaded.model, label, [index]),
+        0 if codes is None else len(codes),
+    )
+    prompted = None if codes is None else sampler.prefill(codes, on_prompt, told.at(0, prefilled))
+    sampler_state = sampler.start(1, prompted)
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
     chunk = max(1, round(chunk_s * rate))
@@ -64,7 +67,9 @@ def stream_chunks(
         size = chunk if samples is None else min(chunk, samples - start)
         if size <= 0:
             return
-        numbers = uniforms(seed, [index], start, size + sampler.ahead)
-        heat = temperature.at(start, size + sampler.ahead, rate)
-        drawn, _, voices = sampler.draw(voices, numbers, heat, told.at(heard + start, size))
+        numbers = uniforms(seed, [index], start, size + sampler.lookahead)
+        temperatures = temperature.at(start, size + sampler.lookahead, rate)
+        drawn, _, sampler_state = sampler.draw(
+            sampler_state, numbers, temperatures, told.at(prefilled + start, size)
+        )
         yield quantizer.decode(drawn[0])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from samplewise.durable import claim, lock, write_json
+from samplewise.atomic_io import claim, lock, write_json
 from samplewise.kinds import VOCODED, check_target, refuse_other_kinds
 from samplewise.strict_json import read_object
 

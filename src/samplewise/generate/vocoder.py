@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from samplewise.audio.correction import Piece, as_amplitude, correct_sound, corrected
+from samplewise.audio.lpc import predict, synthesize
 from samplewise.audio.mel import SILENCE
-from samplewise.audio.prediction import predict, synthesize
+from samplewise.audio.mel_correction import Piece, as_amplitude, correct_sound, corrected
 from samplewise.config.conditioning import MelConfig
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
+from samplewise.generate.class_conditioning import class_number
 from samplewise.generate.clips import AUTO
-from samplewise.generate.telling import class_number
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.base import Model
-from samplewise.models.files import LoadedModel
+from samplewise.models.io import LoadedModel
 
 BLOCK_FRAMES = 512
 """Frames whose filters are worked out at once: memory does not grow much with the length."""
@@ -42,7 +42,7 @@ def vocode(
     """Draw the sound of each frame as soon as the frames it depends on are there.
 
     A frame waits for ``context`` further ones, and for
-    :func:`samplewise.audio.correction.delay` more at each correction. In memory there are never
+    :func:`samplewise.audio.mel_correction.delay` more at each correction. In memory there are never
     more than these, so the sequence may be endless.
 
     Args:
@@ -63,10 +63,10 @@ def vocode(
 
     def pieces() -> Iterator[Piece]:
         sampler = backend.sampler(model, 1)
-        voices, sounding = sampler.start(1), Sounding(model, rate)
-        for number, told in enumerate(tell_frames(model, frames, label)):
-            drawn, _, voices = sampler.draw(
-                voices,
+        sampler_state, sounding = sampler.start(1), Sounding(model, rate)
+        for number, told in enumerate(condition_frames(model, frames, label)):
+            drawn, _, sampler_state = sampler.draw(
+                sampler_state,
                 uniforms(seed, [index], number * hop, hop),
                 temperature.at(number * hop, hop, rate),
                 told.vectors[None],
@@ -103,12 +103,12 @@ def vocode_all(
     hop, sampler = config.hop, backend.sampler(model, len(mels))
     order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
     waves: list[Float32[np.ndarray, " samples"]] = [np.zeros(0, np.float32)] * len(mels)
-    for first in range(0, len(order), sampler.most):
-        group = order[first : first + sampler.most]
+    for first in range(0, len(order), sampler.max_batch):
+        group = order[first : first + sampler.max_batch]
         longest = len(mels[group[0]])
         named = [None if labels is None else labels[i] for i in group]
         pairs = zip(group, named, strict=True)
-        told = [list(tell_frames(model, mels[i], label)) for i, label in pairs]
+        told = [list(condition_frames(model, mels[i], label)) for i, label in pairs]
         vectors = np.stack([_padded(one, longest) for one in told])
         drawn, _, _ = sampler.draw(
             sampler.start(len(group)),
@@ -128,7 +128,7 @@ def vocode_all(
 
 
 @dataclass(frozen=True)
-class Told:
+class FrameConditioning:
     """What the sound of a frame is made from."""
 
     vectors: Float32[np.ndarray, "upsampling width"]
@@ -153,7 +153,7 @@ class Sounding:
         """The last samples of the sound, before it is clipped."""
 
     def __call__(
-        self, drawn: Float32[np.ndarray, " samples"], told: Sequence[Told]
+        self, drawn: Float32[np.ndarray, " samples"], told: Sequence[FrameConditioning]
     ) -> Float32[np.ndarray, " samples"]:
         """Return the amplitude, full scale ±1, of the next frames."""
         order = self._told.lpc_order
@@ -169,11 +169,13 @@ class Sounding:
 def frame_vectors(
     model: Model, frames: Iterable[Frame], label: str | None = None
 ) -> Iterator[Float32[np.ndarray, "upsampling width"]]:
-    """Return the vectors of each frame; see :class:`Told`."""
-    return (told.vectors for told in tell_frames(model, frames, label))
+    """Return the vectors of each frame; see :class:`FrameConditioning`."""
+    return (told.vectors for told in condition_frames(model, frames, label))
 
 
-def tell_frames(model: Model, frames: Iterable[Frame], label: str | None) -> Iterator[Told]:
+def condition_frames(
+    model: Model, frames: Iterable[Frame], label: str | None
+) -> Iterator[FrameConditioning]:
     """Return what is told of each frame: the same bits whether frames come one by one or at once.
 
     Each frame is worked out from a window of the same size, and in double precision, so that the
@@ -191,11 +193,11 @@ def tell_frames(model: Model, frames: Iterable[Frame], label: str | None) -> Ite
     silent = np.full(config.n_mels, SILENCE, np.float32)
     window = deque([silent] * (2 * context + 1), maxlen=2 * context + 1)
 
-    def current() -> Told:
+    def current() -> FrameConditioning:
         mel = np.stack(window)
         vectors = conditioner.vectors(torch.from_numpy(mel)[None].double(), number)[0]
         after = context if window[context + 1] is silent else context + 1
-        return Told(vectors.float().numpy(), mel[[context, after]])
+        return FrameConditioning(vectors.float().numpy(), mel[[context, after]])
 
     followed = chain(frames, repeat(silent, context))
     for count, frame in enumerate(followed):
@@ -223,7 +225,7 @@ def mel_of(model: Model) -> MelConfig:
     return told
 
 
-def _padded(told: Sequence[Told], frames: int) -> Float32[np.ndarray, "_ width"]:
+def _padded(told: Sequence[FrameConditioning], frames: int) -> Float32[np.ndarray, "_ width"]:
     """Return the vectors of a whole spectrogram, with zeros up to the length of ``frames``."""
     vectors = np.concatenate([one.vectors for one in told])
     per_frame = len(told[0].vectors)

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from samplewise.engine.cell import DRAW, NativeCell
 from samplewise.engine.sampler import WeightFormat
-from samplewise.generate.segments import SegmentSampler, SegmentVoices
+from samplewise.engine.wavernn_cell import DRAW, NativeCell
+from samplewise.generate.segments import SegmentSampler, SegmentSamplerState
 from samplewise.models.base import State
 from samplewise.models.subscale_wavernn import SubscaleState, SubscaleWaveRNN, fold
 
@@ -48,7 +48,7 @@ class WavefrontSampler(SegmentSampler):
 
     Args:
         model: In evaluation mode; folded, or it will be slow.
-        clips: Most clips that shall be drawn together; see :attr:`most`.
+        clips: Most clips that shall be drawn together; see :attr:`max_batch`.
     """
 
     model: SubscaleWaveRNN
@@ -61,26 +61,26 @@ class WavefrontSampler(SegmentSampler):
         self.lag = 1 + -(-config.horizon // self.block)
 
     @property
-    def ahead(self) -> int:
+    def lookahead(self) -> int:
         """Random numbers needed beyond those of the samples asked for: the front's length."""
         return self.rows * self.block * ((self.rows - 1) * self.lag + 1) - 1
 
     def _draw(
         self,
-        voices: SegmentVoices,
+        sampler_state: SegmentSamplerState,
         count: int,
         numbers: Float[Tensor, "rows numbers"],
-        heat: Float[Tensor, "rows numbers"] | None,
-    ) -> tuple[Tensor, Tensor, SegmentVoices]:
-        begin, end = voices.known.shape[1], voices.known.shape[1] + count
-        front = voices.ahead or self._begin(voices.model)
-        run = _Run(self, front, self._blocks(end), voices.known, numbers, heat)
+        temperatures: Float[Tensor, "rows numbers"] | None,
+    ) -> tuple[Tensor, Tensor, SegmentSamplerState]:
+        begin, end = sampler_state.known.shape[1], sampler_state.known.shape[1] + count
+        front = sampler_state.lookahead or self._begin(sampler_state.model)
+        run = _Run(self, front, self._blocks(end), sampler_state.known, numbers, temperatures)
         while run.blocks < self._blocks(end):
             run.advance()
         front = run.front()
         codes = front.codes.transpose(1, 2).flatten(1)
         scores = front.scores.transpose(1, 2).flatten(1)
-        after = replace(voices, known=codes[:, :end], ahead=front)
+        after = replace(sampler_state, known=codes[:, :end], lookahead=front)
         while after.known.shape[1] >= self.segment:
             after = self._next_segment(after)
         return codes[:, begin:end], scores[:, begin:end], after
@@ -90,7 +90,7 @@ class WavefrontSampler(SegmentSampler):
         run = _Run(self, self._begin(state), need, codes, None, None)
         while run.blocks < need:
             run.advance()
-        return self._next_segment(SegmentVoices(state, codes, 1, run.front())).model
+        return self._next_segment(SegmentSamplerState(state, codes, 1, run.front())).model
 
     def run_cell(
         self,
@@ -98,7 +98,7 @@ class WavefrontSampler(SegmentSampler):
         h: Float[Tensor, "rows dim"],
         said: Float[Tensor, "rows columns residual"],
         numbers: Float[Tensor, "rows columns"],
-        heat: Float[Tensor, "rows columns"] | None,
+        temperatures: Float[Tensor, "rows columns"] | None,
         codes: Int[Tensor, "rows columns"],
         is_known: Bool[Tensor, "rows columns"],
     ) -> tuple[
@@ -110,7 +110,13 @@ class WavefrontSampler(SegmentSampler):
         drawn, scores = [], []
         for i in range(self.block):
             last, h, logits = self.model.sample_rows(
-                *(last, h, gates[:, i], numbers[:, i], None if heat is None else heat[:, i]),
+                *(
+                    last,
+                    h,
+                    gates[:, i],
+                    numbers[:, i],
+                    None if temperatures is None else temperatures[:, i],
+                ),
                 *(codes[:, i], is_known[:, i]),
             )
             scores.append(self.model.head.log_prob(logits, last))
@@ -126,15 +132,15 @@ class WavefrontSampler(SegmentSampler):
         codes = state.last.new_zeros(*state.last.shape, 0)
         return Front(0, codes, codes.double(), state.h, state.last, ())
 
-    def _next_segment(self, voices: SegmentVoices) -> SegmentVoices:
+    def _next_segment(self, sampler_state: SegmentSamplerState) -> SegmentSamplerState:
         """Let the voices begin with the next segment: every row has finished the current one."""
-        front, n = voices.ahead, self.columns
-        last, clock = front.codes[:, :, n - 1], voices.model.clock + self.segment
+        front, n = sampler_state.lookahead, self.columns
+        last, clock = front.codes[:, :, n - 1], sampler_state.model.clock + self.segment
         return replace(
-            voices,
+            sampler_state,
             model=SubscaleState(front.marks[0], last, clock),
-            known=voices.known[:, self.segment :],
-            ahead=replace(
+            known=sampler_state.known[:, self.segment :],
+            lookahead=replace(
                 front,
                 blocks=front.blocks - n // self.block,
                 codes=front.codes[:, :, n:],
@@ -149,7 +155,7 @@ class NativeWavefrontSampler(WavefrontSampler):
 
     Args:
         model: On the CPU, in float32.
-        clips: Most clips that shall be drawn together; see :attr:`most`.
+        clips: Most clips that shall be drawn together; see :attr:`max_batch`.
         weights: How the engine stores those of the cell.
         threads: CPU threads of the engine; None takes every core that this process may use.
         min_p: As of :class:`samplewise.engine.sampler.NativeSampler`.
@@ -166,7 +172,7 @@ class NativeWavefrontSampler(WavefrontSampler):
         min_p: float = 0.0,
     ):
         super().__init__(model, clips)
-        rows = self.plan.rows(self.most) * self.rows
+        rows = self.plan.rows(self.max_batch) * self.rows
         self.cell = NativeCell(model, rows, weights, threads, min_p)
 
     def run_cell(
@@ -175,7 +181,7 @@ class NativeWavefrontSampler(WavefrontSampler):
         h: Float[Tensor, "rows dim"],
         said: Float[Tensor, "rows columns residual"],
         numbers: Float[Tensor, "rows columns"],
-        heat: Float[Tensor, "rows columns"] | None,
+        temperatures: Float[Tensor, "rows columns"] | None,
         codes: Int[Tensor, "rows columns"],
         is_known: Bool[Tensor, "rows columns"],
     ) -> tuple[
@@ -184,7 +190,7 @@ class NativeWavefrontSampler(WavefrontSampler):
         """As the reference does; with narrower weights it is another model, a little."""
         found = self.cell.run(
             *(last.numpy(), h.numpy(), said.numpy(), numbers.float().numpy()),
-            None if heat is None else heat.double().numpy(),
+            None if temperatures is None else temperatures.double().numpy(),
             codes.masked_fill(~is_known, DRAW).numpy(),
         )
         drawn, scores, after = map(torch.from_numpy, found)
@@ -201,7 +207,7 @@ class _Run:
         blocks: int,
         known: Int[Tensor, "batch known"],
         numbers: Float[Tensor, "batch numbers"] | None,
-        heat: Float[Tensor, "batch numbers"] | None,
+        temperatures: Float[Tensor, "batch numbers"] | None,
     ):
         """Make room for ``blocks`` blocks of row 0; without numbers, all codes are known."""
         self.sampler, self.model = sampler, sampler.model
@@ -218,7 +224,9 @@ class _Run:
         heard = fold(_padded(known, size[1]), rows)
         self.codes = torch.where(self.is_known, heard, self.codes)
         self.numbers = fold(_padded(numbers if numbers is not None else known * 0.0, size[1]), rows)
-        self.heat = None if heat is None else fold(_padded(heat, size[1]), rows)
+        self.temperatures = (
+            None if temperatures is None else fold(_padded(temperatures, size[1]), rows)
+        )
         self.row = torch.arange(rows, device=known.device)
 
     def front(self) -> Front:
@@ -236,11 +244,13 @@ class _Run:
         columns = columns.clamp(max=self.codes.shape[2] - 1)
         place = (self.row[:, None], columns)
         is_known = self.is_known[place].expand(len(self.codes), -1, -1)
-        heat = None if self.heat is None else self.heat[:, *place].flatten(0, 1)
+        temperatures = (
+            None if self.temperatures is None else self.temperatures[:, *place].flatten(0, 1)
+        )
         codes, scores, h = self.sampler.run_cell(
             *(self.last.flatten(), self.h.flatten(0, 1)),
             self._said(first.clamp(min=0)).flatten(0, 1),
-            *(self.numbers[:, *place].flatten(0, 1), heat),
+            *(self.numbers[:, *place].flatten(0, 1), temperatures),
             *(self.codes[:, *place].flatten(0, 1), is_known.flatten(0, 1)),
         )
         codes, scores = (part.unflatten(0, self.last.shape) for part in (codes, scores))
@@ -258,8 +268,8 @@ class _Run:
         if not model.earlier:
             return model.real_values.new_zeros(len(self.codes), 1, size, 0)
         near, n = model.neighbours(), self.sampler.columns
-        ahead = torch.arange(size + model.config.horizon, device=near.device)
-        columns = (first[1:, None] + ahead)[:, None]  # (asking row, 1, columns)
+        lookahead = torch.arange(size + model.config.horizon, device=near.device)
+        columns = (first[1:, None] + lookahead)[:, None]  # (asking row, 1, columns)
         ends = ((first[1:] // n + 1) * n)[:, None, None]  # beyond the segment all is unknown
         seen: Bool[Tensor, "rows rows columns"] = (near >= 0)[:, :, None] & (columns < ends)
         columns = columns.clamp(max=self.codes.shape[2] - 1)

@@ -15,7 +15,7 @@ from samplewise.heads.categorical import (
 )
 from samplewise.heads.digit_softmax import digit_log_prob, digit_nll, split_digits
 from samplewise.heads.dual_softmax import dual_log_prob, dual_nll
-from samplewise.heads.gaussian_mixture import mixture_log_density, mixture_sample
+from samplewise.heads.mixture import mixture_log_density, mixture_sample
 from samplewise.quantize.dual import FINE_LEVELS
 
 MAX_NATS = 1e30

@@ -9,16 +9,15 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
-from samplewise.data.cues import Cues
-from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
-from samplewise.models.configs import (
+from samplewise.config.models import (
     ModelConfig,
     RNNConfig,
     SampleRNNConfig,
     conditioning_of,
     head_width,
 )
-from samplewise.nn.conditioning import Conditioner
+from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
+from samplewise.nn.conditioning import Conditioner, ConditioningInputs
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight, fold_weight_norm
 from samplewise.quantize.build import make_quantizer
@@ -176,19 +175,19 @@ class Model(nn.Module, Generic[Config]):
         """Return the width of the vectors that the model is told; 0 if it is told nothing."""
         return 0 if self.conditioner is None else self.conditioner.config.width
 
-    def tell(
-        self, cues: Cues | None, samples: int
+    def conditioning_vectors(
+        self, conditioning_inputs: ConditioningInputs | None, samples: int
     ) -> Float[Tensor, "batch {samples} width"] | None:
         """Return the vectors in force at each sample; None for a model that is told nothing."""
-        if self.conditioner is None or cues is None:
+        if self.conditioner is None or conditioning_inputs is None:
             return None
-        return self.conditioner(cues, samples)
+        return self.conditioner(conditioning_inputs, samples)
 
     def nll(
         self,
         params: Float[Tensor, "batch time params"],
         target: Int[Tensor, "batch time"],
-        cues: Cues | None = None,
+        conditioning_inputs: ConditioningInputs | None = None,
     ) -> Float[Tensor, "batch time"]:
         """Return the cost of each sample of the sound, in nats.
 
@@ -198,14 +197,14 @@ class Model(nn.Module, Generic[Config]):
         Args:
             params: As :meth:`forward` gives them.
             target: Codes.
-            cues: Of the subsequence, at least as long as it.
+            conditioning_inputs: Of the subsequence, at least as long as it.
         """
         nats = self.head.nll(params, target)
-        if cues is None or cues.log_steps is None:
+        if conditioning_inputs is None or conditioning_inputs.log_steps is None:
             return nats
-        return nats + cues.log_steps[:, : nats.shape[1]]
+        return nats + conditioning_inputs.log_steps[:, : nats.shape[1]]
 
-    def check_told(self, conditioning: Any) -> None:
+    def check_conditioning(self, conditioning: Any) -> None:
         """Refuse to run without the vectors that the model needs, or with some that it does not."""
         if (conditioning is None) != (self.conditioner is None):
             needs = "needs" if conditioning is None else "takes no"

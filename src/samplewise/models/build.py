@@ -1,7 +1,6 @@
 """From a configuration to a model, and from a family's name to its configuration."""
 
-from samplewise.models.base import Model
-from samplewise.models.configs import (
+from samplewise.config.models import (
     FusedSubscaleConfig,
     HybridConfig,
     ModelConfig,
@@ -11,6 +10,7 @@ from samplewise.models.configs import (
     WaveNetConfig,
     WaveRNNConfig,
 )
+from samplewise.models.base import Model
 from samplewise.models.fused_subscale import FusedSubscale
 from samplewise.models.hybrid import Hybrid
 from samplewise.models.rnn import RNN

@@ -23,16 +23,16 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samplewise.config.models import FusedSubscaleConfig
 from samplewise.heads.base import DigitSoftmaxHead
 from samplewise.heads.digit_softmax import DIGIT_LEVELS, DIGITS, join_digits, split_digits
 from samplewise.heads.dual_softmax import sample_with_rest
-from samplewise.models.configs import FusedSubscaleConfig
-from samplewise.models.segments import SegmentModel, given
-from samplewise.nn.dual_gru import byte_inputs, gru_units
+from samplewise.models.segment_model import SegmentModel, given
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear
-from samplewise.nn.product import linear
+from samplewise.nn.matmul import linear
 from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
+from samplewise.nn.wavernn_cell import byte_inputs, gru_units
 
 ROWS, LAG = 2, 3
 """B, and by how many columns row 1 trails row 0: F + 1."""
@@ -124,7 +124,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
             ValueError: If there is no target, or not a number of whole segments.
         """
         n = self.config.columns
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         codes = self.check_segments(target).unflatten(1, (-1, ROWS)).transpose(1, 2)
         line = torch.cat([state.last, codes], -1)
         x = torch.cat(
@@ -164,12 +164,12 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
         """Draw a segment, two samples a step."""
         n, (codes, is_known) = self.config.columns, given(known, 2 * self.config.columns, uniforms)
         codes, is_known, uniforms = (_steps(part, n) for part in (codes, is_known, uniforms))
-        heat = None if temperature is None else _steps(temperature, n, 1)
+        temperatures = None if temperature is None else _steps(temperature, n, 1)
         line = torch.cat([state.last, codes.new_zeros(len(codes), ROWS, n)], -1)
         h, params = state.h[:, 0], []
         for j in range(n + LAG):
             x = self._inputs(*self._at(line, torch.tensor([j], device=line.device)))[:, 0]
-            own = None if heat is None else heat[..., j]
+            own = None if temperatures is None else temperatures[..., j]
             drawn, h, logits = self._draw(
                 x, h, uniforms[..., j], own, codes[..., j], is_known[..., j]
             )

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samplewise.config.models import HybridConfig
 from samplewise.models.base import Model
-from samplewise.models.configs import HybridConfig
 from samplewise.nn.causal_conv import GatedStack, Pasts, reset_pasts
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
@@ -113,7 +113,7 @@ class Hybrid(Model[HybridConfig]):
         conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], HybridState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         time, size = previous.shape[1], self.config.frame_size
         codes = torch.cat([state.history, previous], 1)
         first = -state.clock % size  # where in this call the frame level wakes for the first time

@@ -3,9 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from samplewise.errors import CheckpointError
-from samplewise.models.build import build_model
-from samplewise.models.configs import (
+from samplewise.config.models import (
     HybridConfig,
     ModelConfig,
     RNNConfig,
@@ -13,6 +11,8 @@ from samplewise.models.configs import (
     SubscaleWaveRNNConfig,
     WaveNetConfig,
 )
+from samplewise.errors import CheckpointError
+from samplewise.models.build import build_model
 from samplewise.models.subscale_wavernn import BLOCK
 from samplewise.nn.state import to_tensors
 

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samplewise.config.models import RNNConfig
 from samplewise.models.base import Model, output_mlp
-from samplewise.models.configs import RNNConfig
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
@@ -67,7 +67,7 @@ class RNN(Model[RNNConfig]):
         conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], RNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         if self.embedding is None:
             x = self.real_values[previous].unsqueeze(-1)
         else:

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samplewise.config.models import SampleRNNConfig
 from samplewise.models.base import Model, output_mlp
-from samplewise.models.configs import SampleRNNConfig
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
@@ -206,7 +206,7 @@ class SampleRNN(Model[SampleRNNConfig]):
         conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], SampleRNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         clock, time, lookback = state.clock, previous.shape[1], self.config.lookback
         codes = torch.cat([state.history, previous], 1)  # x_(t-1) of target t at lookback - 1 + t
         values = self.real_values[codes]

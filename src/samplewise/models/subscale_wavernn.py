@@ -27,16 +27,16 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from samplewise.config.models import SubscaleWaveRNNConfig
 from samplewise.heads.base import DualSoftmaxHead
 from samplewise.heads.dual_softmax import sample_with_rest
-from samplewise.models.configs import SubscaleWaveRNNConfig
-from samplewise.models.segments import SegmentModel, given
-from samplewise.nn.dual_gru import SCALARS, byte_inputs, cell_weights, gru_units, masked_gru
+from samplewise.models.segment_model import SegmentModel, given
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.lookahead_conv import LookaheadStack
-from samplewise.nn.product import linear
+from samplewise.nn.matmul import linear
 from samplewise.nn.rnn import RecurrentLayer
+from samplewise.nn.wavernn_cell import SCALARS, byte_inputs, cell_weights, gru_units, masked_gru
 from samplewise.quantize.dual import FINE_LEVELS
 
 BLOCK = 64
@@ -131,7 +131,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         Raises:
             ValueError: If there is no target, or not a number of whole segments.
         """
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         codes = fold(self.check_segments(target), self.config.n_subscale)
         before = torch.cat([state.last[:, :, None], codes[:, :, :-1]], -1)
         x = byte_inputs(before, codes // FINE_LEVELS, self.real_values)
@@ -268,7 +268,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         given_codes, is_given = given(known, self.config.top_frame, uniforms)
         codes, is_known = fold(given_codes, rows).clone(), fold(is_given, rows)
         numbers = fold(uniforms, rows)
-        heat = None if temperature is None else fold(temperature, rows)
+        temperatures = None if temperature is None else fold(temperature, rows)
         h, last, params = state.h.clone(), state.last.clone(), []
         for s in range(rows):
             said = self._conditions(codes)[:, s] if s else None
@@ -276,7 +276,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
             for i in range(columns):
                 codes[:, s, i], h[:, s], logits = self.sample_rows(
                     *(last[:, s], h[:, s], gates[:, i], numbers[:, s, i]),
-                    None if heat is None else heat[:, s, i],
+                    None if temperatures is None else temperatures[:, s, i],
                     *(codes[:, s, i], is_known[:, s, i]),
                 )
                 last[:, s] = codes[:, s, i]

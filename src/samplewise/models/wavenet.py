@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samplewise.config.models import WaveNetConfig
 from samplewise.models.base import Model
-from samplewise.models.configs import WaveNetConfig
 from samplewise.nn.causal_conv import GatedStack, Pasts, reset_pasts
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
@@ -66,7 +66,7 @@ class WaveNet(Model[WaveNetConfig]):
         conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], WaveNetState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         x = F.embedding(previous, self.embedding)
         skips, pasts = self.stack(x, state.pasts, conditioning)
         params = relu_mlp(F.relu(skips), self.mlp)

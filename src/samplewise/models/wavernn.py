@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from samplewise.config.models import WaveRNNConfig
 from samplewise.heads.base import DualSoftmaxHead
 from samplewise.heads.dual_softmax import sample_with_rest
 from samplewise.models.base import Model
-from samplewise.models.configs import WaveRNNConfig
-from samplewise.nn.dual_gru import byte_inputs, cell_weights, gru_units, masked_gru
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentLayer
+from samplewise.nn.wavernn_cell import byte_inputs, cell_weights, gru_units, masked_gru
 from samplewise.quantize.dual import FINE_LEVELS
 
 
@@ -76,7 +76,7 @@ class WaveRNN(Model[WaveRNNConfig]):
         """Teacher-forced pass; ``target`` gives the coarse codes that the fine ones depend on."""
         if target is None:
             raise ValueError("a WaveRNN needs the target: its fine code depends on its coarse one")
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         x = self._inputs(previous, target // FINE_LEVELS, conditioning)
         h, last = self.rnn(x, state.h)
         coarse = self.o2(F.relu(self.o1(h[..., : self.middle])))
@@ -93,7 +93,7 @@ class WaveRNN(Model[WaveRNNConfig]):
         conditioning: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Int[Tensor, " batch"], WaveRNNState, Float[Tensor, "batch 512"]]:
         """Draw the coarse code, then the fine one; R h is computed once (Fig. 1)."""
-        self.check_told(conditioning)
+        self.check_conditioning(conditioning)
         half, h = self.middle, state.h[:, 0]
         recurrent = F.linear(h, self.layer.recurrent())
         x = self._inputs(previous, torch.zeros_like(previous), conditioning)

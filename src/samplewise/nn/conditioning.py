@@ -5,18 +5,41 @@ frame, as a SampleRNN's tiers do for the tier below (Mehri et al. 2017, Eq. 6). 
 force for ``hold`` samples. A class adds a vector of its own to every one of them.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samplewise.config.conditioning import Conditioning
-from samplewise.data.cues import Cues
+from samplewise.config.conditioning import ConditioningConfig
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear
 
 MEL_MEAN, MEL_DEVIATION = -5.0, 4.0
 """ln of mel bands lies between -11.5 and about 3: brings it to about ±2."""
+
+
+@dataclass(frozen=True)
+class ConditioningInputs:
+    """What the conditioning of one subsequence is computed from, a row per lane."""
+
+    mel: Float[Tensor, "lanes frames n_mels"] | None
+    """The frames that the subsequence lies in, with ``context`` more on either side."""
+    offset: Int[Tensor, " lanes"]
+    """Samples by which the subsequence begins after its first frame does."""
+    label: Int[Tensor, " lanes"]
+    """Class of each lane."""
+    log_steps: Float[Tensor, "lanes time"] | None = None
+    """ln of how many 16-bit steps of the sound a step of each code is, for a model that draws an
+    excitation: the cost of a code plus this is the cost of a sample, in nats."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "ConditioningInputs":
+        """Return the inputs with ``function`` applied to each tensor."""
+        mel = None if self.mel is None else function(self.mel)
+        steps = None if self.log_steps is None else function(self.log_steps)
+        return ConditioningInputs(mel, function(self.offset), function(self.label), steps)
 
 
 class Conditioner(nn.Module):
@@ -27,7 +50,7 @@ class Conditioner(nn.Module):
         init: Draws the weights.
     """
 
-    def __init__(self, config: Conditioning, init: Initializer):
+    def __init__(self, config: ConditioningConfig, init: Initializer):
         super().__init__()
         self.config = config
         channels = config.channels
@@ -44,19 +67,21 @@ class Conditioner(nn.Module):
         if config.classes:
             self.embedding = nn.Parameter(init.normal(len(config.classes), config.width))
 
-    def forward(self, cues: Cues, samples: int) -> Float[Tensor, "lanes {samples} width"]:
+    def forward(
+        self, conditioning_inputs: ConditioningInputs, samples: int
+    ) -> Float[Tensor, "lanes {samples} width"]:
         """Return the vector in force at each sample of a subsequence.
 
         Args:
-            cues: Of the subsequence.
+            conditioning_inputs: Of the subsequence.
             samples: Its length.
         """
-        vectors = self.vectors(cues.mel, cues.label)
+        vectors = self.vectors(conditioning_inputs.mel, conditioning_inputs.label)
         lanes, count, width = vectors.shape
         if count == 1:
             return vectors.expand(lanes, samples, width)
         steps = torch.arange(samples, device=vectors.device)
-        place = (cues.offset[:, None] + steps) // self.config.hold
+        place = (conditioning_inputs.offset[:, None] + steps) // self.config.hold
         first = torch.arange(lanes, device=vectors.device)[:, None] * count
         return F.embedding(first + place, vectors.reshape(lanes * count, width))
 

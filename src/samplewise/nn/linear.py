@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from samplewise.nn.product import linear
+from samplewise.nn.matmul import linear
 
 
 class Weight(nn.Module):

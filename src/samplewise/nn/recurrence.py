@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from samplewise.nn.product import add_product, product
+from samplewise.nn.matmul import add_product, product
 
 
 class GRUResetAfter(torch.autograd.Function):

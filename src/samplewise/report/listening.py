@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from samplewise import pictures
-from samplewise.audio.writing import wav_bytes
-from samplewise.report import markup, words
-from samplewise.report.facts import MAX_CLIP_S, MAX_CLIPS, MAX_PREVIEW_S, Clip, Facts
+from samplewise import plots
+from samplewise.audio.write import wav_bytes
+from samplewise.report import formatting, markup
 from samplewise.report.markup import esc
+from samplewise.report.run_data import MAX_CLIP_S, MAX_CLIPS, MAX_PREVIEW_S, Clip, RunData
 
 FLAGS = {
     "silence": "mostly silence",
@@ -17,7 +17,7 @@ FLAGS = {
 }
 
 
-def listening(facts: Facts, folder: str, drawn: Callable[[], None]) -> str:
+def listening(facts: RunData, folder: str, drawn: Callable[[], None]) -> str:
     """Return the section with the generated clips, beside a real recording where there is one.
 
     Args:
@@ -44,7 +44,7 @@ def listening(facts: Facts, folder: str, drawn: Callable[[], None]) -> str:
         drawn()
     if facts.silent_clips:
         rows = [
-            (markup.name(clip.name), words.bits(clip.bits), _flags(clip), esc(clip.problem))
+            (markup.name(clip.name), formatting.bits(clip.bits), _flags(clip), esc(clip.problem))
             for clip in facts.silent_clips
         ]
         head = ("Clip", "Bits per sample", "Remarks", "Why it cannot be heard here")
@@ -54,7 +54,7 @@ def listening(facts: Facts, folder: str, drawn: Callable[[], None]) -> str:
     return f'<section id="listen">{"".join(parts)}</section>'
 
 
-def previews(facts: Facts, folder: str, drawn: Callable[[], None]) -> str:
+def previews(facts: RunData, folder: str, drawn: Callable[[], None]) -> str:
     """Return the previews from the earliest to the latest, so that one hears the model learn."""
     if not facts.previews:
         return (
@@ -73,7 +73,7 @@ def previews(facts: Facts, folder: str, drawn: Callable[[], None]) -> str:
     )
 
 
-def _how_drawn(facts: Facts) -> str:
+def _how_drawn(facts: RunData) -> str:
     shown, whole = len(facts.clips), len(facts.clips) + len(facts.silent_clips)
     ranked = any(clip.rank is not None for clip in facts.clips)
     order = (
@@ -82,7 +82,7 @@ def _how_drawn(facts: Facts) -> str:
         if ranked
         else "They are in the order of their names: no ranks were recorded."
     )
-    sentence = f"{words.plural(whole, 'clip')} drawn from the model. {order}"
+    sentence = f"{formatting.plural(whole, 'clip')} drawn from the model. {order}"
     if ranked and any(clip.flags for clip in (*facts.clips, *facts.silent_clips)):
         sentence += " Clips with a remark come last."
     long = any((clip.seconds or 0) > MAX_CLIP_S for clip in facts.clips)
@@ -97,17 +97,17 @@ def _how_drawn(facts: Facts) -> str:
 def _clip(clip: Clip, title: str, label: str) -> str:
     """Return one clip: title, figures and player on one side, its pictures on the other."""
     length = len(clip.wave) / clip.sample_rate
-    score = "" if clip.bits is None else f"<b>{words.bits(clip.bits)}</b> bits per sample<br>"
+    score = "" if clip.bits is None else f"<b>{formatting.bits(clip.bits)}</b> bits per sample<br>"
     whole = clip.seconds or length
-    part = "" if whole - length < 0.05 else f"first {words.seconds(length)} of "
-    meta = [part + words.seconds(whole)]
+    part = "" if whole - length < 0.05 else f"first {formatting.seconds(length)} of "
+    meta = [part + formatting.seconds(whole)]
     if clip.index is not None:
         meta.append(f"number {clip.index}")
     if clip.rank is None and label == "A real recording":
         meta.append(markup.name(clip.name))
     waves = [("", clip.wave)]
-    spectrum = pictures.spectrogram_png(waves, clip.sample_rate)
-    shape = pictures.waveform_png(waves, clip.sample_rate)
+    spectrum = plots.spectrogram_png(waves, clip.sample_rate)
+    shape = plots.waveform_png(waves, clip.sample_rate)
     return (
         f'<article class="clip"><div class="about">{title}<p class="meta">{score}{" · ".join(meta)}'
         f"</p>{_flags(clip)}{markup.audio(_wav(clip), label)}</div><div>"
@@ -117,15 +117,17 @@ def _clip(clip: Clip, title: str, label: str) -> str:
     )
 
 
-def _preview(facts: Facts, clip: Clip) -> str:
-    title = f"Step {words.count(clip.step)}"
+def _preview(facts: RunData, clip: Clip) -> str:
+    title = f"Step {formatting.count(clip.step)}"
     if clip.problem:
         return f'<li><h4>{title}</h4><p class="meta">{esc(clip.problem)}</p></li>'
-    meta = [] if (score := _bits_at(facts, clip.step)) is None else [f"{words.bits(score)} bits"]
+    meta = (
+        [] if (score := _bits_at(facts, clip.step)) is None else [f"{formatting.bits(score)} bits"]
+    )
     if len(facts.train.step):
         hours = np.interp(clip.step, facts.train.step, facts.train.hours)
-        meta.append(words.minutes(60 * float(hours)))
-    png = pictures.spectrogram_png([("", clip.wave)], clip.sample_rate, panel_height=300, width=640)
+        meta.append(formatting.minutes(60 * float(hours)))
+    png = plots.spectrogram_png([("", clip.wave)], clip.sample_rate, panel_height=300, width=640)
     label = f"Preview at step {clip.step}"
     length = len(clip.wave) / clip.sample_rate
     return (
@@ -135,7 +137,7 @@ def _preview(facts: Facts, clip: Clip) -> str:
     )
 
 
-def _bits_at(facts: Facts, step: int) -> float | None:
+def _bits_at(facts: RunData, step: int) -> float | None:
     """Return the validation bits, or else the training bits, last known at a step."""
     for curve in (facts.valid, facts.train):
         place = int(np.searchsorted(curve.step, step, side="right")) - 1
@@ -154,7 +156,7 @@ def _flags(clip: Clip) -> str:
 
 
 def _legend() -> str:
-    low, high = (f"{level:g}".replace("-", "−") for level in (pictures.FLOOR_DB, pictures.TOP_DB))
+    low, high = (f"{level:g}".replace("-", "−") for level in (plots.FLOOR_DB, plots.TOP_DB))
     return (
         '<p class="legend">Spectrograms: seconds across, frequency upwards in octaves; no ink is '
         f"{low} dB of a full-scale sine, full ink {high} dB, in every picture. Click on one to "

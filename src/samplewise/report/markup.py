@@ -5,7 +5,7 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from samplewise.pictures import SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT
+from samplewise.plots import SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT
 
 Row = tuple[str, ...]
 

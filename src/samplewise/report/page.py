@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from samplewise import durable, pictures
+from samplewise import atomic_io, plots
 from samplewise.report import listening, reproduction, sections
 from samplewise.report.document import document
-from samplewise.report.facts import Facts, gather
 from samplewise.report.markup import esc
+from samplewise.report.run_data import RunData, gather
 
 NAME = "report.html"
 PICTURES = "pictures"
@@ -32,14 +32,14 @@ def write_report(run_folder: Path, progress: Callable[[int, int], None] | None =
     """
     path = run_folder / NAME
     facts = gather(run_folder)
-    durable.write_text(path, render(facts, progress))
+    atomic_io.write_text(path, render(facts, progress))
     for name, png in _pictures(facts):
         (run_folder / PICTURES).mkdir(exist_ok=True)
-        durable.write_bytes(run_folder / PICTURES / name, png)
+        atomic_io.write_bytes(run_folder / PICTURES / name, png)
     return path
 
 
-def render(facts: Facts, progress: Callable[[int, int], None] | None = None) -> str:
+def render(facts: RunData, progress: Callable[[int, int], None] | None = None) -> str:
     """Return the page about ``facts``."""
     total = len(facts.clips) + len(facts.previews) + (facts.excerpt is not None) + 1
     done = 0
@@ -60,7 +60,7 @@ def render(facts: Facts, progress: Callable[[int, int], None] | None = None) -> 
     return document(facts.name, "\n".join(body))
 
 
-def _pictures(facts: Facts) -> Iterator[tuple[str, bytes]]:
+def _pictures(facts: RunData) -> Iterator[tuple[str, bytes]]:
     """Yield the pictures that are also wanted outside the page, by name."""
     if len(facts.train.step) or len(facts.valid.step):
         yield "curves.png", sections.curves_picture(facts)
@@ -70,4 +70,4 @@ def _pictures(facts: Facts) -> Iterator[tuple[str, bytes]]:
         if facts.excerpt is not None:
             named.insert(0, (f"a real recording: {facts.excerpt.name}", facts.excerpt))
         waves = [(name, clip.wave) for name, clip in named if clip.sample_rate == rate]
-        yield "clips.png", pictures.spectrogram_png(waves, rate)
+        yield "clips.png", plots.spectrogram_png(waves, rate)

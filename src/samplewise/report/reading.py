@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from samplewise.errors import AudioError
-from samplewise.pictures import Curve
+from samplewise.plots import Curve
 from samplewise.strict_json import parse_object, read_bounded, read_lines
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from samplewise.config.codec import to_json
 from samplewise.report import markup, reading
-from samplewise.report.facts import Facts
 from samplewise.report.markup import esc
+from samplewise.report.run_data import RunData
 
 
-def reproduction(facts: Facts) -> str:
+def reproduction(facts: RunData) -> str:
     """Return the commands that lead here, with their seeds."""
     lines = "".join(
         f'<span class="command">{_line(command)}\n</span>' for command in commands(facts)
@@ -39,7 +39,7 @@ def _line(command: list[str]) -> str:
     return " ".join(f"<span>{word}</span>" if len(word) < 30 else word for word in words)
 
 
-def commands(facts: Facts) -> list[list[str]]:
+def commands(facts: RunData) -> list[list[str]]:
     """Return the commands, as recorded where they were, otherwise from the settings."""
     run, program = str(facts.folder), "samplewise"
     corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
@@ -61,7 +61,7 @@ def commands(facts: Facts) -> list[list[str]]:
     return [*made, _recorded(facts.generation) or generate, [program, "report", run]]
 
 
-def environment(facts: Facts) -> str:
+def environment(facts: RunData) -> str:
     """Return the versions that trained the model, and those that wrote this page."""
     rows = [(esc(key), esc(value)) for key, value in markup.flatten(_versions(facts))]
     device = reading.text(facts.evaluation, "device")
@@ -71,7 +71,7 @@ def environment(facts: Facts) -> str:
     return f'<section id="environment"><h2>Environment</h2>{table}</section>'
 
 
-def _versions(facts: Facts) -> dict[str, Any]:
+def _versions(facts: RunData) -> dict[str, Any]:
     found = reading.find(facts.config, "versions")
     return found if isinstance(found, dict) and found else {"training": "versions not recorded"}
 
@@ -94,9 +94,9 @@ def _recorded(part: dict[str, Any] | None) -> list[str] | None:
     return command if is_command and command else None
 
 
-def _training(facts: Facts) -> list[str]:
+def _training(facts: RunData) -> list[str]:
     """Return the flags of training: the preset, and what differs from it."""
-    from samplewise.training.presets import PRESETS
+    from samplewise.config.presets import PRESETS
 
     preset = reading.text(facts.config, "train", "preset")
     if preset not in PRESETS:

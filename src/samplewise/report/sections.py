@@ -3,28 +3,28 @@
 import shlex
 from typing import Any
 
-from samplewise import pictures
-from samplewise.report import markup, reading, words
-from samplewise.report.facts import Facts
+from samplewise import plots
+from samplewise.report import formatting, markup, reading
 from samplewise.report.markup import esc
+from samplewise.report.run_data import RunData
 
 MAX_ROWS = 200
 
 
-def headline(facts: Facts, folder: str) -> str:
+def headline(facts: RunData, folder: str) -> str:
     """Return the name of the run, its result in one sentence, and the figures behind it."""
-    entries = [("Test, bits per sample", words.bits(facts.test_bits))]
+    entries = [("Test, bits per sample", formatting.bits(facts.test_bits))]
     if facts.baselines:
         best = min(facts.baselines, key=facts.baselines.__getitem__)
-        score = words.bits(facts.baselines[best])
-        entries.append((f"Best baseline, {esc(words.baseline(best))}", score))
-    entries.append(("Training", words.minutes(facts.minutes)))
+        score = formatting.bits(facts.baselines[best])
+        entries.append((f"Best baseline, {esc(formatting.baseline(best))}", score))
+    entries.append(("Training", formatting.minutes(facts.minutes)))
     if (parameters := reading.number(facts.config, "parameters")) is not None:
-        entries.append(("Parameters", words.big(parameters)))
+        entries.append(("Parameters", formatting.big(parameters)))
     if len(facts.sparsity.value):
         entries.append(("Blocks at zero", f"{float(facts.sparsity.value[-1]):.1%}"))
     if (rate := reading.number(facts.config, "audio", "sample_rate")) is not None:
-        entries.append(("Audio", words.kilohertz(rate)))
+        entries.append(("Audio", formatting.kilohertz(rate)))
     cells = "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in entries)
     notes = "".join(f"<li>{esc(note)}</li>" for note in facts.notes)
     return (
@@ -36,47 +36,51 @@ def headline(facts: Facts, folder: str) -> str:
     )
 
 
-def _lead(facts: Facts) -> str:
+def _lead(facts: RunData) -> str:
     preset = reading.text(facts.config, "train", "preset") or reading.text(facts.config, "preset")
     parameters = reading.number(facts.config, "parameters")
-    model = "A model" if parameters is None else f"A model of {words.big(parameters)} parameters"
+    model = (
+        "A model" if parameters is None else f"A model of {formatting.big(parameters)} parameters"
+    )
     model += f" (preset <i>{markup.name(preset)}</i>)" if preset else ""
     corpus = reading.text(facts.config, "corpus", "folder")
     on = f" on <i>{markup.name(_last_part(corpus))}</i>" if corpus else ""
     if not facts.last_step:
         return f"{model}{on}, not trained yet."
-    steps = words.plural(facts.last_step, "step")
-    return f"{model}, trained{on} for {words.minutes(facts.minutes)} ({steps})."
+    steps = formatting.plural(facts.last_step, "step")
+    return f"{model}, trained{on} for {formatting.minutes(facts.minutes)} ({steps})."
 
 
-def _result(facts: Facts, folder: str) -> str:
+def _result(facts: RunData, folder: str) -> str:
     bits, baselines = facts.test_bits, facts.baselines
     if bits is None:
         known = ""
         if len(facts.valid.value):
-            known = f"It needs {words.bits(float(facts.valid.value[-1]))} bits per sample on the "
+            known = (
+                f"It needs {formatting.bits(float(facts.valid.value[-1]))} bits per sample on the "
+            )
             known += "validation recordings. "
         return (
             f"{known}It has no test score yet: <code>samplewise evaluate {folder}</code> "
             "gives it one."
         )
     split = esc(reading.text(facts.evaluation, "split") or "test")
-    sentence = f"It needs <b>{words.bits(bits)} bits per sample</b> on the {split} recordings"
+    sentence = f"It needs <b>{formatting.bits(bits)} bits per sample</b> on the {split} recordings"
     if not baselines:
         return sentence + "."
     best = min(baselines, key=baselines.__getitem__)
     gap = baselines[best] - bits
     verdict = "fewer than" if gap > 0 else "more than"
-    same = f", as many as {esc(words.baseline(best))}, the best of the trivial baselines."
+    same = f", as many as {esc(formatting.baseline(best))}, the best of the trivial baselines."
     if round(abs(gap), 3) == 0:
         return sentence + same
     return (
         f"{sentence}, {abs(gap):.3f} {verdict} the best of the trivial baselines, "
-        f"{esc(words.baseline(best))} ({words.bits(baselines[best])})."
+        f"{esc(formatting.baseline(best))} ({formatting.bits(baselines[best])})."
     )
 
 
-def curves(facts: Facts) -> str:
+def curves(facts: RunData) -> str:
     """Return the training curves, or the sentence that says why there are none."""
     if not len(facts.train.step) and not len(facts.valid.step):
         corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
@@ -86,17 +90,19 @@ def curves(facts: Facts) -> str:
     sentences = ["Bits per sample; the thin line is what was logged, the grey one its mean."]
     if best := facts.best_valid:
         step, bits = best
-        sentences.append(f"Best validation: {words.bits(bits)} at step {words.count(step)}.")
+        sentences.append(
+            f"Best validation: {formatting.bits(bits)} at step {formatting.count(step)}."
+        )
     else:
         sentences.append("There is no validation score: the first one comes later in training.")
     if len(facts.sparsity.value):
         share, step = float(facts.sparsity.value[-1]), facts.sparsity.step[-1]
         sentences.insert(
             1,
-            f"Blocks were pruned until step {words.count(step)}; since then {share:.1%} of them "
-            "are zero, and validations before it do not count.",
+            f"Blocks were pruned until step {formatting.count(step)}; since then {share:.1%} of "
+            "them are zero, and validations before it do not count.",
         )
-    alt = f"Training curves over {words.plural(facts.last_step, 'step')}. {sentences[-1]}"
+    alt = f"Training curves over {formatting.plural(facts.last_step, 'step')}. {sentences[-1]}"
     return (
         f'<figure class="scroll" tabindex="0" role="region" aria-label="Training curves">'
         f"{markup.picture(png, alt, 'plate wide')}</figure>"
@@ -104,12 +110,12 @@ def curves(facts: Facts) -> str:
     )
 
 
-def curves_picture(facts: Facts) -> bytes:
+def curves_picture(facts: RunData) -> bytes:
     """Return the training curves as PNG."""
-    return pictures.curves_png(facts.train, facts.valid, facts.learning_rate, facts.baselines)
+    return plots.curves_png(facts.train, facts.valid, facts.learning_rate, facts.baselines)
 
 
-def figures(facts: Facts, folder: str) -> str:
+def figures(facts: RunData, folder: str) -> str:
     """Return the score against the baselines and per recording, with the label that it carries."""
     if facts.evaluation is None or facts.test_bits is None:
         return (
@@ -122,13 +128,15 @@ def figures(facts: Facts, folder: str) -> str:
     if label:
         parts.append(f'<p class="label">{markup.name(label)}</p>')
     scores, own = facts.baselines, facts.test_bits
-    png = pictures.scores_png(own, scores)
-    told = ", ".join(f"{words.baseline(key)} {words.bits(bits)}" for key, bits in scores.items())
-    alt = f"Bits per sample: this model {words.bits(own)}; {told or 'no baselines'}"
+    png = plots.scores_png(own, scores)
+    told = ", ".join(
+        f"{formatting.baseline(key)} {formatting.bits(bits)}" for key, bits in scores.items()
+    )
+    alt = f"Bits per sample: this model {formatting.bits(own)}; {told or 'no baselines'}"
     parts.append(f"<figure>{markup.picture(png, alt, 'plate scores')}</figure>")
     if scores:
         rows = [
-            (esc(words.baseline(key)), words.bits(bits), words.signed(own - bits))
+            (esc(formatting.baseline(key)), formatting.bits(bits), formatting.signed(own - bits))
             for key, bits in sorted(scores.items(), key=lambda item: -item[1])
         ]
         head = ("Baseline", "Bits per sample", "This model, compared")
@@ -147,19 +155,19 @@ def _recordings(evaluation: dict[str, Any]) -> str:
         (
             markup.name(reading.text(entry, "source") or "unnamed"),
             _count(reading.number(entry, "samples")),
-            words.bits(reading.number(entry, "bits_per_sample")),
+            formatting.bits(reading.number(entry, "bits_per_sample")),
         )
         for entry in entries[:MAX_ROWS]
     ]
     samples = reading.number(evaluation, "samples")
     total = reading.number(evaluation, "bits_per_sample")
     more = f" (first {MAX_ROWS} of {len(entries)})" if len(entries) > MAX_ROWS else ""
-    rows.append(("<b>all</b>", _count(samples), f"<b>{words.bits(total)}</b>"))
+    rows.append(("<b>all</b>", _count(samples), f"<b>{formatting.bits(total)}</b>"))
     head = ("Recording", "Samples", "Bits per sample")
     return f"<h3>Per recording{more}</h3>{markup.table(head, rows)}"
 
 
-def configuration(facts: Facts) -> str:
+def configuration(facts: RunData) -> str:
     """Return config.json as a table that can be folded away."""
     shown = {key: value for key, value in facts.config.items() if key != "versions"}
     if not shown:
@@ -171,13 +179,13 @@ def configuration(facts: Facts) -> str:
     rows = [(esc(key), esc(value)) for key, value in markup.flatten(shown)]
     return (
         '<section id="configuration"><h2>Configuration</h2><details><summary>'
-        f"All {words.plural(len(rows), 'setting')}</summary>"
+        f"All {formatting.plural(len(rows), 'setting')}</summary>"
         f"{markup.table(('Setting', 'Value'), rows, kind='words')}</details></section>"
     )
 
 
 def _count(value: float | None) -> str:
-    return "–" if value is None else words.count(value)
+    return "–" if value is None else formatting.count(value)
 
 
 def _last_part(path: str) -> str:

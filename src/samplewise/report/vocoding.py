@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise import pictures
-from samplewise.audio.writing import wav_bytes
-from samplewise.evaluate.vocoding import TITLES, VocodingScores, mean_scores
-from samplewise.report import markup, words
+from samplewise import plots
+from samplewise.audio.write import wav_bytes
+from samplewise.evaluate.vocoder_metrics import TITLES, VocodingScores, mean_scores
+from samplewise.report import formatting, markup
 from samplewise.report.document import document
 from samplewise.report.markup import esc
 
@@ -47,7 +47,7 @@ def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, 
     by_title = scores_by_title(utterances)
     means = {title: mean_scores(list(own.values())) for title, own in by_title.items()}
     rows = [(esc(title), *mean.in_words().values()) for title, mean in means.items()]
-    count = words.plural(len(utterances), "recording")
+    count = formatting.plural(len(utterances), "recording")
     head = ("Mean", *(title for title, _ in TITLES.values()))
     body = [
         f'<header><p class="kind">samplewise report</p><h1>{markup.name(name)}</h1>'
@@ -77,10 +77,10 @@ def scores_by_title(utterances: Sequence[Utterance]) -> dict[str, dict[str, Voco
 
 def _card(version: Version, sample_rate: int) -> str:
     seconds = len(version.wave) / sample_rate
-    meta = [words.seconds(seconds)]
+    meta = [formatting.seconds(seconds)]
     if version.scores is not None:
         meta += [f"{title}: {value}" for title, value in version.scores.in_words().items()]
-    spectrum = pictures.spectrogram_png([("", version.wave)], sample_rate)
+    spectrum = plots.spectrogram_png([("", version.wave)], sample_rate)
     return (
         f'<article class="clip"><div class="about"><h3>{esc(version.title)}</h3>'
         f'<p class="meta">{" · ".join(meta)}</p>'

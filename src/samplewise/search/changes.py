@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from samplewise import strict_json
+from samplewise.config.training import TrainConfig
 from samplewise.search.space import Choices, Range, Space, owner, text
-from samplewise.training.config import TrainConfig
 
 RESERVED = ("preset", "steps", "epochs", "minutes", "patience", "valid_every", "ranks", "device")
 RESERVED = (*RESERVED, "threads")

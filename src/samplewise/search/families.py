@@ -4,7 +4,7 @@ A new family needs one entry in `MODELS`. The first four words of a search, "whi
 sensible", are answered here; `--fix`, `--range` and `--choices` change the answer for one search.
 """
 
-from samplewise.models.configs import (
+from samplewise.config.models import (
     FusedSubscaleConfig,
     HybridConfig,
     RNNConfig,
@@ -13,8 +13,8 @@ from samplewise.models.configs import (
     WaveNetConfig,
     WaveRNNConfig,
 )
+from samplewise.config.training import TrainConfig
 from samplewise.search.space import Choices, Entry, Range, Space, Times, resolve
-from samplewise.training.config import TrainConfig
 
 TRAINING: dict[str, Entry | Times] = {
     "learning_rate": Range(2e-4, 1e-2, log=True),

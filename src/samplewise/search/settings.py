@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from samplewise.config.codec import to_json
+from samplewise.config.training import TrainConfig
 from samplewise.search.space import Space, text, with_values
-from samplewise.training.config import TrainConfig
 
 RUNGS = 10
 """Equal parts of a trial's budget; trials are compared with each other at the end of each."""

@@ -5,8 +5,8 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
+from samplewise.config.training import TrainConfig
 from samplewise.strict_json import to_text
-from samplewise.training.config import TrainConfig
 
 Value = bool | int | float | str | None | tuple[int, ...]
 Condition = tuple[str, tuple[Value, ...]]

@@ -11,7 +11,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from samplewise.durable import NO_LOCKS
+from samplewise.atomic_io import NO_LOCKS
 from samplewise.errors import SamplewiseError
 from samplewise.search.sampler import DrawSampler
 from samplewise.search.settings import RUNGS, Search

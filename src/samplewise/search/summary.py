@@ -11,13 +11,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from samplewise.config.codec import differences
-from samplewise.search.attempt import decode, folder_of
-from samplewise.search.ledger import MAX_KILLS, OUTCOME, REASON, by_draw
+from samplewise.config.presets import PRESETS
+from samplewise.config.training import TrainConfig
 from samplewise.search.sampler import RETRY
 from samplewise.search.settings import Search
 from samplewise.search.space import describe, text
-from samplewise.training.config import TrainConfig
-from samplewise.training.presets import PRESETS
+from samplewise.search.trial import decode, folder_of
+from samplewise.search.trial_queue import MAX_KILLS, OUTCOME, REASON, by_draw
 
 FORMAT = 1
 SHOWN = 5

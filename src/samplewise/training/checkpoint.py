@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from samplewise.durable import (
+from samplewise.atomic_io import (
     TEMPORARY_PREFIX,
     explain_failed_write,
     fsync_folder,

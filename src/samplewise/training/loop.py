@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from samplewise.atomic_io import write_json
+from samplewise.config.presets import PRESET_STEPS
 from samplewise.data.clips import Clip
-from samplewise.data.stream import Batch
-from samplewise.durable import write_json
+from samplewise.data.lanes import Batch
 from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits, score
-from samplewise.nn.product import products_by
+from samplewise.nn.matmul import products_by
 from samplewise.training.interrupts import Interrupts
-from samplewise.training.journal import Journal
-from samplewise.training.presets import PRESET_STEPS
+from samplewise.training.logger import RunLogger
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
 from samplewise.training.run import RunState, validation_clips
@@ -57,7 +57,7 @@ class _Interval:
 
 def fit(
     run: RunState,
-    journal: Journal | None,
+    journal: RunLogger | None,
     interrupts: Interrupts,
     gives_up: Callable[[float], bool] | None = None,
 ) -> str:
@@ -162,7 +162,7 @@ def _share(run: RunState, seconds: float) -> float:
     return min(1.0, max(shares))
 
 
-def validate(run: RunState, journal: Journal | None, clips: Sequence[Clip]) -> float:
+def validate(run: RunState, journal: RunLogger | None, clips: Sequence[Clip]) -> float:
     """Score the usable weights on ``clips``; keep them as the run's model if they are the best."""
     config, progress, ranks = run.config, run.progress, run.ranks
     own = clips[ranks.rank :: ranks.world]
@@ -195,10 +195,14 @@ def to_device(batch: Batch, run: RunState) -> Batch:
         name: getattr(batch, name).pin_memory().to(run.ranks.device, non_blocking=True)
         for name in ("previous", "target", "mask", "reset")
     }
-    cues = batch.cues
-    if cues is not None:
-        cues = cues.map(lambda part: part.pin_memory().to(run.ranks.device, non_blocking=True))
-    return Batch(**moved, clips=batch.clips, samples=batch.samples, cues=cues)
+    conditioning_inputs = batch.conditioning_inputs
+    if conditioning_inputs is not None:
+        conditioning_inputs = conditioning_inputs.map(
+            lambda part: part.pin_memory().to(run.ranks.device, non_blocking=True)
+        )
+    return Batch(
+        **moved, clips=batch.clips, samples=batch.samples, conditioning_inputs=conditioning_inputs
+    )
 
 
 def autocast(run: RunState) -> Any:
@@ -297,7 +301,7 @@ def _finished(run: RunState, interrupts: Interrupts) -> str | None:
     return None
 
 
-def _log(run: RunState, journal: Journal, interval: _Interval) -> None:
+def _log(run: RunState, journal: RunLogger, interval: _Interval) -> None:
     progress = run.progress
     bits = nats_to_bits(interval.nats / interval.samples)
     speed = interval.samples / interval.seconds
@@ -320,7 +324,7 @@ def _log(run: RunState, journal: Journal, interval: _Interval) -> None:
     )
 
 
-def _say_budget(run: RunState, journal: Journal) -> None:
+def _say_budget(run: RunState, journal: RunLogger) -> None:
     """Say how many steps the budget will hold, and whether the preset needs many more."""
     used = _share(run, run.progress.seconds)
     if not used:

@@ -4,9 +4,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from samplewise.config.training import TrainConfig
 from samplewise.errors import TrainingError
 from samplewise.models.memory import gigabytes
-from samplewise.training.config import TrainConfig
 
 CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),

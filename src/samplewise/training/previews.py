@@ -6,20 +6,20 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from samplewise.atomic_io import write_bytes
 from samplewise.audio.mel import mel_spectrogram
-from samplewise.audio.writing import write_wav
-from samplewise.durable import write_bytes
+from samplewise.audio.write import write_wav
 from samplewise.errors import CheckpointError, EngineError
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips
 from samplewise.generate.vocoder import vocode_all
-from samplewise.models.files import LoadedModel, check_weights
-from samplewise.pictures import spectrogram_png
-from samplewise.training.journal import Journal
+from samplewise.models.io import LoadedModel, check_weights
+from samplewise.plots import spectrogram_png
+from samplewise.training.logger import RunLogger
 from samplewise.training.run import RunState
 
 
-def make_preview(run: RunState, journal: Journal) -> None:
+def make_preview(run: RunState, journal: RunLogger) -> None:
     """Write ``previews/step-N/``; the clips have the same seeds every time.
 
     A model that is told mel spectrograms is given those of validation recordings.

@@ -7,10 +7,10 @@ the mask stays.
 
 import torch
 
+from samplewise.config.training import TrainConfig
 from samplewise.models.pruning import apply_masks, masks_of, prune_model
 from samplewise.nn.linear import Weight
-from samplewise.training.config import TrainConfig
-from samplewise.training.journal import Journal
+from samplewise.training.logger import RunLogger
 from samplewise.training.run import RunState
 
 PAPER_EVERY, SHORT_EVERY = 500, 50
@@ -53,7 +53,7 @@ def is_due(config: TrainConfig, step: int, share: float, pruned: float) -> bool:
     return share > pruned and (step % every == 0 or share == config.sparsity)
 
 
-def prune_if_due(run: RunState, journal: Journal | None, used: float) -> None:
+def prune_if_due(run: RunState, journal: RunLogger | None, used: float) -> None:
     """Prune a run if its schedule says so; all ranks do the same to the same weights.
 
     Adam's moments of what goes are cleared, so that nothing moves it any more. Averaged weights get

@@ -12,29 +12,29 @@ import torch
 from torch import Tensor
 
 from samplewise import __version__
+from samplewise.atomic_io import LOCK, refuse_others, write_json
 from samplewise.config.codec import differences, from_json, to_json
+from samplewise.config.models import conditioning_of
+from samplewise.config.training import RESUMABLE, TrainConfig
 from samplewise.data.clips import cut, read_codes, spread
 from samplewise.data.corpus import Corpus
-from samplewise.data.cues import cue_reader, mel_statistics
 from samplewise.data.labels import labels_digest, located, read_labels
-from samplewise.data.stream import LaneStream, StreamCursor
-from samplewise.durable import LOCK, refuse_others, write_json
+from samplewise.data.lanes import LaneStream, StreamCursor
+from samplewise.data.reader import conditioning_reader, mel_statistics
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import Model, State
 from samplewise.models.build import build_model
-from samplewise.models.configs import conditioning_of
-from samplewise.models.files import WEIGHTS, AudioFormat, rename_old_mulaw, save_model
+from samplewise.models.io import WEIGHTS, AudioFormat, rename_old_mulaw, save_model
 from samplewise.models.pruning import apply_masks, check_blocks, masks_of
-from samplewise.nn.product import Library, faster_library
+from samplewise.nn.matmul import Library, faster_library
 from samplewise.nn.state import from_tensors, map_tensors, to_tensors
 from samplewise.strict_json import read_object
 from samplewise.training.allocator import keep_freed_memory
 from samplewise.training.checkpoint import load_latest, save_checkpoint
-from samplewise.training.config import RESUMABLE, TrainConfig
-from samplewise.training.measured import code_counts, with_conditioning, with_moments
 from samplewise.training.memory import check_training_memory
-from samplewise.training.muon import make_optimizer
+from samplewise.training.optimizers import make_optimizer
 from samplewise.training.ranks import Ranks
+from samplewise.training.resolve_config import code_counts, with_conditioning, with_moments
 
 CONFIG, STATE = "config.json", "state"
 KIND = "a run folder"
@@ -212,7 +212,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
         random_offsets=config.random_offsets and config.level != "paper",
         rows=ranks.rows(config.lanes),
         cursor=cursor,
-        cues=cue_reader(corpus, conditioning_of(config.model), labels),
+        conditioning_inputs=conditioning_reader(corpus, conditioning_of(config.model), labels),
     )
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)

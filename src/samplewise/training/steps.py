@@ -6,9 +6,10 @@ from typing import Any
 import torch
 
 from samplewise.config.codec import from_json
+from samplewise.config.training import TrainConfig
 from samplewise.errors import CheckpointError, reason
 from samplewise.models.build import build_model
-from samplewise.models.files import (
+from samplewise.models.io import (
     AudioFormat,
     LoadedModel,
     fill_model,
@@ -18,7 +19,6 @@ from samplewise.models.files import (
 from samplewise.models.memory import MAX_MEMORY, check_memory
 from samplewise.models.pruning import apply_masks
 from samplewise.training.checkpoint import TENSORS, checkpoint_path, read_checkpoint, saved_steps
-from samplewise.training.config import TrainConfig
 from samplewise.training.run import CONFIG, STATE, Progress, provenance, read_config
 
 

@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from samplewise.data.cues import Cues
-from samplewise.data.stream import Batch
+from samplewise.data.lanes import Batch
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.models.base import Model, State
+from samplewise.nn.conditioning import ConditioningInputs
 from samplewise.nn.state import concatenate, detach, select
 
 Mark = Callable[[str], None]
@@ -38,12 +38,15 @@ class Subsequence(nn.Module):
         mask: Bool[Tensor, "lanes time"],
         reset: Bool[Tensor, " lanes"],
         state: State,
-        cues: Cues | None = None,
+        conditioning_inputs: ConditioningInputs | None = None,
     ) -> tuple[Float[Tensor, ""], State]:
         """Return the cost in nats, summed over what is not padding, and the state after it."""
-        state, told = self.model.reset(state, reset), self.model.tell(cues, previous.shape[1])
+        state, told = (
+            self.model.reset(state, reset),
+            self.model.conditioning_vectors(conditioning_inputs, previous.shape[1]),
+        )
         params, state = self.model(previous, state, target, told)
-        nats = self.model.nll(params, target, cues)
+        nats = self.model.nll(params, target, conditioning_inputs)
         return nats.masked_fill(~mask, 0.0).sum(), state
 
 
@@ -75,7 +78,11 @@ def accumulate_gradients(
     total, states = batch.previous.new_zeros((), dtype=torch.float64), []
     for group in range(groups):
         rows = slice(group * size, (group + 1) * size)
-        cues = None if batch.cues is None else batch.cues.map(itemgetter(rows))
+        conditioning_inputs = (
+            None
+            if batch.conditioning_inputs is None
+            else batch.conditioning_inputs.map(itemgetter(rows))
+        )
         is_last = group == groups - 1
         wrapped = isinstance(subsequence, DistributedDataParallel)
         waiting = subsequence.no_sync() if wrapped and not is_last else nullcontext()
@@ -87,7 +94,7 @@ def accumulate_gradients(
                     batch.mask[rows],
                     batch.reset[rows],
                     select(state, rows),
-                    cues,
+                    conditioning_inputs,
                 )
             mark("forward")
             # The wrapper averages over ranks; the cost is a mean over all their samples.

@@ -1,0 +1,1 @@
+"""Speed of training and generation on this machine, measured in ratios."""

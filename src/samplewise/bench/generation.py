@@ -1,0 +1,165 @@
+"""Speed of generation: the native engine in every format beside the reference, and the limit."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from samplewise.bench.timing import interleave, median_rate
+from samplewise.config.models import ModelConfig
+from samplewise.engine.native import default_threads, has_native, native_module
+from samplewise.engine.sampler import NativeSampler, WeightFormat
+from samplewise.engine.weights import can_pack
+from samplewise.generate.backend import Sampler, reference_sampler
+from samplewise.generate.uniforms import uniforms
+from samplewise.generate.wavefront import NativeWavefrontSampler
+from samplewise.models.base import Model
+from samplewise.models.build import build_model
+from samplewise.models.pruning import prune_model
+from samplewise.models.subscale_wavernn import SubscaleWaveRNN
+
+SAMPLE_RATE, WAVERNN_RATE = 16000, 24000
+"""Hz, of the papers on SampleRNN and on WaveRNN."""
+WARM_UP_SAMPLES = 16
+"""Drawn before the clock starts."""
+NATIVE_STEPS = 8
+"""The engine draws so many times more samples in a run than the reference."""
+
+
+def generation_speed(
+    config: ModelConfig,
+    clips: int,
+    samples: int,
+    runs: int,
+    *,
+    weights: Sequence[WeightFormat] = ("int8", "f16"),
+    threads: Sequence[int] | None = None,
+    device: str = "cpu",
+    sparsity: float = 0.0,
+    block: tuple[int, int] = (16, 4),
+    after_run: Callable[[], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Time the reference and, on a CPU that has it, the native engine, turn by turn.
+
+    Args:
+        config: Sizes of the model; its weights are the initial ones.
+        clips: Drawn together.
+        samples: Of each clip, per run of the reference.
+        runs: Measured runs.
+        weights: Formats of the native engine.
+        threads: Of the native engine; None: one, and every core that this process may use.
+        device: Where the reference computes.
+        sparsity: Share of the blocks that are pruned; of initial weights, in effect at random.
+        block: Their rows and columns.
+        after_run: Called after every run.
+
+    Returns:
+        One row for each contestant: backend, weights, threads, clips, macs_per_sample (native);
+        samples_per_s of all clips; real_time and real_time_24khz, the speed of one clip at 16 and
+        24 kHz; ratio to the reference; limit_samples_per_s, what the machine's bandwidth and
+        multiply-adds allow (measured now), and share_of_limit.
+
+    Raises:
+        ValueError: If blocks do not tile the model's matrices.
+    """
+    model = build_model(config, seed=0).to(device).eval().requires_grad_(False)
+    if sparsity:
+        model.prepare_to_prune()
+        prune_model(model, sparsity, block)
+    model.fold()
+    threads_of_torch = torch.get_num_threads()
+    facts = [_in_groups(reference_sampler(model, clips), clips, samples, "f32", threads_of_torch)]
+    for count in contestant_threads(threads) if _runs_natively(model, device) else ():
+        facts += [_native(model, clips, samples, name, count) for name in weights]
+    draws = [fact.pop("draw") for fact in facts]
+    seconds = interleave(
+        {str(index): draw for index, draw in enumerate(draws)}, runs, device, after_run
+    )
+    reference = [value / (clips * samples) for value in seconds["0"]]
+    for index, fact in enumerate(facts):
+        own = [value / (clips * fact["samples"]) for value in seconds[str(index)]]
+        rate = median_rate(1, own)
+        fact |= {"samples_per_s": rate, "real_time": rate / clips / SAMPLE_RATE}
+        fact["real_time_24khz"] = rate / clips / WAVERNN_RATE
+        pairs = zip(reference, own, strict=True)
+        fact["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
+        fact["runs"] = [1 / value for value in own]
+        if "limit_samples_per_s" in fact:
+            fact["share_of_limit"] = rate / fact["limit_samples_per_s"]
+    return facts
+
+
+def _runs_natively(model: Model, device: str) -> bool:
+    is_known = can_pack(model) or isinstance(model, SubscaleWaveRNN)
+    return device == "cpu" and has_native() and is_known
+
+
+def contestant_threads(threads: Sequence[int] | None) -> list[int]:
+    """Return the numbers of threads that the engine is timed with."""
+    return sorted(set(threads or (1, default_threads())))
+
+
+def _in_groups(
+    sampler: Sampler, clips: int, samples: int, weights: WeightFormat, threads: int
+) -> dict[str, Any]:
+    # The sampler may take fewer at once than asked for; then the others come after them.
+    groups = [
+        range(i, min(i + sampler.max_batch, clips)) for i in range(0, clips, sampler.max_batch)
+    ]
+
+    def draw(count: int = samples) -> None:
+        for group in groups:
+            sampler.draw(
+                sampler.start(len(group)), uniforms(0, group, 0, count + sampler.lookahead)
+            )
+
+    draw(WARM_UP_SAMPLES)
+    return {
+        "clips": clips,
+        "backend": sampler.name,
+        "weights": weights,
+        "threads": threads,
+        "at_once": len(groups[0]),
+        "samples": samples,
+        "draw": draw,
+    }
+
+
+def _native(
+    model: Model, clips: int, samples: int, weights: WeightFormat, threads: int
+) -> dict[str, Any]:
+    if isinstance(model, SubscaleWaveRNN):
+        front = NativeWavefrontSampler(model, clips, weights, threads)
+        return _in_groups(front, clips, samples, weights, threads) | {"isa": front.cell.packed.isa}
+    sampler = NativeSampler(model, clips, weights, threads)
+    numbers = uniforms(0, range(clips), 0, samples * NATIVE_STEPS)
+
+    def draw(uniforms: np.ndarray = numbers) -> None:
+        sampler.draw(sampler.start(clips), uniforms)
+
+    draw(numbers[:, :WARM_UP_SAMPLES])
+    return {
+        "clips": clips,
+        "backend": "native",
+        "weights": weights,
+        "threads": threads,
+        "isa": sampler.packed.isa,
+        "samples": numbers.shape[1],
+        "macs_per_sample": sampler.packed.macs_per_sample,
+        "limit_samples_per_s": _limit(sampler, clips, threads),
+        "draw": draw,
+    }
+
+
+def _limit(sampler: NativeSampler, clips: int, threads: int) -> float:
+    """Return the samples per second that reading the weights once and multiplying would allow."""
+    packed = sampler.packed
+    share = max(1 << 16, packed.bytes // threads)
+    roofline = native_module().roofline(threads, share)
+    reading = packed.bytes_per_sample / (roofline["read_gb_s"] * 1e9)
+    # Half-precision weights are converted at every use, which many clips share.
+    products = "f16_one_clip" if sampler.weights == "f16" and clips == 1 else sampler.weights
+    multiplying = packed.macs_per_sample * clips / (roofline[products] * 1e9)
+    return clips / max(reading, multiplying)

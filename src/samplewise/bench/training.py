@@ -1,0 +1,151 @@
+"""Training speed: a preset's own steps against a hand-written loop over torch's GRU, in one run."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from samplewise.bench.handwritten import HandWrittenTraining
+from samplewise.bench.timing import interleave, median_rate, synchronize
+from samplewise.config.models import SampleRNNConfig
+from samplewise.config.training import TrainConfig
+from samplewise.data.corpus import Corpus
+from samplewise.data.index import CorpusIndex, Recording, Settings, Summary
+from samplewise.training.loop import autocast, train_step
+from samplewise.training.ranks import Ranks
+from samplewise.training.run import RunState, start
+from samplewise.training.tbptt import Subsequence
+
+PARTS = ("data", "forward", "backward", "clip", "optimizer", "averaging")
+"""Of a step, in their order."""
+RATE = 16000
+"""Sample rate of the made-up recordings, in Hz."""
+WHOLE_SECONDS = 8.0
+"""Length of a recording where clips are whole recordings."""
+
+
+class PartTimer:
+    """Seconds of the parts of steps."""
+
+    def __init__(self, device: str):
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+        self._device, self._last = device, time.perf_counter()
+
+    def __call__(self, part: str) -> None:
+        """Count the time since the last call as that of ``part``."""
+        synchronize(self._device)
+        now = time.perf_counter()
+        self.seconds[part] += now - self._last
+        self._last = now
+
+
+def training_speed(
+    config: TrainConfig,
+    steps: int,
+    runs: int,
+    device: str = "cpu",
+    after_run: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Time the steps that ``config`` trains with on made-up recordings, ours and hand-written.
+
+    Ours are those of :func:`training.loop.fit`. Clips are read when a lane takes them, which is
+    seldom: each step is given its share. Only a SampleRNN has a hand-written counterpart.
+
+    Args:
+        config: What is trained, and how.
+        steps: Steps per run.
+        runs: Measured runs of each.
+        device: Where.
+        after_run: Called after every run.
+
+    Returns:
+        samples_per_s of the median run, all runs, parts (the share of each part in a step) and,
+        beside a hand-written loop, its hand_written_samples_per_s and ratio: the median of the
+        ratios of neighbouring runs.
+    """
+    if config.optimizer == "muon":  # as many steps of the matrices in each run
+        steps = -(-steps // config.muon_every) * config.muon_every
+    # All clips are then of one length.
+    config, corpus = replace(config, random_offsets=False), made_up_corpus(config)
+    with TemporaryDirectory() as folder:
+        run = start(config, corpus, Path(folder) / "run", Ranks(0, 1, torch.device(device)))
+    subsequence = Subsequence(run.model)
+    reading = _read_first_clips(run, corpus)
+
+    contestants: dict[str, Callable[[], object]] = {
+        "ours": lambda: [train_step(run, subsequence) for _ in range(steps)]
+    }
+    bfloat16 = autocast(run) is not None
+    if isinstance(config.model, SampleRNNConfig):
+        theirs = HandWrittenTraining(config.model, device, bfloat16)
+        shape = (config.lanes, config.model.lookback + config.seq_len)
+        generator = torch.Generator().manual_seed(0)
+        codes = torch.randint(config.model.q_levels, shape, generator=generator).to(device)
+        contestants["hand_written"] = lambda: [theirs.step(codes) for _ in range(steps)]
+    seconds = interleave(contestants, runs, device, after_run)
+    seconds["ours"] = [value + steps * reading for value in seconds["ours"]]
+
+    timer = PartTimer(device)
+    for _ in range(steps):
+        train_step(run, subsequence, timer)
+    timer.seconds["data"] += steps * reading
+    samples = config.lanes * config.seq_len * steps
+    result = {
+        "lanes": config.lanes,
+        "seq_len": config.seq_len,
+        "optimizer": config.optimizer,
+        "precision": "bfloat16" if bfloat16 else "float32",
+        "matmul": run.config.matmul,
+        "samples_per_s": median_rate(samples, seconds["ours"]),
+        "runs": {name: [samples / value for value in part] for name, part in seconds.items()},
+        "parts": {
+            name: value / sum(timer.seconds.values()) for name, value in timer.seconds.items()
+        },
+    }
+    if "hand_written" in seconds:
+        pairs = zip(seconds["ours"], seconds["hand_written"], strict=True)
+        result["hand_written_samples_per_s"] = median_rate(samples, seconds["hand_written"])
+        result["ratio"] = statistics.median(theirs / ours for ours, theirs in pairs)
+    return result
+
+
+def _read_first_clips(run: RunState, corpus: Corpus) -> float:
+    """Read the first clip of every lane; return the seconds of reading for each step to come."""
+    began = time.perf_counter()
+    run.stream.next_batch()
+    clip = max(recording.samples for recording in corpus.recordings)
+    return (time.perf_counter() - began) * run.config.seq_len / clip
+
+
+def made_up_corpus(config: TrainConfig) -> Corpus:
+    """Return tones and noise in memory: recordings of one clip each, without a folder."""
+    size = round((config.clip_seconds or WHOLE_SECONDS) * RATE)
+    time = np.arange(size) / RATE
+    noise = np.random.default_rng(0).normal(0, 0.02, size)
+    wave = 0.3 * np.sin(880 * np.pi * time) + noise
+    recordings = tuple(
+        Recording(f"{split}.wav", 0, size, split, "0" * 64, 1.0, 0.5)
+        for split in ("train", "valid")
+    )
+    index = CorpusIndex(
+        format=1,
+        sample_rate=RATE,
+        channels=1,
+        gain=1.0,
+        split_rule="made up",
+        digest="made up",
+        settings=Settings(RATE, 0.5, 0.0, 0, "recordings"),
+        summary=Summary(2, {}, None, None, 0.0, 0, 0, 0, 0),
+        warnings=(),
+        recordings=recordings,
+        files=(),
+        skipped=(),
+        notes=(),
+    )
+    return Corpus(Path(), index, np.round(32767 * wave).astype("<i2"))

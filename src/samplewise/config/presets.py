@@ -1,0 +1,283 @@
+"""Presets: whole training configurations as constants, each with its source."""
+
+from dataclasses import replace
+
+from samplewise.config.conditioning import LPC_ORDER, ConditioningConfig, MelConfig
+from samplewise.config.models import (
+    FusedSubscaleConfig,
+    HybridConfig,
+    RNNConfig,
+    SampleRNNConfig,
+    SubscaleWaveRNNConfig,
+    WaveNetConfig,
+    WaveRNNConfig,
+)
+from samplewise.config.training import TrainConfig
+
+PAPER_3TIER = TrainConfig(
+    preset="paper-3tier",
+    model=SampleRNNConfig(frame_sizes=(2, 2, 8), dim=1024, n_rnn=1, emb_size=256, q_levels=256),
+    level="paper",
+    random_offsets=False,
+    lanes=128,
+    seq_len=512,
+)
+"""Mehri et al. 2017, section 3: FS(1) = FS(2) = 2, FS(3) = 8, one GRU of 1024 a tier, MLP of 1024,
+1024 and 256, embedding 256, linear q = 256, subsequences of 512, batch 128, Adam at 0.001,
+gradients clipped to [-1, 1]; clips of 8 s, each stretched to full scale as in the official code."""
+
+PAPER_2TIER = TrainConfig(
+    preset="paper-2tier",
+    model=SampleRNNConfig(frame_sizes=(16, 16), dim=1024, n_rnn=3, emb_size=256, q_levels=256),
+    level="paper",
+    random_offsets=False,
+    lanes=128,
+    seq_len=1024,
+)
+"""The same, with three GRU layers in one tier. The paper does not state its frame size and
+subsequence; 16 and 64 frames are the official README's."""
+
+PAPER_RNN = replace(
+    PAPER_3TIER, preset="paper-rnn", model=RNNConfig(dim=1024, n_rnn=3, emb_size=256, q_levels=256)
+)
+"""The baseline of Eqs. 2-3. The paper does not state its depth: three layers, as in two tiers."""
+
+PAPER_WAVENET = replace(
+    PAPER_3TIER,
+    preset="paper-wavenet",
+    model=WaveNetConfig(),
+    lanes=8,
+    seq_len=1600,
+    learning_rate=0.0001,
+)
+"""Section 3.1: 4 blocks of 10 dilated layers, filters of 2, 64 channels, targets of 1600, batch 8,
+Adam at 0.0001 (Onomatopoeia and Music; on Blizzard 0.001 for three days, then 0.0001)."""
+
+PAPER_RNN_WAVENET = replace(
+    PAPER_WAVENET, preset="paper-rnn-wavenet", model=HybridConfig(), seq_len=1536
+)
+"""Appendix A: an RNN over frames of 128 above a WaveNet that sees 509 samples. What the paper does
+not state is WaveNet's, with subsequences of whole frames."""
+
+PAPER_CONV_WAVENET = replace(
+    PAPER_RNN_WAVENET,
+    preset="paper-conv-wavenet",
+    model=HybridConfig(frame_level="convolution"),
+)
+"""Appendix A, fully convolutional: dilated convolutions over frames of 128 and over samples."""
+
+PAPER_RNN_GMM = replace(
+    PAPER_RNN,
+    preset="paper-rnn-gmm",
+    level="keep",
+    model=replace(PAPER_RNN.model, head="gmm", sample_input="real", q_levels=65536),
+)
+"""Table 2: four Gaussians over amplitudes, normalised by the training split's moments."""
+
+PAPER_2TIER_GMM = replace(
+    PAPER_2TIER,
+    preset="paper-2tier-gmm",
+    level="keep",
+    model=replace(PAPER_2TIER.model, head="gmm", sample_input="real", q_levels=65536),
+)
+"""Table 2: the same head on two tiers."""
+
+PAPER_NO_EMBEDDING = replace(
+    PAPER_2TIER,
+    preset="paper-no-embedding",
+    model=replace(PAPER_2TIER.model, sample_input="real"),
+)
+"""Table 4: the sample level sees amplitudes."""
+
+PAPER_MULTI_SOFTMAX = replace(
+    PAPER_2TIER,
+    preset="paper-multi-softmax",
+    model=replace(PAPER_2TIER.model, sample_input="none"),
+)
+"""Table 4: the sample level sees no samples; those of a frame are independent of each other."""
+
+MUSIC = TrainConfig(
+    preset="music",
+    model=SampleRNNConfig(
+        frame_sizes=(16, 16),
+        dim=1024,
+        n_rnn=3,
+        cell="gru-reset-after",
+        quantizer="mulaw",
+        frame_values="code",
+    ),
+    output_init="unigram",
+    lanes=64,
+    seq_len=1024,
+    clip="norm",
+    schedule="cooldown",
+    warmup_steps=200,
+    ema=0.999,
+    epochs=100.0,
+)
+"""What practice has shown since: μ-law, true level, two tiers with frames of 16 for music, other
+offsets every epoch, averaged weights for sampling (see docs/samplernn.md)."""
+
+SPEECH = TrainConfig(
+    preset="speech",
+    model=SampleRNNConfig(
+        frame_sizes=(2, 2, 8),
+        dim=1024,
+        n_rnn=1,
+        cell="gru-reset-after",
+        quantizer="mulaw",
+        frame_values="code",
+    ),
+    output_init="unigram",
+    lanes=64,
+    seq_len=512,
+    clip="norm",
+    schedule="cooldown",
+    warmup_steps=200,
+    ema=0.999,
+    epochs=100.0,
+)
+"""The paper's three tiers, which won on speech, with the same changes."""
+
+SMALL = TrainConfig(
+    preset="small",
+    model=SampleRNNConfig(
+        frame_sizes=(4, 4, 16),
+        dim=256,
+        n_rnn=1,
+        cell="gru-reset-after",
+        emb_size=64,
+        quantizer="mulaw",
+        frame_values="code",
+    ),
+    output_init="unigram",
+    lanes=16,
+    seq_len=128,
+    clip="norm",
+    learning_rate=0.003,
+    schedule="cooldown",
+    warmup_steps=100,
+    ema=0.999,
+    minutes=20.0,
+    valid_every=1000,
+    valid_seconds=30.0,
+    preview_minutes=5.0,
+)
+"""For a computer without a GPU: 20 minutes on two cores. Of eight shapes tried for two and a half
+minutes each on 27 minutes of piano, this one scored best (docs/training.md)."""
+
+TINY = replace(
+    SMALL,
+    preset="tiny",
+    clip_seconds=4.0,
+    warmup_steps=20,
+    ema=0.99,
+    minutes=2.0,
+    valid_every=200,
+    valid_seconds=10.0,
+    preview_minutes=1.0,
+    preview_count=1,
+)
+"""The demo: `SMALL` for two minutes on two CPU cores, time enough for something audible."""
+
+WAVERNN = TrainConfig(
+    preset="wavernn-896",
+    model=WaveRNNConfig(dim=896),
+    clip_seconds=0.0,
+    output_init="unigram",
+    lanes=32,
+    seq_len=960,
+    clip="norm",
+    learning_rate=0.0005,
+    schedule="cooldown",
+    warmup_steps=200,
+    ema=0.999,
+    epochs=100.0,
+)
+"""Kalchbrenner et al. 2018: 896 units, sequences of 960 samples, 16 bits at 24 kHz (prepare with
+--sample-rate 24000). Optimiser, batch, rates and clipping are not in the paper. State is carried
+from one sequence to the next."""
+
+VOCODER = replace(
+    WAVERNN,
+    preset="vocoder",
+    model=WaveRNNConfig(
+        dim=896,
+        conditioning=ConditioningConfig(
+            MelConfig(), channels=256, layers=3, upsampling=4, width=128, lpc_order=LPC_ORDER
+        ),
+    ),
+    mel=True,
+    clip_seconds=4.0,
+)
+"""WaveRNN-896 that is told mel spectrograms (docs/vocode.md). What the paper does not state, and it
+states nothing of conditioning, is ours."""
+
+VOCODER_SMALL = replace(
+    VOCODER,
+    preset="vocoder-small",
+    model=replace(VOCODER.model, dim=224),
+    lanes=32,
+    seq_len=480,
+    optimizer="muon",
+    muon_scale=2.5,
+    learning_rate=0.001,
+    warmup_steps=300,
+    cooldown=0.5,
+    valid_every=1000,
+    valid_seconds=15.0,
+    epochs=None,
+    minutes=60.0,
+)
+"""The smallest of the paper's sizes, for one or two CPU cores and an hour (docs/vocode.md)."""
+
+WAVERNN_PRESETS = tuple(
+    replace(WAVERNN, preset=f"wavernn-{dim}", model=WaveRNNConfig(dim=dim))
+    for dim in (224, 384, 896, 2048)
+)
+"""The sizes of Table 3."""
+
+SUBSCALE_PRESETS = tuple(
+    replace(
+        WAVERNN,
+        preset=f"subscale-wavernn-{rows}x",
+        model=SubscaleWaveRNNConfig(n_subscale=rows, columns=8192 // rows),
+        lanes=8,
+        seq_len=8192,
+    )
+    for rows in (8, 16)
+)
+"""Section 5.3: 1024 units, ten layers of three taps, 384 and 768 channels, a horizon of 128 columns
+of 8 or 16 samples. Segments must be longer than the horizon: 8192 samples; fewer lanes of them."""
+
+FUSED_SUBSCALE = replace(
+    WAVERNN,
+    preset="fused-subscale-wavernn-896",
+    model=FusedSubscaleConfig(dim=896, columns=480),
+)
+"""Section 4.4: 896 units make two samples a step; sequences of 960 samples as for WaveRNN."""
+
+PRESETS = {
+    config.preset: config
+    for config in (
+        *(TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER, PAPER_RNN, PAPER_WAVENET),
+        *(PAPER_RNN_WAVENET, PAPER_CONV_WAVENET, PAPER_RNN_GMM, PAPER_2TIER_GMM),
+        *(PAPER_NO_EMBEDDING, PAPER_MULTI_SOFTMAX),
+        *(*WAVERNN_PRESETS, VOCODER, VOCODER_SMALL, *SUBSCALE_PRESETS, FUSED_SUBSCALE),
+    )
+}
+
+LEAST_SECONDS, LEAST_RATE = 600, 16000
+"""Ten minutes at 16 kHz: the least audio that `samplewise prepare` does not warn about."""
+
+PRESET_STEPS = {
+    preset: round(config.epochs * LEAST_SECONDS * LEAST_RATE / (config.lanes * config.seq_len))
+    for preset, config in PRESETS.items()
+    if config.epochs is not None
+} | {"tiny": 1000, "small": 10000, "vocoder-small": 6500}
+"""Steps that a preset was made for.
+
+`tiny` and `small`: what their minutes hold at 17,500 samples/s, the speed of one AVX2 core
+(docs/training.md). `vocoder-small`: the run in docs/vocode.md. Presets with a budget in epochs:
+what it is with that much audio. The papers' presets have no budget.
+"""

@@ -1,0 +1,228 @@
+"""Everything that decides a training run, without torch: the command line reads it for its help."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from samplewise.config.models import ModelConfig, SampleRNNConfig
+from samplewise.config.threads import check_threads
+from samplewise.config.validation import MAX_DIM
+
+RESUMABLE = frozenset(
+    {
+        *("steps", "epochs", "minutes", "patience", "ranks"),
+        *("device", "precision", "matmul", "threads"),
+        *("log_seconds", "valid_every", "save_every", "save_minutes", "keep"),
+        *("preview_minutes", "preview_seconds", "preview_count"),
+        "output_init",  # only a run that begins looks at it
+    }
+)
+"""Fields that may differ when a run is resumed; all others make it another run."""
+MAX_SPARSITY = 0.99
+"""Beyond it a file would ask for more memory than its own size can pay for."""
+
+
+def parse_block(text: str) -> tuple[int, int]:
+    """Return rows and columns of ``"16x4"``.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(f"block = {text!r} must be rows x columns, such as 16x4, 16x1 or 4x4")
+    rows, columns = map(int, sides)
+    if not (0 < rows <= MAX_DIM and 0 < columns <= MAX_DIM):
+        raise ValueError(f"block = {text!r} must have 1 to {MAX_DIM} rows and columns")
+    return rows, columns
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; presets fill it in, flags change it."""
+
+    preset: str = "music"
+    """Name of the preset that the defaults came from."""
+    model: ModelConfig = field(default_factory=SampleRNNConfig)
+    """Sizes of the model."""
+    mel: bool = False
+    """Tell the model the mel spectrogram of what it draws: a vocoder (samplewise vocode)."""
+    labels: str | None = None
+    """Tell the model who speaks, or another class: a CSV with the columns file and speaker, or
+    `folders` if each class has a folder of its own."""
+    output_init: Literal["paper", "unigram"] = "paper"
+    """Initial output layer. paper: like the other layers; unigram: a run begins by predicting how
+    often each code occurs in the training split, with a tenth of the initial output weights."""
+    level: Literal["keep", "paper"] = "keep"
+    """keep: true level, one gain for the corpus; paper: every clip stretched to full scale."""
+    clip_seconds: float = 8.0
+    """Seconds that recurrent state is carried through before a new start; 0: whole recordings."""
+    random_offsets: bool = True
+    """Cut recordings at other places in every epoch (off when level is paper)."""
+    lanes: int = 128
+    """Sequences trained side by side over all ranks: the mini-batch size."""
+    seq_len: int = 512
+    """Samples of a subsequence of truncated backpropagation; a multiple of the top frame."""
+    accumulate: int = 1
+    """Groups that the lanes are worked through in, to save memory; the result is the same."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """adam (paper); muon: matrices take orthogonal steps (Jordan et al. 2024), the rest Adam's."""
+    muon_scale: float = 1.0
+    """Step size of the matrices under muon, as a multiple of the learning rate."""
+    muon_decay: float = 0.04
+    """Weight decay of the matrices under muon, per unit of their step size; 0: none."""
+    muon_iterations: int = 5
+    """Newton-Schulz iterations under muon; 3 take less time and learn about as well."""
+    muon_every: int = 1
+    """Steps between two steps of the matrices under muon. 4 costs a quarter; about twice the
+    muon_scale goes with it."""
+    learning_rate: float = 0.001
+    """Adam's step size."""
+    beta1: float = 0.9
+    """Adam's decay of the mean of gradients."""
+    beta2: float = 0.999
+    """Adam's decay of the mean of squared gradients."""
+    epsilon: float = 1e-8
+    """Adam's epsilon."""
+    clip: Literal["value", "norm", "none"] = "value"
+    """Clip each gradient element to [-limit, limit] (paper), or the norm of all, or nothing."""
+    clip_limit: float = 1.0
+    """Limit of the clipping; the loss is in bits per sample."""
+    schedule: Literal["constant", "cooldown", "cosine"] = "constant"
+    """Learning rate over the budget: constant (paper), linear to zero at the end, or cosine."""
+    cooldown: float = 0.4
+    """Share of the budget over which the cooldown goes to zero."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from zero."""
+    ema: float = 0.0
+    """Decay per step of the averaged weights that are validated and used; 0: none."""
+    sparsity: float = 0.0
+    """Share of the wide matrices that is zero in the end (Z of Kalchbrenner et al. 2018); 0: dense;
+    at most 0.99."""
+    block: str = "16x4"
+    """Rows x columns that are zeroed together; 16x4 is what int8 weights skip, 16x1 the others."""
+    prune_start: int | None = None
+    """Step of the first pruning (t0; 1000 in the paper); default: at 5% of the budget."""
+    prune_steps: int | None = None
+    """Steps from there to the whole sparsity (S; 200000 in the paper); default: 45% of the budget,
+    which leaves half of it to train what is left."""
+    prune_every: int | None = None
+    """Steps between two prunings; default: 500, as in the paper, or 50 if prune_steps is unset."""
+    steps: int | None = None
+    """Stop after so many steps."""
+    epochs: float | None = None
+    """Stop after so many passes over the training split."""
+    minutes: float | None = None
+    """Stop after so many minutes of training, validation and previews included."""
+    patience: int = 0
+    """Stop after so many validations without a better one; 0: never."""
+    log_seconds: float = 10.0
+    """Seconds between two lines of progress."""
+    valid_every: int = 500
+    """Steps between two validations."""
+    valid_seconds: float = 60.0
+    """Seconds of the validation split that are scored each time, evenly spread; 0: all."""
+    save_every: int | None = None
+    """Steps between two checkpoints; default: by time alone."""
+    save_minutes: float = 2.0
+    """Minutes between two checkpoints."""
+    keep: int = 2
+    """Checkpoints that are kept, the newest ones; `generate RUN --step N` lets each be heard."""
+    preview_minutes: float = 10.0
+    """Minutes between two previews; 0: none."""
+    preview_seconds: float = 2.0
+    """Length of a preview, in seconds."""
+    preview_count: int = 2
+    """Clips in a preview."""
+    seed: int = 0
+    """Of the initial weights, the order of clips and the offsets."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 products on GPUs that have them, float32 elsewhere."""
+    matmul: Literal["auto", "onednn", "blas"] = "auto"
+    """Library of float32 products on a CPU: oneDNN, or torch's BLAS (MKL on x86); auto: the one
+    that is measured to be faster when the run begins."""
+    threads: int | None = None
+    """CPU threads; default: as many as torch chooses."""
+    ranks: int = 1
+    """Processes started on this machine; under torchrun or SLURM theirs are used instead."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a corpus."""
+        at_least_1 = ("lanes", "seq_len", "accumulate", "valid_every", "ranks")
+        for name in (*at_least_1, "muon_iterations", "muon_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
+        check_threads(self.threads)
+        if self.keep < 2:
+            raise ValueError(f"keep = {self.keep} must be at least 2: one may be damaged")
+        for name in ("steps", "epochs", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} = {value} must be positive; None means no limit")
+        if self.seq_len % self.model.top_frame:
+            below = self.seq_len // self.model.top_frame * self.model.top_frame
+            raise ValueError(
+                f"seq_len = {self.seq_len} must be a multiple of the top frame "
+                f"({self.model.top_frame}); try {below or self.model.top_frame}"
+            )
+        if self.lanes % (self.accumulate * self.ranks):
+            raise ValueError(
+                f"lanes = {self.lanes} must be a multiple of accumulate x ranks = "
+                f"{self.accumulate} x {self.ranks}"
+            )
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
+        if not 0 < self.cooldown <= 1:
+            raise ValueError(f"cooldown = {self.cooldown} must lie in (0, 1]")
+        for name in ("learning_rate", "muon_scale", "clip_limit", "epsilon"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
+        at_least_0 = ("muon_decay", "clip_seconds", "valid_seconds")
+        for name in (*at_least_0, "preview_minutes", "save_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
+        self._check_pruning()
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        return parse_block(self.block)
+
+    def _check_pruning(self) -> None:
+        if not 0 <= self.sparsity <= MAX_SPARSITY:
+            raise ValueError(f"sparsity = {self.sparsity} must lie in [0, {MAX_SPARSITY}]")
+        parse_block(self.block)
+        if (self.prune_start is None) != (self.prune_steps is None):
+            raise ValueError(
+                f"prune_start = {self.prune_start} and prune_steps = {self.prune_steps}: give "
+                "both, or neither for a schedule that follows the budget"
+            )
+        for name, low in (("prune_start", 0), ("prune_steps", 1), ("prune_every", 1)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ValueError(f"{name} = {value} must be at least {low}")
+        has_budget = (self.steps, self.epochs, self.minutes) != (None, None, None)
+        if self.sparsity and self.prune_start is None and not has_budget:
+            raise ValueError(
+                f"sparsity = {self.sparsity} needs a schedule: give --steps, --epochs or "
+                "--minutes, or --prune-start and --prune-steps"
+            )
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """Return the learning rate.
+
+        Args:
+            step: Steps made so far.
+            progress: Share of the budget used, in [0, 1]; the largest of steps, epochs and time.
+        """
+        rate = self.learning_rate
+        if step < self.warmup_steps:
+            rate *= (step + 1) / self.warmup_steps
+        if self.schedule == "cooldown":
+            rate *= min(1.0, (1 - progress) / self.cooldown)
+        elif self.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * progress))
+        return rate

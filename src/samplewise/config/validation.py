@@ -1,0 +1,94 @@
+"""What a configuration may ask for; beyond it is a mistake, or a file that wants our memory."""
+
+from typing import Literal
+
+from samplewise.config.conditioning import ConditioningConfig
+
+Cell = Literal["gru", "gru-reset-after", "lstm"]
+"""``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
+QuantizerName = Literal["linear", "mulaw", "mulaw-midtread"]
+"""Quantisers of the families whose codes have any number of levels."""
+MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
+MAX_TABLE, MAX_MASK = 2**28, 2**26
+MAX_SUBSCALE, MAX_DILATION = 256, 4096
+MAX_BLOCKS, MAX_LAYERS, MAX_COMPONENTS = 64, 16, 1024
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Refuse a value outside [low, high]."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} = {value} must lie in [{low}, {high}]")
+
+
+def check_inputs(dim: int, width: int) -> None:
+    """Refuse gates whose input mask would not fit: it is made before a file's weights are seen."""
+    check_range("3 x dim x inputs", 3 * dim * (3 + width), 1, MAX_MASK)
+
+
+def check_own_sound(conditioning: ConditioningConfig | None) -> None:
+    """Refuse excitations to a family whose codes are not those of 16 bits."""
+    if conditioning is not None and conditioning.lpc_order:
+        raise ValueError(
+            f"lpc_order = {conditioning.lpc_order} must be 0: only a WaveRNN draws excitations"
+        )
+
+
+def check_codes(q_levels: int) -> None:
+    """Refuse an impossible number of codes."""
+    check_range("q_levels", q_levels, 2, MAX_Q)
+    if q_levels % 2:
+        raise ValueError(f"q_levels = {q_levels} must be even")
+
+
+def check_dual(dim: int, parts: int, q_levels: int) -> None:
+    """Refuse a WaveRNN whose units cannot be shared among the parts of a sample."""
+    check_range("dim", dim, parts, MAX_DIM)
+    if parts == 2 and dim % 2:
+        raise ValueError(f"dim = {dim} must be even: its halves make coarse and fine bits")
+    if dim % parts:
+        raise ValueError(f"dim = {dim} must be a multiple of {parts}: its parts make 4 bits each")
+    if q_levels != MAX_Q:
+        raise ValueError(f"q_levels = {q_levels} must be {MAX_Q}: two codes of 8 bits")
+
+
+def check_stack(n_rnn: int, dim: int, skip: bool) -> None:
+    """Refuse an impossible stack of recurrent layers."""
+    check_range("n_rnn", n_rnn, 1, 5)
+    check_range("dim", dim, 1, MAX_DIM)
+    if skip and n_rnn == 1:
+        raise ValueError("skip = True needs n_rnn > 1, but n_rnn = 1; add layers or drop skips")
+
+
+def check_head(
+    head: str,
+    components: int,
+    moments: tuple[float, float] | None,
+    quantizer: str,
+    sample_input: str,
+) -> None:
+    """Refuse a head that does not fit the rest of a model."""
+    check_range("components", components, 1, MAX_COMPONENTS)
+    if moments is not None and not (abs(moments[0]) <= 1 and 0 < moments[1] <= 1):
+        raise ValueError(f"moments = {moments} must be a mean in [-1, 1], a deviation in (0, 1]")
+    wrong = [
+        f"{name} = {is_}, not {needed}"
+        for name, is_, needed in (
+            ("quantizer", quantizer, "linear"),
+            ("sample_input", sample_input, "real"),
+        )
+        if head == "gmm" and is_ != needed
+    ]
+    if wrong:
+        raise ValueError(
+            f"head = gmm models real values, but {' and '.join(wrong)}; give --model.quantizer "
+            "linear --model.sample-input real --model.q-levels 65536, or a preset such as "
+            "paper-2tier-gmm"
+        )
+
+
+def check_convolutions(blocks: int, layers: int, channels: int, skip_channels: int) -> None:
+    """Refuse an impossible stack of dilated layers."""
+    check_range("blocks", blocks, 1, MAX_BLOCKS)
+    check_range("layers", layers, 1, MAX_LAYERS)
+    check_range("channels", channels, 1, MAX_DIM)
+    check_range("skip_channels", skip_channels, 1, MAX_DIM)

@@ -1,0 +1,215 @@
+"""Decodes many files in worker processes; a worker that crashes or hangs costs one file."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import samplewise
+from samplewise.data.prepare.decode import Decoded
+from samplewise.errors import SamplewiseError
+
+WORKER = ("-m", "samplewise.data.prepare.decode_worker")
+"""Arguments to Python that start a decoding process."""
+SILENT_LIMIT_S = 60.0
+"""A worker that has not said anything for so long is taken for hung."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to decode."""
+
+    key: str
+    """Identity; given back with the outcome."""
+    path: str
+    """The sound file."""
+    output: Path
+    """Where its raw samples go."""
+    bytes: int
+    """Its size, for progress."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job."""
+
+    job: Job
+    decoded: Decoded | None
+    """Facts; None if the file is skipped."""
+    reason: str = ""
+    """Why it is skipped."""
+    is_final: bool = True
+    """False if another attempt may end differently: the worker crashed or hung."""
+
+
+class _Worker:
+    """A decoding process and the job that it has."""
+
+    def __init__(self) -> None:
+        package = str(Path(samplewise.__file__).parent.parent)
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        self.process = subprocess.Popen(  # noqa: S603 - our own Python
+            [sys.executable, *WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the workers
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._input, self.output = self.process.stdin, self.process.stdout
+        self._pending = b""
+        self.job: Job | None = None
+        self.done_bytes = 0
+        self.is_ready = False
+        self.heard_s = time.monotonic()
+
+    def give(self, job: Job, sample_rate: int) -> None:
+        self.job, self.done_bytes, self.heard_s = job, 0, time.monotonic()
+        request = {"path": job.path, "output": str(job.output), "sample_rate": sample_rate}
+        try:
+            self._input.write(json.dumps(request).encode() + b"\n")
+            self._input.flush()
+        except BrokenPipeError:
+            pass  # it died; the end of its output says so
+
+    def read(self) -> list[dict[str, object]] | None:
+        """Return the messages that have come; None at the end of its output."""
+        data = os.read(self.output.fileno(), 65536)
+        if not data:
+            return None
+        self.heard_s = time.monotonic()
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def end(self) -> int:
+        """Kill the process and return its exit status."""
+        self.process.kill()
+        status = self.process.wait()
+        self._input.close()
+        self.output.close()
+        return status
+
+
+class DecodingPool:
+    """A context manager; :meth:`run` yields outcomes in the order in which they come."""
+
+    def __init__(
+        self, workers: int, sample_rate: int, silent_limit_s: float = SILENT_LIMIT_S
+    ) -> None:
+        self._size, self._sample_rate = workers, sample_rate
+        self._silent_limit_s = silent_limit_s
+        self._workers: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
+        self._finished_bytes = 0
+
+    def __enter__(self) -> "DecodingPool":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in list(self._workers):
+            self._drop(worker)
+        self._selector.close()
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes of sound files read so far, of the running ones too."""
+        return self._finished_bytes + sum(worker.done_bytes for worker in self._workers)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome | None]:
+        """Yield an outcome per job, and None now and then for progress.
+
+        Raises:
+            OSError: If a worker cannot write its samples: the disk is full, say.
+        """
+        waiting = deque(jobs)
+        while len(self._workers) < min(self._size, len(waiting)):
+            self._start()
+        while waiting or any(worker.job for worker in self._workers):
+            for worker in self._workers:
+                if worker.job is None and waiting:
+                    worker.give(waiting.popleft(), self._sample_rate)
+            yield None
+            for key, _ in self._selector.select(timeout=0.5):
+                outcome = self._hear(key.data)
+                if outcome is not None:
+                    yield outcome
+            yield from self._end_the_hung()
+            while len(self._workers) < self._size and len(waiting) > len(self._workers):
+                self._start()  # in place of one that crashed or hung
+
+    def _start(self) -> None:
+        worker = _Worker()
+        self._workers.append(worker)
+        self._selector.register(worker.output, selectors.EVENT_READ, worker)
+
+    def _drop(self, worker: _Worker) -> int:
+        self._selector.unregister(worker.output)
+        self._workers.remove(worker)
+        return worker.end()
+
+    def _finish(self, worker: _Worker) -> Job:
+        job = worker.job
+        if job is None:
+            raise SamplewiseError("a decoding process answered without having been asked")
+        self._finished_bytes += job.bytes
+        worker.job, worker.done_bytes = None, 0
+        return job
+
+    def _hear(self, worker: _Worker) -> Outcome | None:
+        messages = worker.read()
+        if messages is None:
+            status = self._drop(worker)
+            if worker.job is None or not worker.is_ready:
+                raise SamplewiseError(
+                    f"a decoding process ended before it was asked (status {status}); "
+                    f"does `{sys.executable} -m {WORKER} </dev/null` work?"
+                )
+            return Outcome(
+                self._finish(worker), None, f"the decoder crashed (status {status})", False
+            )
+        for message in messages:
+            if "ready" in message:
+                worker.is_ready = True
+            elif "tick" in message:
+                worker.done_bytes = int(str(message["tick"]))
+            elif "failed" in message:
+                raise OSError(
+                    f"{message['failed']}; mend that and run the same prepare again, it goes on "
+                    "where it was"
+                )
+            elif "skipped" in message:
+                return Outcome(self._finish(worker), None, str(message["skipped"]))
+            else:
+                return Outcome(self._finish(worker), _decoded(message["decoded"]))
+        return None
+
+    def _end_the_hung(self) -> Iterator[Outcome]:
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.job is not None and now - worker.heard_s > self._silent_limit_s:
+                self._drop(worker)
+                reason = f"the decoder gave no sign of life for {self._silent_limit_s:.0f} s"
+                yield Outcome(self._finish(worker), None, reason, False)
+
+
+def _decoded(facts: object) -> Decoded:
+    assert isinstance(facts, dict)
+    return Decoded(**{**facts, "notes": tuple(facts["notes"])})

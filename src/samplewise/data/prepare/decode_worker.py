@@ -1,0 +1,86 @@
+"""The decoding process: one JSON request per line in, ticks and one answer per line out.
+
+A process of its own, because a decoder that crashes or hangs must take nobody with it. It never
+imports torch. Its standard error is closed to the decoders, which print to it.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+ADDRESS_SPACE_BYTES = 2**31
+"""Most address space of a worker: a header's claim cannot take the machine's memory."""
+TICK_INTERVAL_S = 0.2
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    import samplewise.data.prepare.decode  # noqa: F401 - what fails to import should be heard of
+
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    _limit_memory()
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # the parent is gone
+        _say(answers, {"ready": True})
+        for line in sys.stdin:
+            _say(answers, _answer(json.loads(line), answers))
+    os._exit(0)
+
+
+def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
+    from samplewise.atomic_io import explain_failed_write
+    from samplewise.data.prepare.decode import decode_to, temporary_part
+    from samplewise.errors import AudioError
+
+    last_tick = time.monotonic()
+
+    def tick(done: int) -> None:
+        nonlocal last_tick
+        if time.monotonic() - last_tick > TICK_INTERVAL_S:
+            last_tick = time.monotonic()
+            _say(answers, {"tick": done})
+
+    output = Path(str(request["output"]))
+    temporary = temporary_part(output)
+    try:
+        decoded = decode_to(
+            Path(str(request["path"])), int(str(request["sample_rate"])), temporary, tick
+        )
+        temporary.replace(output)
+        return {"decoded": asdict(decoded)}
+    except BrokenPipeError:
+        raise
+    except AudioError as error:
+        return {"skipped": str(error)}
+    except MemoryError:
+        return {"skipped": "it needs more memory than a sound file should"}
+    except OSError as error:
+        return {"failed": explain_failed_write(error, output).strerror}
+    except Exception as error:  # one file must not end the job
+        return {"skipped": f"the decoder failed: {type(error).__name__}: {error}"}
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _say(answers: TextIO, message: dict[str, object]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        if sys.platform == "linux":
+            resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""A folder of recordings to a corpus: find, decode in parallel, split, store; resumable."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from samplewise.atomic_io import lock
+from samplewise.data.corpus import Corpus
+from samplewise.data.index import (
+    FORMAT,
+    INDEX,
+    SAMPLES,
+    WORK_FOLDER,
+    CorpusIndex,
+    Settings,
+    Skipped,
+    SourceFile,
+    read_index,
+)
+from samplewise.data.prepare.assemble import Bar, Stored, assemble, finish_pending
+from samplewise.data.prepare.decode import Decoded
+from samplewise.data.prepare.decode_journal import DecodeJournal
+from samplewise.data.prepare.decode_pool import SILENT_LIMIT_S, DecodingPool, Job, Outcome
+from samplewise.data.prepare.summary import split_warnings
+from samplewise.data.prepare.walk import Candidate, walk
+from samplewise.data.splits import Shares, folder_split, has_split_folders
+from samplewise.data.stored import SAMPLE_BYTES, StoredSamples, damage
+from samplewise.errors import CorpusError
+from samplewise.kinds import RECORDINGS, mistaken
+
+JOURNAL = "journal.jsonl"
+PARTS = "parts"
+SPLIT_RULES = ("auto", "recordings", "folders")
+LOWEST_RATE, HIGHEST_RATE = 1_000, 192_000
+"""Rates a corpus may have, Hz."""
+MOST_WORKERS = 8
+"""Workers unless told otherwise: the disk is the limit beyond, and each takes about 60 MB."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a prepare did."""
+
+    folder: Path
+    """The corpus."""
+    index: CorpusIndex
+    """Its corpus.json."""
+    decoded: int
+    """Files decoded by this call."""
+    taken_over: int
+    """Files decoded by an earlier call."""
+    is_unchanged: bool
+    """Nothing was written, because nothing had changed."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know, also of a corpus that an earlier version made."""
+        return list(dict.fromkeys([*self.index.warnings, *split_warnings(self.index)]))
+
+
+@contextmanager
+def _no_bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    yield lambda done: None
+
+
+def prepare(
+    folder: Path,
+    output: Path,
+    settings: Settings,
+    jobs: int | None = None,
+    bar: Bar = _no_bar,
+    silent_limit_s: float = SILENT_LIMIT_S,
+    verify: bool = False,
+) -> Prepared:
+    """Make the corpus ``output`` of the recordings in ``folder``, or bring it up to date.
+
+    May be killed at any time; the next call goes on where it was. Recordings that were in the
+    corpus before keep their split, and unchanged files are not decoded again.
+
+    Args:
+        folder: Holds sound files, nested as you like; or one sound file.
+        output: Folder of the corpus; made if it does not exist.
+        settings: What decides about the content.
+        jobs: Worker processes; None for one per core, at most 8.
+        bar: Makes progress bars.
+        silent_limit_s: Seconds without a sign of life after which a decoder is given up.
+        verify: Compare the samples of an earlier corpus with their SHA-256, and decode damaged
+            recordings again.
+
+    Raises:
+        ValueError: If a setting is out of range.
+        CorpusError: If nothing is usable, the output is damaged or holds something else, or
+            another prepare is at work.
+        OSError: If the output cannot be written.
+    """
+    _check_arguments(folder, output, settings, jobs)
+    _check_output(output)
+    if fault := mistaken(folder, RECORDINGS):
+        raise CorpusError(fault)
+    candidates, skipped = walk(folder, output)
+    output.mkdir(parents=True, exist_ok=True)
+    with lock(output, "prepare"):
+        finish_pending(output)
+        work = output / WORK_FOLDER
+        (work / PARTS).mkdir(parents=True, exist_ok=True)
+        earlier = read_index(output) if (output / INDEX).exists() else None
+        run = _Run(candidates, skipped, output, settings, earlier)
+        return run.run(jobs or _default_jobs(), bar, silent_limit_s, verify)
+
+
+class _Run:
+    """One prepare: what is taken over, what is decoded, what is skipped."""
+
+    def __init__(
+        self,
+        candidates: list[Candidate],
+        skipped: list[Skipped],
+        output: Path,
+        settings: Settings,
+        earlier: CorpusIndex | None,
+    ) -> None:
+        self.output, self.settings, self.earlier = output, settings, earlier
+        self.work = output / WORK_FOLDER
+        self.skipped = skipped
+        self.use_folders = _use_folders(settings.split, candidates)
+        if self.use_folders:
+            candidates = self._inside_folders(candidates)
+        self.candidates = candidates
+        self.stored: list[Stored] = []
+        self.decoded = 0
+
+    def run(self, jobs: int, bar: Bar, silent_limit_s: float, verify: bool) -> Prepared:
+        fresh = self._take_over(verify)
+        taken_over = len(self.stored)
+        if self._is_unchanged(fresh):
+            assert self.earlier is not None
+            shutil.rmtree(self.work)
+            return Prepared(self.output, self.earlier, 0, taken_over, True)
+        with DecodeJournal(self.work / JOURNAL) as journal:
+            todo = []
+            for candidate in fresh:
+                outcome = journal.outcomes.get(self._key(candidate))
+                if outcome is None or not self._file_away(candidate, outcome):
+                    todo.append(candidate)
+            taken_over = len(self.stored)
+            self._decode(todo, journal, jobs, bar, silent_limit_s)
+        index = assemble(
+            self.output,
+            self.settings,
+            self.stored,
+            self.skipped,
+            self.earlier,
+            self.use_folders,
+            bar,
+        )
+        return Prepared(self.output, index, self.decoded, taken_over, False)
+
+    def _inside_folders(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        inside = []
+        for candidate in candidates:
+            if folder_split(candidate.source):
+                inside.append(candidate)
+            else:
+                reason = "outside the folders train, valid and test"
+                self.skipped.append(Skipped(candidate.source, reason))
+        return inside
+
+    def _take_over(self, verify: bool) -> list[Candidate]:
+        """Use what the earlier corpus knows; return the candidates that it does not know."""
+        if self.earlier is None or self.earlier.sample_rate != self.settings.sample_rate:
+            return self.candidates
+        try:
+            samples = StoredSamples(self.output)
+        except CorpusError:
+            return self.candidates  # the splits are kept
+        known = [
+            file
+            for file in self.earlier.files
+            if file.start + file.samples <= len(samples)
+            and not (self.settings.remove_dc and file.mean is None)
+        ]
+        damaged = set(samples.damaged(known) if verify else ())
+        files = {(f.source, f.bytes, f.modified_ns): f for f in known if f.source not in damaged}
+        refused = {(s.source, s.bytes, s.modified_ns): s for s in self.earlier.skipped}
+        present = {(c.source, c.bytes, c.modified_ns) for c in self.candidates}
+        kept = {facts[0] for facts in present & files.keys()}
+        fresh = []
+        for candidate in self.candidates:
+            facts = (candidate.source, candidate.bytes, candidate.modified_ns)
+            file, refusal = files.get(facts), refused.get(facts)
+            if file is not None:
+                position = samples.offset + SAMPLE_BYTES * file.start
+                self.stored.append(Stored(file, self.output / SAMPLES, position, True))
+            elif refusal is not None and (not refusal.same_as or refusal.same_as in kept):
+                self.skipped.append(refusal)
+            else:
+                fresh.append(candidate)
+        return fresh
+
+    def _is_unchanged(self, fresh: Sequence[Candidate]) -> bool:
+        earlier = self.earlier
+        return (
+            earlier is not None
+            and not fresh
+            and earlier.settings == self.settings
+            and {item.file.source for item in self.stored} == {f.source for f in earlier.files}
+            and sorted(map(_facts, self.skipped)) == sorted(map(_facts, earlier.skipped))
+        )
+
+    def _key(self, candidate: Candidate) -> str:
+        facts = [candidate.path, candidate.bytes, candidate.modified_ns]
+        text = json.dumps([FORMAT, self.settings.sample_rate, *facts])
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+    def _part(self, key: str) -> Path:
+        return self.work / PARTS / key
+
+    def _file_away(self, candidate: Candidate, outcome: Decoded | str) -> bool:
+        """Note an outcome; False if the samples that belong to it are not there."""
+        facts = (candidate.source, candidate.bytes, candidate.modified_ns)
+        if isinstance(outcome, str):
+            self.skipped.append(Skipped(candidate.source, outcome, *facts[1:]))
+            return True
+        part = self._part(self._key(candidate))
+        if not part.exists() or part.stat().st_size != SAMPLE_BYTES * outcome.samples:
+            return False
+        file = SourceFile(
+            source=candidate.source,
+            bytes=candidate.bytes,
+            modified_ns=candidate.modified_ns,
+            start=0,
+            **asdict(outcome),
+        )
+        self.stored.append(Stored(file, part, 0, False))
+        return True
+
+    def _decode(
+        self,
+        todo: Sequence[Candidate],
+        journal: DecodeJournal,
+        jobs: int,
+        bar: Bar,
+        silent_limit_s: float,
+    ) -> None:
+        by_key = {self._key(candidate): candidate for candidate in todo}
+        # The largest first, so that no worker is left alone with a long file at the end.
+        queue = [
+            Job(key, candidate.path, self._part(key), candidate.bytes)
+            for key, candidate in sorted(by_key.items(), key=lambda item: -item[1].bytes)
+        ]
+        total = sum(job.bytes for job in queue)
+        workers = min(jobs, len(queue))
+        with (
+            bar(f"decoding {len(queue)} files (MB)", total // 10**6) as update,
+            DecodingPool(workers, self.settings.sample_rate, silent_limit_s) as pool,
+        ):
+            for outcome in pool.run(queue):
+                update(pool.done_bytes // 10**6)
+                if outcome is not None:
+                    self._accept(by_key[outcome.job.key], outcome, journal)
+
+    def _accept(self, candidate: Candidate, outcome: Outcome, journal: DecodeJournal) -> None:
+        self.decoded += 1
+        if outcome.decoded is None and not outcome.is_final:
+            self.skipped.append(Skipped(candidate.source, outcome.reason))
+            return
+        result = outcome.decoded if outcome.decoded is not None else outcome.reason
+        journal.add(outcome.job.key, result)
+        if not self._file_away(candidate, result):
+            raise CorpusError(
+                f"the samples of {candidate.source} vanished from {self.work}; "
+                "is something else writing there?"
+            )
+
+
+def _facts(skipped: Skipped) -> tuple[str, str]:
+    return skipped.source, skipped.reason
+
+
+def _use_folders(rule: str, candidates: Sequence[Candidate]) -> bool:
+    has_folders = has_split_folders([candidate.source for candidate in candidates])
+    if rule == "folders" and not has_folders:
+        raise CorpusError(
+            "--split folders needs top-level folders train, valid and test that hold recordings; "
+            "make them, or use --split recordings"
+        )
+    return has_folders and rule != "recordings"
+
+
+def _check_arguments(folder: Path, output: Path, settings: Settings, jobs: int | None) -> None:
+    Shares(settings.valid, settings.test, settings.seed)
+    if settings.split not in SPLIT_RULES:
+        raise ValueError(f"split = {settings.split!r} must be one of {', '.join(SPLIT_RULES)}")
+    if not LOWEST_RATE <= settings.sample_rate <= HIGHEST_RATE:
+        raise ValueError(
+            f"sample_rate = {settings.sample_rate} must lie in {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        )
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs = {jobs} must be at least 1")
+    if output.resolve() == folder.resolve():
+        raise ValueError(f"output = {output} must not be the folder of the recordings itself")
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a folder that holds something else: a run, or the user's own files."""
+    if not output.is_dir():
+        return
+    present = {child.name for child in output.iterdir()}
+    if {INDEX, WORK_FOLDER} & present:
+        return
+    others = sorted(name for name in present if not name.startswith("."))
+    if others:
+        raise CorpusError(
+            f"{output} is not empty and holds no corpus ({others[0]} is in it); "
+            "choose another folder with -o"
+        )
+
+
+def verify_corpus(folder: Path) -> CorpusIndex:
+    """Compare all stored samples of a corpus with their SHA-256.
+
+    Raises:
+        CorpusError: If it is damaged; the message names the recordings.
+    """
+    index = Corpus.open(folder).index
+    damaged = StoredSamples(folder).damaged(index.files)
+    if damaged:
+        raise CorpusError(damage(folder, damaged))
+    return index
+
+
+def _default_jobs() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(cores or 1, MOST_WORKERS))

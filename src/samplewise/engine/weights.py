@@ -1,0 +1,269 @@
+"""Models as the native engine wants them: weight norm, embedding and linear maps folded.
+
+Everything is folded in double precision and handed over in single precision. Between the
+conditions of tier 2 and the first map of the MLP, and between a tier's real-valued frame and its
+gates, there is no non-linearity (Mehri et al. 2017, Eqs. 4-9), so each pair of maps is one map.
+The RNN baseline (Eqs. 2-3) is a single tier whose frames are codes, without a window below it.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64
+from torch import Tensor, nn
+
+from samplewise.config.validation import MAX_TABLE
+from samplewise.errors import NOT_FINITE, EngineError
+from samplewise.models.base import Model
+from samplewise.models.memory import table_size
+from samplewise.models.rnn import RNN
+from samplewise.models.samplernn import FrameLevelModule, SampleRNN
+from samplewise.models.subscale_wavernn import SubscaleWaveRNN
+from samplewise.models.wavenet import WaveNet
+from samplewise.models.wavernn import WaveRNN
+from samplewise.nn.causal_conv import GatedLayer
+from samplewise.nn.linear import Linear
+from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
+
+Array = Float64[np.ndarray, "_ _"]
+Vector = Float64[np.ndarray, " _"]
+
+
+def can_pack(model: Model) -> bool:
+    """Return whether the engine knows models of this kind.
+
+    It knows SampleRNN and the RNN baseline with a softmax over codes, WaveNet and WaveRNN; what is
+    told something only if it is a WaveRNN.
+    """
+    if model.conditioner is not None:
+        return isinstance(model, WaveRNN)
+    if isinstance(model, RNN):
+        return model.config.head == "categorical" and table_size(model.config) <= MAX_TABLE
+    if isinstance(model, SampleRNN):
+        return model.config.head == "categorical"
+    return isinstance(model, WaveNet | WaveRNN)
+
+
+@torch.no_grad()
+def pack(model: Model) -> dict[str, Any]:
+    """Return the arguments of ``_native.Model`` but for the format of the weights.
+
+    Raises:
+        EngineError: If the engine does not know models of this kind.
+    """
+    if not can_pack(model):
+        raise EngineError(
+            f"the native engine does not run {model.config.family} models with this head or of "
+            "this size; use --backend reference"
+        )
+    if isinstance(model, SampleRNN):
+        description = _pack_samplernn(model)
+    elif isinstance(model, RNN):
+        description = _pack_rnn(model)
+    elif isinstance(model, WaveRNN):
+        description = _pack_wavernn(model)
+    else:
+        assert isinstance(model, WaveNet)
+        description = _pack_wavenet(model)
+    return _completed(model, description)
+
+
+@torch.no_grad()
+def pack_cell(model: SubscaleWaveRNN) -> dict[str, Any]:
+    """Return the same of the cell of all rows: a WaveRNN that the other rows condition."""
+    return _completed(model, _pack_wavernn(model))
+
+
+def _completed(model: Model, description: dict[str, Any]) -> dict[str, Any]:
+    arrays = {name: _single(array) for name, array in description.pop("arrays").items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise EngineError(f"{NOT_FINITE}: products of its weights overflow. Train it again")
+    return {
+        # What a model without dilated or without recurrent layers has in their place.
+        "dilations": [],
+        "channels": 0,
+        "n_rnn": 1,
+        "cell": "gru",
+        "skip": False,
+        "is_wavernn": False,
+        "condition_width": 0,
+        "hold": 0,
+        **description,
+        "q_levels": model.q_levels,
+        "silence": model.quantizer.silence,
+        "real_values": _array(model.real_values).astype(np.float32),
+        "arrays": arrays,
+    }
+
+
+def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
+    config = model.config
+    arrays: dict[str, Array] = {}
+    for index, tier in enumerate(model.tiers):
+        for name, array in _pack_tier(tier).items():
+            arrays[f"tier{index + 2}.{name}"] = array
+    # The first map of the MLP goes into tier 2, so that it is computed once a frame.
+    first, bias = _linear(model.sample_level.mlp[0])
+    up = arrays["tier2.upsample"].reshape(-1, config.dim, config.dim)
+    arrays["tier2.upsample"] = (first @ up).reshape(-1, config.dim)
+    biases = arrays["tier2.upsample_bias"].reshape(-1, config.dim)
+    arrays["tier2.upsample_bias"] = (biases @ first.T + bias).reshape(1, -1)
+    arrays |= _pack_mlp(model.sample_level.mlp[1:])
+    frame_sizes = list(config.frame_sizes)
+    if model.sample_level.input is None:  # Multi-Softmax: nothing of the window is seen
+        frame_sizes[0] = 0
+    else:
+        arrays["sample.table"] = _window_table(model) @ first.T
+    return {
+        "frame_sizes": frame_sizes,
+        "dim": config.dim,
+        "n_rnn": config.n_rnn,
+        "cell": config.cell,
+        "skip": config.skip,
+        "arrays": arrays,
+    }
+
+
+def _pack_rnn(model: RNN) -> dict[str, Any]:
+    config = model.config
+    arrays, seen, biases = _pack_recurrent(model.rnn)
+    arrays["bias"] = np.concatenate(biases)[None]
+    if model.embedding is None:
+        arrays["frame"] = np.concatenate(seen)
+    else:
+        embedding = _array(model.embedding)
+        arrays["codes"] = np.concatenate([embedding @ weight.T for weight in seen], axis=1)
+    first, bias = _linear(model.mlp[0])
+    arrays |= {"upsample": first, "upsample_bias": bias[None]}
+    arrays = {f"tier2.{name}": array for name, array in arrays.items()}
+    return {
+        "frame_sizes": [0, 1],
+        "dim": config.dim,
+        "n_rnn": config.n_rnn,
+        "cell": config.cell,
+        "skip": config.skip,
+        "arrays": arrays | _pack_mlp(model.mlp[1:]),
+    }
+
+
+def _pack_wavenet(model: WaveNet) -> dict[str, Any]:
+    config = model.config
+    arrays = {"stack.embedding": _array(model.embedding)}
+    skip_bias = np.zeros(config.skip_channels)
+    for index, layer in enumerate(model.stack.layers):
+        assert isinstance(layer, GatedLayer)
+        weight, bias = _linear(layer.taps)
+        arrays |= {f"stack.taps.{index}": weight, f"stack.bias.{index}": bias[None]}
+        if layer.residual is not None:
+            weight, bias = _linear(layer.residual)
+            arrays[f"stack.residual.{index}"] = weight
+            arrays[f"stack.residual_bias.{index}"] = bias[None]
+        arrays[f"stack.skip.{index}"], bias = _linear(layer.skip)
+        skip_bias += bias
+    return {
+        "frame_sizes": [0],
+        "dilations": list(config.dilations),
+        "channels": config.channels,
+        "dim": config.skip_channels,
+        "arrays": arrays | {"stack.skip_bias": skip_bias[None]} | _pack_mlp(model.mlp),
+    }
+
+
+def _pack_wavernn(model: WaveRNN | SubscaleWaveRNN) -> dict[str, Any]:
+    layer, middle = model.layer, model.middle
+    inputs, bias = _linear(layer.input)
+    by_gate = inputs.reshape(3, -1, inputs.shape[1])
+    assert layer.candidate_bias is not None
+    arrays = {
+        "input": inputs[:, :2],
+        "current": by_gate[:, middle:, 2].reshape(-1, 1),
+        "bias": bias[None],
+        "candidate": _array(layer.candidate_bias)[None],
+        "recurrent": _array(layer.recurrent()),
+        "h0": _array(model.rnn.h0),
+    }
+    for index, maps in enumerate(((model.o1, model.o2), (model.o3, model.o4))):
+        for name, linear in zip(("hidden", "output"), maps, strict=True):
+            weight, bias = _linear(linear)
+            arrays |= {f"{name}.{index}": weight, f"{name}_bias.{index}": bias[None]}
+    width, hold = inputs.shape[1] - 3, 0
+    if width:
+        arrays["condition"] = inputs[:, 3:]
+        hold = 1 if model.conditioner is None else model.conditioner.config.hold
+    return {
+        "frame_sizes": [0],
+        "dim": model.config.dim,
+        "cell": "gru-reset-after",
+        "is_wavernn": True,
+        "condition_width": width,
+        "hold": hold,
+        "arrays": {f"wavernn.{name}": array for name, array in arrays.items()},
+    }
+
+
+def _pack_tier(tier: FrameLevelModule) -> dict[str, Array]:
+    arrays, seen, biases = _pack_recurrent(tier.rnn)
+    if tier.input is not None:
+        arrays["above"] = np.concatenate(seen)
+        of_frame, bias_of_frame = _linear(tier.input)
+        for index, weight in enumerate(seen):
+            biases[index] = biases[index] + weight @ bias_of_frame
+        seen = [weight @ of_frame for weight in seen]
+    arrays |= {"frame": np.concatenate(seen), "bias": np.concatenate(biases)[None]}
+    weight, bias = _linear(tier.upsample)
+    return arrays | {"upsample": weight, "upsample_bias": bias[None]}
+
+
+def _pack_recurrent(stack: RecurrentStack) -> tuple[dict[str, Array], list[Array], list[Vector]]:
+    """Return arrays, the maps of those layers that see the stack's input, every layer's bias."""
+    arrays, seen, biases = {"h0": _array(stack.h0)}, [], []
+    for index, layer in enumerate(stack.layers):
+        assert isinstance(layer, RecurrentLayer)
+        weight, bias = _linear(layer.input)
+        if index:  # the first columns are for the layer below
+            arrays[f"input.{index}"] = weight[:, : stack.dim]
+            weight = weight[:, stack.dim :]
+        if weight.shape[1]:
+            seen.append(weight)
+        biases.append(bias)
+        arrays[f"recurrent.{index}"] = _array(layer.recurrent())
+        if layer.candidate_bias is not None:
+            arrays[f"candidate.{index}"] = _array(layer.candidate_bias)[None]
+    if stack.skips:
+        skips = [_linear(skip) for skip in stack.skips]
+        arrays |= {f"skip.{index}": weight for index, (weight, _) in enumerate(skips)}
+        arrays["skip_bias"] = np.sum([bias for _, bias in skips], axis=0)[None]
+    return arrays, seen, biases
+
+
+def _pack_mlp(layers: nn.ModuleList) -> dict[str, Array]:
+    arrays = {}
+    for name, layer in zip(("hidden", "output"), layers, strict=True):
+        weight, bias = _linear(layer)
+        arrays |= {f"sample.{name}": weight, f"sample.{name}_bias": bias[None]}
+    return arrays
+
+
+def _window_table(model: SampleRNN) -> Array:
+    """Return what each code at each place of the window adds, before the MLP."""
+    level = model.sample_level
+    if level.is_real:
+        assert level.input is not None
+        weight = _array(level.input())  # (dim, FS(1))
+        return np.einsum("q,dp->pqd", _array(model.real_values), weight).reshape(-1, len(weight))
+    return _array(level.table() if level.folded is None else level.folded)
+
+
+def _linear(layer: torch.nn.Module) -> tuple[Array, Vector]:
+    assert isinstance(layer, Linear)
+    weight = _array(layer.weight())
+    return weight, np.zeros(len(weight)) if layer.bias is None else _array(layer.bias)
+
+
+def _array(tensor: Tensor) -> Float64[np.ndarray, "*shape"]:
+    return tensor.detach().double().cpu().numpy()
+
+
+def _single(array: Array) -> Float32[np.ndarray, "rows columns"]:
+    return np.ascontiguousarray(array, dtype=np.float32)

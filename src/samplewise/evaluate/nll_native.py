@@ -1,0 +1,90 @@
+"""Negative log-likelihood by the native engine: a full-speed check of the reference's figure."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from samplewise.config.models import Level, conditioning_of
+from samplewise.data.clips import Clip, read_codes
+from samplewise.data.corpus import Corpus
+from samplewise.data.reader import ClipConditioning, conditioning_reader
+from samplewise.engine.sampler import ConditioningVectors, NativeSampler, WeightFormat
+from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
+from samplewise.models.base import Model
+
+CLIPS = 16
+"""Scored side by side."""
+CHUNK = 4096
+"""Samples of each clip between two reports of progress."""
+
+
+def score_natively(
+    model: Model,
+    corpus: Corpus,
+    clips: Sequence[Clip],
+    level: Level,
+    weights: WeightFormat = "int8",
+    threads: int | None = None,
+    labels: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score every sample of every clip exactly once; see :func:`samplewise.evaluate.nll.score`.
+
+    Raises:
+        ValueError: If there are no clips.
+        EngineError: If there is no native engine.
+    """
+    if not clips:
+        raise ValueError("clips is empty: there is nothing to score")
+    sampler = NativeSampler(model, min(CLIPS, len(clips)), weights, threads)
+    conditioning_inputs = conditioning_reader(corpus, conditioning_of(model.config), labels)
+    order = sorted(range(len(clips)), key=lambda index: -clips[index].samples)
+    nats, done, total = [0.0] * len(clips), 0, sum(clip.samples for clip in clips)
+    size = max(1, min(CLIPS, CODE_BYTES // (4 * clips[order[0]].samples)))
+    for first in range(0, len(order), size):
+        group = order[first : first + size]
+        lengths = np.array([clips[index].samples for index in group])
+        codes = np.full((len(group), lengths.max()), model.quantizer.silence, np.int32)
+        own = (
+            None
+            if conditioning_inputs is None
+            else [conditioning_inputs.read(clips[index]) for index in group]
+        )
+        sums = np.zeros(len(group))
+        for row, index in enumerate(group):
+            excited = None if own is None else own[row].excitation
+            if excited is None:
+                part = read_codes(corpus, clips[index], level, model.quantizer)
+            else:
+                part, sums[row] = excited.codes, excited.log_steps.sum(dtype=float)
+            codes[row, : lengths[row]] = part
+        told = None if own is None else _vectors(model, own)
+        sampler_state = sampler.start(len(group))
+        for start in range(0, codes.shape[1], CHUNK):
+            part = codes[:, start : start + CHUNK]
+            vectors = None
+            if told is not None:
+                last = start + part.shape[1] - 1
+                vectors = told[:, start // sampler.hold : last // sampler.hold + 1]
+            log_probs, sampler_state = sampler.log_probs(part, sampler_state, vectors)
+            is_padding = start + np.arange(part.shape[1]) >= lengths[:, None]
+            sums -= np.where(is_padding, 0.0, log_probs).sum(1)
+            done += int((~is_padding).sum())
+            if progress is not None:
+                progress(done, total)
+        for index, value in zip(group, sums.tolist(), strict=True):
+            nats[index] = value
+    return Scores(tuple(clips), tuple(nats))
+
+
+@torch.inference_mode()
+def _vectors(model: Model, clips: Sequence[ClipConditioning]) -> ConditioningVectors:
+    """Return every vector of every clip, with zeros up to the longest one."""
+    assert model.conditioner is not None
+    rows = []
+    for told in clips:
+        mel = None if told.mel is None else torch.from_numpy(told.mel)[None]
+        rows.append(model.conditioner.vectors(mel, torch.tensor([told.label]))[0].numpy())
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, ((0, longest - len(row)), (0, 0))) for row in rows])

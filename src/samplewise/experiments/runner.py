@@ -1,0 +1,196 @@
+"""Running an experiment: row by row, each resumable, everything noted in one JSON file."""
+
+import datetime
+import math
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from samplewise import __version__
+from samplewise.atomic_io import lock, write_bytes, write_json
+from samplewise.bench.timing import machine
+from samplewise.config.codec import to_json
+from samplewise.data.corpus import Corpus
+from samplewise.engine.native import has_native
+from samplewise.engine.weights import can_pack
+from samplewise.errors import SamplewiseError
+from samplewise.evaluate.evaluation import evaluate_split
+from samplewise.evaluate.memory import MemoryPlan, memory_experiment
+from samplewise.evaluate.speaker_check import check_classifier, heard_by
+from samplewise.evaluate.speakers import SpeakerClassifier
+from samplewise.experiments.checks import check_setting
+from samplewise.experiments.experiment import Experiment, Row
+from samplewise.experiments.setting import Setting
+from samplewise.experiments.source import commit
+from samplewise.generate.clips import generate_clips
+from samplewise.models.base import Model
+from samplewise.models.io import LoadedModel, load_model
+from samplewise.models.pruning import kept_weights, zero_share
+from samplewise.nn.device import choose_device
+from samplewise.plots.sound import waveform_png
+from samplewise.strict_json import read_object
+from samplewise.training.interrupts import Interrupts
+from samplewise.training.logger import RunLogger
+from samplewise.training.loop import fit
+from samplewise.training.ranks import Ranks
+from samplewise.training.run import count_parameters, start
+
+FORMAT = 1
+FIGURE_SECONDS = 8.0
+Say = Callable[[str], None]
+
+
+class StoppedError(SamplewiseError):
+    """Somebody stopped the experiment; the same command goes on."""
+
+
+def result_path(folder: Path, experiment: str, corpus: str) -> Path:
+    """Return the file that an experiment's results are in."""
+    return folder / experiment / f"{corpus}.json"
+
+
+def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[str, Any]:
+    """Train, score and note every row that is not there yet; return what the file holds.
+
+    Raises:
+        StoppedError: After Ctrl-C; the row that was in training is saved.
+        SamplewiseError: If the file is of other settings, or labels are missing.
+    """
+    path = result_path(setting.folder, experiment.name, setting.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    classifier = check_setting(experiment, setting)
+    with lock(path.parent, "experiment"):
+        results = _open(path, experiment, setting)
+        waves = []
+        for number, row in enumerate(experiment.rows, 1):
+            if row.name not in results["rows"] or experiment.kind == "figure":
+                say(f"{experiment.name} {number}/{len(experiment.rows)}: {row.name}")
+                found = _train(row, setting, say)
+                loaded = load_model(
+                    setting.run_folder(row), choose_device(setting.device), max_memory=math.inf
+                )
+                found |= _weights(loaded.model)
+                found |= _measure(experiment, setting, row, loaded, classifier, waves)
+                results["rows"][row.name] = found
+                write_json(path, results)
+        if waves:
+            real = _real(setting)
+            png = waveform_png([("ground truth", real), *waves], setting.corpus.sample_rate)
+            write_bytes(path.with_suffix(".png"), png)
+    return results
+
+
+def _open(path: Path, experiment: Experiment, setting: Setting) -> dict[str, Any]:
+    """Return the results so far, or the head of new ones."""
+    head = {
+        "format": FORMAT,
+        "experiment": experiment.name,
+        "corpus": {
+            "name": setting.name,
+            "digest": setting.corpus.digest,
+            "split_rule": setting.corpus.split_rule,
+            "sample_rate": setting.corpus.sample_rate,
+            "minutes": {
+                split: _minutes(setting.corpus, split) for split in ("train", "valid", "test")
+            },
+        },
+        "size": setting.size,
+        "budget": str(setting.budget),
+        "seed": setting.seed,
+    }
+    if experiment.kind == "memory":
+        head |= {"count": setting.count, "speakers": setting.speakers}
+    if not path.exists():
+        return head | {"rows": {}}
+    try:
+        there = read_object(path)
+        assert isinstance(there["rows"], dict)
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise SamplewiseError(f"{path} is not a file of results ({error}); remove it") from None
+    changed = [key for key, value in head.items() if there.get(key) != value]
+    if changed:
+        key = changed[0]
+        raise SamplewiseError(
+            f"{path} holds results with another {key} ({there.get(key)}, now {head[key]}); "
+            "choose another -o, or remove it"
+        )
+    return there
+
+
+def _minutes(corpus: Corpus, split: str) -> float:
+    samples = sum(recording.samples for recording in corpus.split(split))
+    return round(samples / corpus.sample_rate / 60, 2)
+
+
+def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
+    """Train a row, or go on with it; return the facts of its training."""
+    config, folder = setting.config_of(row), setting.run_folder(row)
+    ranks = Ranks(0, 1, choose_device(config.device))
+    with Interrupts() as interrupts, lock(folder, "training"):
+        run = start(config, setting.corpus, folder, ranks)
+        with closing(
+            RunLogger(folder, run.progress.step, lambda line: say(f"  {line}"))
+        ) as journal:
+            reason = fit(run, journal, interrupts)
+    if reason.startswith("interrupted"):
+        raise StoppedError(f"{row.name}: {reason}")
+    progress = run.progress
+    return {
+        "run": str(folder.relative_to(setting.folder)),
+        "train": to_json(run.config),
+        "parameters": count_parameters(run.model),
+        "steps": progress.step,
+        "minutes": round(progress.seconds / 60, 2),
+        "samples_seen": progress.samples_seen,
+        "epochs": round(run.stream.epochs, 3),
+        "machine": machine(str(ranks.device)),
+        "version": __version__,
+        "commit": commit(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _weights(model: Model) -> dict[str, Any]:
+    """Return how sparse the model of a row is, if it has anything that could be pruned."""
+    if not model.prunable():
+        return {}
+    return {"kept_weights": kept_weights(model), "sparsity": zero_share(model)}
+
+
+def _measure(
+    experiment: Experiment,
+    setting: Setting,
+    row: Row,
+    loaded: LoadedModel,
+    classifier: SpeakerClassifier | None,
+    waves: list[Any],
+) -> dict[str, Any]:
+    if classifier is not None:
+        assert setting.speakers is not None
+        hear = heard_by(loaded, setting.corpus)
+        check = check_classifier(setting.corpus, setting.speakers, classifier, hear=hear)
+        plan = MemoryPlan(count=setting.count, seed=setting.seed)
+        result = memory_experiment(loaded, classifier, plan)
+        return {"memory": result.to_json(), "check": check.to_json()}
+    if experiment.kind == "figure":
+        [clip] = generate_clips(loaded, 1, FIGURE_SECONDS, setting.seed)
+        waves.append((row.name, clip.wave))
+        return {}
+    # The engine's f32 gives the reference's figure to rounding, two to three times as fast.
+    on_cpu = choose_device(setting.device).type == "cpu"
+    weights = "f32" if on_cpu and has_native() and can_pack(loaded.model) else None
+    scores = {
+        split: evaluate_split(loaded, setting.corpus, split, weights=weights).to_json()
+        for split in experiment.splits
+    }
+    for score in scores.values():
+        score.pop("recordings")
+    return {"scores": scores}
+
+
+def _real(setting: Setting) -> Any:
+    """Return the beginning of the longest recording of the test split."""
+    longest = max(setting.corpus.split("test"), key=lambda recording: recording.samples)
+    stop = min(longest.samples, round(FIGURE_SECONDS * setting.corpus.sample_rate))
+    return setting.corpus.amplitude(longest, 0, stop)

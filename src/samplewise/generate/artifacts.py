@@ -1,0 +1,173 @@
+"""Flags for takes that need no listening: silence, noise, stuck loops.
+
+The thresholds lie between synthetic faults and 775 clips of piano, speech, sneezes and crying
+babies, none of which is flagged (docs/generate.md). No flag does not mean that a take is good.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+Flag = Literal["silence", "noise", "stuck"]
+BLOCK = 512
+"""Frames that are looked at together: the memory does not grow with the take."""
+FRAME_S = 0.05
+"""Length of the frames in which levels are measured, seconds."""
+SILENT_DB = -55.0
+"""Below this RMS (dB relative to full scale, without the mean) a frame is silent."""
+SILENT_SHARE = 0.98
+"""A take is silent when this share of its frames is."""
+CLIPPED_AT = 0.98
+"""Amplitude from which a sample counts as clipped."""
+CLIPPED_SHARE = 0.02
+"""A take is noise when this share of its samples is clipped."""
+FLAT_SPECTRUM = 0.6
+"""A take is noise when the spectral flatness of its sounding frames is above; white noise: 1."""
+LOOP_WINDOW_S = 1.0
+"""Loops are looked for in windows of this length, seconds."""
+LOOP_LAGS_S = (0.5, 1.5)
+"""A loop is what comes back after some time in this range; a shorter one does so many times."""
+LOOP_CORRELATION = 0.95
+"""How alike a window and what came before it must be, level included; 1: the same."""
+STUCK_SHARE = 0.3
+"""A take is stuck when this share of its windows loops, or rests at a value that is not 0."""
+
+STEADY_LAG_S = 0.25
+"""Spectra so far apart are compared, seconds."""
+STEADY_DB = 4.6
+"""A take is stuck when its bands change by less than this, on average, over that time."""
+DECAY_DB = 6.0
+"""Halves that differ by more are a note that decays or swells, however steadily."""
+STEADY_LEAST_S = 2.0
+"""Sound that a take must hold before it can be called steady."""
+
+
+def find_artifacts(
+    wave: Float[np.ndarray, " samples"], sample_rate: int, silence: float = 0.0
+) -> tuple[Flag, ...]:
+    """Return what is wrong with a take; usually nothing.
+
+    Args:
+        wave: Amplitude, full scale ±1; at least 0.1 s, or nothing is said.
+        sample_rate: Hertz.
+        silence: Amplitude that the code of digital silence decodes to.
+    """
+    frame = round(FRAME_S * sample_rate)
+    if len(wave) < 2 * frame:
+        return ()
+    frames = wave[: len(wave) // frame * frame].reshape(-1, frame)
+    sounding = _in_blocks(frames, is_sounding)
+    means = _in_blocks(frames, lambda part: part.mean(axis=1))
+    resting = ~sounding & (np.abs(means) >= 10 ** (SILENT_DB / 20) + abs(silence))
+    flags: list[Flag] = []
+    if (sounding | resting).mean() <= 1 - SILENT_SHARE:
+        return ("silence",)
+    clipped = (np.abs(wave) >= CLIPPED_AT).mean()
+    if clipped >= CLIPPED_SHARE or spectral_flatness(frames, sounding) > FLAT_SPECTRUM:
+        flags.append("noise")
+    loops = max(resting.mean(), looping_share(wave, sample_rate)) >= STUCK_SHARE
+    if loops or spectral_change_db(wave, sample_rate) < STEADY_DB:
+        flags.append("stuck")
+    return tuple(flags)
+
+
+def is_sounding(frames: Float64[np.ndarray, "frames samples"]) -> Bool[np.ndarray, " frames"]:
+    """Return which frames are not silent."""
+    return frames.std(axis=1) >= 10 ** (SILENT_DB / 20)
+
+
+def spectral_flatness(
+    frames: Float[np.ndarray, "frames samples"], sounding: Bool[np.ndarray, " frames"]
+) -> float:
+    """Return the geometric over the arithmetic mean of the mean power spectrum of some frames.
+
+    Frames are brought to the same level first. White noise: 1; one tone: near 0; no frames: 0.
+    """
+    if not sounding.any():
+        return 0.0
+
+    def power(part: Float64[np.ndarray, "frames samples"]) -> Float64[np.ndarray, "1 bands"]:
+        part = part[is_sounding(part)]
+        centred = part - part.mean(axis=1, keepdims=True)
+        centred /= centred.std(axis=1, keepdims=True)
+        spectrum = np.abs(np.fft.rfft(centred * np.hanning(part.shape[1]), axis=1)) ** 2
+        return spectrum.sum(axis=0, keepdims=True)
+
+    mean = _in_blocks(frames, power).sum(axis=0) / sounding.sum()
+    mean = mean[2:-1] + 1e-12  # without the mean of the samples, which the window spreads
+    return float(np.exp(np.log(mean).mean()) / mean.mean())
+
+
+def spectral_change_db(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:
+    """Return how much the levels of 32 bands change within a quarter of a second, on average.
+
+    A drone changes by 3 to 4.5 dB, piano by 5 and more, speech by 12. Silent frames do not count;
+    infinite if there is too little sound, or if its two halves differ in level: a note that decays.
+    """
+    hop = round(STEADY_LAG_S / 8 * sample_rate)
+    if len(wave) < 20 * hop:
+        return math.inf
+    frames = np.lib.stride_tricks.sliding_window_view(wave, 2 * hop)[::hop]
+    sounding = _in_blocks(frames, is_sounding)
+    pairs = sounding[8:] & sounding[:-8]
+    if pairs.sum() * hop < STEADY_LEAST_S * sample_rate:
+        return math.inf
+    edges = np.unique(np.geomspace(2, hop, 33).astype(int))
+
+    def bands(part: Float64[np.ndarray, "frames samples"]) -> Float64[np.ndarray, "frames bands"]:
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(2 * hop), axis=1)) ** 2
+        return 10 * np.log10(np.add.reduceat(spectrum, edges[:-1], axis=1) + 1e-6)
+
+    levels = _in_blocks(frames, bands)
+    first, second = np.array_split(levels[:-8][pairs].mean(axis=1), 2)
+    if abs(first.mean() - second.mean()) > DECAY_DB:
+        return math.inf
+    return float(np.abs(levels[8:] - levels[:-8]).mean(axis=1)[pairs].mean())
+
+
+def looping_share(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:
+    """Return the share of windows that repeat what lies 0.5 s to 1.5 s before them.
+
+    Short takes are searched with shorter windows and lags; silent windows never repeat.
+    """
+    scale = min(1.0, len(wave) / sample_rate / (2 * (LOOP_WINDOW_S + LOOP_LAGS_S[1])))
+    window = round(scale * LOOP_WINDOW_S * sample_rate)
+    low, high = (round(scale * lag * sample_rate) for lag in LOOP_LAGS_S)
+    starts = range(high, len(wave) - window + 1, window)
+    if not starts or low < 1:
+        return 0.0
+    loops = [
+        _similarity(wave[start - high : start + window].astype(np.float64), window, low)
+        >= LOOP_CORRELATION
+        for start in starts
+    ]
+    return sum(loops) / len(loops)
+
+
+def _similarity(x: Float64[np.ndarray, " samples"], window: int, low: int) -> float:
+    """Return 2 <a, b> / (|a|^2 + |b|^2) of the last ``window`` samples and the best earlier ones.
+
+    It is 1 only if both are equal, level included; ``low`` is the smallest lag.
+    """
+    x = x - x[-window:].mean()
+    recent = x[-window:]
+    energy = float(recent @ recent)
+    if math.sqrt(energy / window) < 10 ** (SILENT_DB / 20):
+        return 0.0
+    size = 2 ** math.ceil(math.log2(len(x) + window))
+    products = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(recent, size).conj(), size)
+    products = products[: len(x) - window - low + 1]  # by place; the last has the smallest lag
+    squares = np.concatenate([[0.0], np.cumsum(x * x)])
+    energies = squares[window : window + len(products)] - squares[: len(products)]
+    return float((2 * products / (energy + energies)).max())
+
+
+def _in_blocks(
+    frames: Float[np.ndarray, "frames samples"], function: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Join what ``function`` says about some frames at a time, given in double precision."""
+    starts = range(0, len(frames), BLOCK)
+    return np.concatenate([function(frames[i : i + BLOCK].astype(np.float64)) for i in starts])

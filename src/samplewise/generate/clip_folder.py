@@ -1,0 +1,130 @@
+"""A folder of generated clips: never two generations mixed, every file whole or absent."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from samplewise.atomic_io import contents, refuse_others, write_json
+from samplewise.audio.write import write_wav
+from samplewise.generate.clips import GeneratedClip
+from samplewise.models.io import WEIGHTS, LoadedModel
+from samplewise.strict_json import read_object
+
+INDEX = "generation.json"
+KIND = "a folder of generated clips"
+CLIP_NAME = re.compile(r"clip-\d{4,20}\.wav")
+
+
+def clip_name(index: int) -> str:
+    """Return the file name of a clip: ``clip-0003.wav``."""
+    return f"clip-{index:04d}.wav"
+
+
+def default_folder(model: Path, step: int | None = None) -> Path:
+    """Return ``RUN/generated``, with the step of a checkpoint; or ``FILE-clips`` beside a file."""
+    if not model.is_dir():
+        return model.with_name(f"{model.stem}-clips")
+    return model / ("generated" if step is None else f"generated-step-{step}")
+
+
+def weights_digest(loaded: LoadedModel) -> str:
+    """Return the SHA-256 of the file that the model was loaded from."""
+    return file_digest(loaded.path / WEIGHTS if loaded.path.is_dir() else loaded.path)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class ClipFolder:
+    """The clips of one generation, and generation.json, which names and ranks them."""
+
+    path: Path
+    settings: dict[str, Any]
+    """Everything that decides about a clip but its index and length."""
+    entries: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What generation.json says about each clip, by index."""
+    command: tuple[str, ...] = ()
+    """The command that made the folder, with its seed."""
+    stale: tuple[str, ...] = ()
+    """Clips of another generation, which go when the first clip of this one comes."""
+
+    @classmethod
+    def open(
+        cls, path: Path, settings: dict[str, Any], command: tuple[str, ...] = (), add: bool = False
+    ) -> "ClipFolder":
+        """Look whether clips may go to ``path``; nothing is changed before the first one comes.
+
+        Args:
+            path: An existing folder.
+            settings: Go into generation.json.
+            command: Goes there too.
+            add: Keep the clips that are there if they were made with the same settings.
+
+        Raises:
+            SamplewiseError: If the folder holds files, but no generation.
+        """
+        refuse_others(path, INDEX, KIND)
+        names = contents(path)
+        folder = cls(path, settings, command=command)
+        before = _read(path / INDEX) if names else {}
+        if add and all(before.get(key) == value for key, value in settings.items()):
+            folder.entries = {entry["index"]: entry for entry in before["clips"]}
+            folder.command = tuple(before.get("command", ()))
+        else:
+            folder.stale = tuple(filter(CLIP_NAME.fullmatch, names))
+        return folder
+
+    def add(self, clip: GeneratedClip) -> None:
+        """Write a clip as a 16-bit WAV file, and generation.json with it."""
+        if not self.entries:
+            self._write_index()  # from now on nothing in here belongs to the old generation
+            for name in self.stale:
+                (self.path / name).unlink(missing_ok=True)
+        rate = self.settings["sample_rate"]
+        write_wav(self.path / clip_name(clip.index), clip.wave, rate)
+        self.entries[clip.index] = {
+            "file": clip_name(clip.index),
+            "index": clip.index,
+            "seconds": len(clip.codes) / rate,
+            "bits_per_sample": clip.bits_per_sample,
+            "flags": list(clip.flags),
+        } | ({} if clip.label is None else {"label": clip.label})
+        self._write_index()
+
+    def ranked(self, by_index: bool = False) -> list[dict[str, Any]]:
+        """Return the entries with their rank, likeliest first; flagged ones come last."""
+        order = sorted(
+            self.entries.values(),
+            key=lambda entry: (bool(entry["flags"]), entry["bits_per_sample"], entry["index"]),
+        )
+        ranked = [{**entry, "rank": rank} for rank, entry in enumerate(order, 1)]
+        return sorted(ranked, key=lambda entry: entry["index"]) if by_index else ranked
+
+    def _write_index(self) -> None:
+        """Write settings, and the clips in order of index with their ranks."""
+        contents = {"command": list(self.command)} if self.command else {}
+        contents |= {**self.settings, "clips": self.ranked(by_index=True)}
+        write_json(self.path / INDEX, contents)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return an earlier generation.json; nothing if it cannot be used."""
+    try:
+        found = read_object(path)
+        clips = [entry for entry in found["clips"] if _is_whole(entry)]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {**found, "clips": clips} if len(clips) == len(found["clips"]) else {}
+
+
+def _is_whole(entry: Any) -> bool:
+    wanted = {"index": int, "bits_per_sample": float, "seconds": float, "flags": list}
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(name), kind) for name, kind in wanted.items()
+    )

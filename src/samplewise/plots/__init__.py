@@ -1,0 +1,26 @@
+"""Spectrograms, waveforms and curves as PNG bytes: ink on white, drawn by matplotlib's Agg.
+
+A page with a dark scheme inverts them, so the colours are chosen to survive that.
+matplotlib is imported when the first picture is drawn.
+"""
+
+from samplewise.plots.bars import bars_png
+from samplewise.plots.canvas import SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT, SPECTROGRAM_WIDTH
+from samplewise.plots.curves import Curve, curves_png, scores_png
+from samplewise.plots.sound import spectrogram_png, waveform_png
+from samplewise.plots.spectrum import FLOOR_DB, TOP_DB, spectrogram_db
+
+__all__ = [
+    "FLOOR_DB",
+    "SPECTROGRAM_LEFT",
+    "SPECTROGRAM_RIGHT",
+    "SPECTROGRAM_WIDTH",
+    "TOP_DB",
+    "Curve",
+    "bars_png",
+    "curves_png",
+    "scores_png",
+    "spectrogram_db",
+    "spectrogram_png",
+    "waveform_png",
+]

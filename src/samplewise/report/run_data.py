@@ -1,0 +1,256 @@
+"""What a report says about a run, gathered from its folder; missing parts are simply empty."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.errors import AudioError, CheckpointError, CorpusError
+from samplewise.kinds import RUN, mistaken
+from samplewise.plots import Curve
+from samplewise.report import reading
+
+MAX_CLIPS, MAX_CLIP_S = 12, 20.0
+MAX_PREVIEWS, MAX_PREVIEW_S = 8, 8.0
+MAX_EXCERPT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sound to play, or the reason why it cannot be played."""
+
+    name: str
+    """File name, as found."""
+    wave: Float32[np.ndarray, " samples"]
+    """Amplitude of what is embedded, full scale ±1; empty when there is a problem."""
+    sample_rate: int
+    """Hz."""
+    seconds: float | None = None
+    """Whole length, of which only a part may be embedded."""
+    bits: float | None = None
+    """Bits per sample that the model gives to what it drew."""
+    rank: int | None = None
+    """1 is the likeliest."""
+    flags: tuple[str, ...] = ()
+    """What is suspicious about it."""
+    index: int | None = None
+    """Number of the clip under its seed."""
+    problem: str = ""
+    """Why there is no sound."""
+    step: int = 0
+    """Training step, for a preview."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run folder, read."""
+
+    folder: Path
+    """As commands name it, without what is above the working folder."""
+    name: str
+    """Name of the run."""
+    config: dict[str, Any]
+    """config.json."""
+    evaluation: dict[str, Any] | None
+    """evaluation.json."""
+    generation: dict[str, Any] | None
+    """generated/generation.json."""
+    corpus: dict[str, Any] | None
+    """Part of the corpus's own index: its settings, and whether it is still the same."""
+    train: Curve
+    """Bits per sample on the training stream."""
+    valid: Curve
+    """Bits per sample on the validation recordings."""
+    learning_rate: Curve
+    """Learning rate."""
+    sparsity: Curve
+    """Share of the blocks that each pruning left at zero; empty for a dense model."""
+    clips: tuple[Clip, ...]
+    """Generated clips with sound, best rank first; at most ``MAX_CLIPS``."""
+    silent_clips: tuple[Clip, ...]
+    """The other clips: beyond the limit; without sound."""
+    excerpt: Clip | None
+    """A recording that the model has not heard."""
+    previews: tuple[Clip, ...]
+    """Earliest to latest; without sound where the file cannot be read."""
+    n_previews: int
+    """How many steps have a preview, shown or not."""
+    notes: tuple[str, ...]
+    """What could not be read, and why."""
+
+    @property
+    def last_step(self) -> int:
+        """Optimiser steps so far."""
+        return int(max([0.0, *self.train.step[-1:], *self.valid.step[-1:]]))
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of training so far."""
+        return 60 * max([0.0, *self.train.hours[-1:], *self.valid.hours[-1:]])
+
+    @property
+    def best_valid(self) -> tuple[float, float] | None:
+        """Step and bits per sample of the best validation at the last sparsity."""
+        first = max([0.0, *self.sparsity.step[-1:]])
+        counted = [
+            (bits, step)
+            for bits, step in zip(self.valid.value, self.valid.step, strict=True)
+            if step >= first
+        ]
+        return min(counted)[::-1] if counted else None
+
+    @property
+    def test_bits(self) -> float | None:
+        """Bits per sample of the last evaluation."""
+        return reading.number(self.evaluation, "bits_per_sample")
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Bits per sample of each baseline of the last evaluation."""
+        return reading.numbers(self.evaluation, "baselines")
+
+
+def gather(folder: Path) -> RunData:
+    """Read everything that a report shows.
+
+    Raises:
+        CheckpointError: If ``folder`` is no run folder.
+    """
+    has_metrics = (folder / "metrics.jsonl").is_file()
+    if not has_metrics and not (folder / "config.json").is_file():
+        raise CheckpointError(
+            mistaken(folder, RUN)
+            or f"{folder} is no run folder (it has neither config.json nor metrics.jsonl); "
+            f"train one with `samplewise train CORPUS -o {folder}`"
+        )
+    notes: list[str] = []
+    config = reading.read_json(folder / "config.json", notes) or {}
+    generation = reading.read_json(folder / "generated" / "generation.json", notes)
+    lines = list(reading.metrics(folder / "metrics.jsonl"))
+    clips, silent = _clips(folder / "generated", generation)
+    corpus, excerpt = _corpus(config, notes)
+    if isinstance(name := reading.find(config, "corpus", "folder"), str):
+        config["corpus"]["folder"] = str(_shown(Path(name)))
+    previews, n_previews = _previews(folder / "previews")
+    return RunData(
+        folder=_shown(folder),
+        name=Path(os.path.abspath(folder)).name,  # noqa: PTH100  a link keeps its own name
+        config=config,
+        evaluation=reading.read_json(folder / "evaluation.json", notes),
+        generation=generation,
+        corpus=corpus,
+        train=reading.read_curve(lines, "train", "bits"),
+        valid=reading.read_curve(lines, "valid", "bits"),
+        learning_rate=reading.read_curve(lines, "train", "lr"),
+        sparsity=reading.read_curve(lines, "prune", "sparsity"),
+        clips=clips,
+        silent_clips=silent,
+        excerpt=excerpt,
+        previews=previews,
+        n_previews=n_previews,
+        notes=tuple(notes),
+    )
+
+
+def _shown(path: Path) -> Path:
+    """Return a path that tells a reader nothing about the folders above the working folder."""
+    if not path.is_absolute():
+        return path
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
+
+
+def _load(path: Path, limit_s: float, **facts: Any) -> Clip:
+    """Return the clip in ``path``, which must lie in its folder and not be a link out of it."""
+    name, nothing = path.name, np.zeros(0, np.float32)
+    if not reading.is_file(path):
+        return Clip(name, nothing, 0, problem="the file is missing", **facts)
+    if path.resolve().parent != path.parent.resolve():
+        return Clip(name, nothing, 0, problem="it lies outside its folder", **facts)
+    try:
+        wave, sample_rate, seconds = reading.read_start(path, limit_s)
+    except AudioError as error:
+        return Clip(name, nothing, 0, problem=str(error), **facts)
+    return Clip(name, wave, sample_rate, seconds=seconds, **facts)
+
+
+def _clips(
+    folder: Path, generation: dict[str, Any] | None
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """Return the clips with sound, best rank first, and the rest."""
+    entries: dict[str, dict[str, Any]] = {}
+    for entry in reading.objects(generation, "clips"):
+        name = reading.find(entry, "file")
+        if isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0"):
+            entries.setdefault(name, entry)
+    if folder.is_dir():
+        for path in sorted(folder.glob("*.wav")):
+            entries.setdefault(path.name, {})
+    last = float("inf")
+
+    def place(name: str) -> tuple[float, float, str]:
+        rank, bits = (reading.number(entries[name], key) for key in ("rank", "bits_per_sample"))
+        return last if rank is None else rank, last if bits is None else bits, name
+
+    loud: list[Clip] = []
+    silent: list[Clip] = []
+    for name in sorted(entries, key=place):
+        entry = entries[name]
+        rank, index = (reading.number(entry, key) for key in ("rank", "index"))
+        flags = reading.find(entry, "flags")
+        facts = {
+            "bits": reading.number(entry, "bits_per_sample"),
+            "rank": None if rank is None else int(rank),
+            "index": None if index is None else int(index),
+            "flags": tuple(str(flag) for flag in flags) if isinstance(flags, list) else (),
+        }
+        if len(loud) == MAX_CLIPS:
+            problem = f"only the first {MAX_CLIPS} clips are embedded"
+            silent.append(Clip(name, np.zeros(0, np.float32), 0, problem=problem, **facts))
+            continue
+        clip = _load(folder / name, MAX_CLIP_S, **facts)
+        (silent if clip.problem else loud).append(clip)
+    return tuple(loud), tuple(silent)
+
+
+def _previews(folder: Path) -> tuple[tuple[Clip, ...], int]:
+    """Return the first clip of some steps, evenly chosen, the first and the last among them."""
+    steps: dict[int, Path] = {}
+    for entry in folder.glob("step-*") if folder.is_dir() else ():
+        digits = entry.name.removeprefix("step-")
+        waves = sorted(entry.glob("*.wav")) if entry.is_dir() else []
+        if digits.isascii() and digits.isdigit() and waves:
+            steps[int(digits)] = waves[0]
+    order = sorted(steps)
+    chosen = {round(place) for place in np.linspace(0, len(order) - 1, MAX_PREVIEWS)}
+    shown = [order[place] for place in sorted(chosen)] if order else []
+    return tuple(_load(steps[step], MAX_PREVIEW_S, step=step) for step in shown), len(order)
+
+
+def _corpus(config: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any] | None, Clip | None]:
+    """Return what the corpus says about its making, and the start of a recording not trained on."""
+    from samplewise.data.corpus import Corpus
+
+    name = reading.find(config, "corpus", "folder")
+    if not isinstance(name, str) or not reading.is_folder(name):
+        return None, None
+    try:
+        corpus = Corpus.open(Path(name))
+    except (CorpusError, OSError) as error:
+        reason = str(error).replace(name, str(_shown(Path(name))))
+        notes.append(f"The corpus was left out: {reason}")
+        return None, None
+    same = corpus.digest == reading.find(config, "corpus", "digest")
+    if not same:
+        notes.append("The corpus has been prepared anew since this model was trained.")
+    facts: dict[str, Any] = {"settings": vars(corpus.index.settings), "same": same}
+    for recording in corpus.split("test") or corpus.split("valid"):
+        stop = min(recording.samples, round(MAX_EXCERPT_S * corpus.sample_rate))
+        wave = corpus.amplitude(recording, 0, stop)
+        length = recording.samples / corpus.sample_rate
+        facts["split"] = recording.split
+        return facts, Clip(recording.source, wave, corpus.sample_rate, seconds=length)
+    return facts, None

@@ -1,0 +1,105 @@
+"""What the corpus decides of a run: moments of the amplitude, classes, frequencies of codes."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Int64
+
+from samplewise.config.conditioning import LPC_ORDER, ConditioningConfig, MelConfig
+from samplewise.config.models import (
+    RNNConfig,
+    SampleRNNConfig,
+    WaveNetConfig,
+    WaveRNNConfig,
+    conditioning_of,
+)
+from samplewise.config.training import TrainConfig
+from samplewise.data.clips import cut, moments, read_codes, spread
+from samplewise.data.corpus import Corpus
+from samplewise.data.reader import conditioning_reader
+from samplewise.errors import CorpusError
+from samplewise.quantize.base import Quantizer
+
+COUNTED_CLIPS, COUNTED_SECONDS = 64, 4.0
+"""Clips in which codes are counted, evenly spread, and their length at most: time and memory do not
+grow with the corpus."""
+
+
+def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
+    """Fill in what a model of real values is normalised with."""
+    model = config.model
+    if not isinstance(model, SampleRNNConfig | RNNConfig):
+        return config
+    if model.head != "gmm" or model.moments is not None:
+        return config
+    clips = cut(corpus.split("train"), round(config.clip_seconds * corpus.sample_rate))
+    return replace(config, model=replace(model, moments=moments(corpus, clips, config.level)))
+
+
+def code_counts(
+    config: TrainConfig, corpus: Corpus, quantizer: Quantizer, labels: Mapping[str, str] | None
+) -> Int64[np.ndarray, " q_levels"]:
+    """Return how often each code occurs in the training split, as far as it is counted.
+
+    Args:
+        config: How clips are cut and read.
+        corpus: Where they lie.
+        quantizer: The model's.
+        labels: Class of each recording by its source, for a model that is told it.
+    """
+    seconds = min(config.clip_seconds or COUNTED_SECONDS, COUNTED_SECONDS)
+    clips = cut(corpus.split("train"), max(1, round(seconds * corpus.sample_rate)))
+    conditioning_inputs = conditioning_reader(corpus, conditioning_of(config.model), labels)
+    counts = np.zeros(quantizer.q_levels, np.int64)
+    for clip in spread(clips, COUNTED_CLIPS):
+        excitation = (
+            None if conditioning_inputs is None else conditioning_inputs.read(clip).excitation
+        )
+        if excitation is None:
+            codes = read_codes(corpus, clip, config.level, quantizer)
+        else:
+            codes = excitation.codes
+        counts += np.bincount(codes, minlength=len(counts))
+    return counts
+
+
+def with_conditioning(
+    config: TrainConfig, labels: Mapping[str, str] | None, trained: Collection[str] | None = None
+) -> TrainConfig:
+    """Fill in what the model is told, and the names of its classes.
+
+    Args:
+        config: As it was asked for.
+        labels: Class of each recording by its source; None: no classes.
+        trained: Sources of the training split; None: all.
+
+    Raises:
+        ValueError: If such a model cannot be told that.
+    """
+    if config.mel and config.level == "paper":
+        raise ValueError("level = paper hides the true level from a mel: give --level keep")
+    if not config.mel and labels is None and conditioning_of(config.model) is None:
+        return config
+    model = config.model
+    if not isinstance(model, SampleRNNConfig | RNNConfig | WaveNetConfig | WaveRNNConfig):
+        raise ValueError(  # noqa: TRY004
+            f"a {model.family} model cannot be told anything: drop --mel and --labels"
+        )
+    names = tuple(sorted(set((labels or {}).values())))
+    learned = {name for source, name in (labels or {}).items() if not trained or source in trained}
+    if set(names) - learned:
+        unheard = sorted(set(names) - learned)[0]
+        raise CorpusError(
+            f"{unheard!r} has no recording in the training split, so nothing could be learned of "
+            "it; split the corpus otherwise"
+        )
+    if not config.mel and not names:  # --no-mel, where a preset has it
+        return replace(config, model=replace(model, conditioning=None))
+    order = LPC_ORDER if isinstance(model, WaveRNNConfig) else 0
+    told = model.conditioning or ConditioningConfig(MelConfig(), names, lpc_order=order)
+    if config.mel:
+        told = replace(told, mel=told.mel or MelConfig(), classes=names)
+    else:
+        told = replace(told, mel=None, classes=names, lpc_order=0)
+    return replace(config, model=replace(model, conditioning=told))

@@ -1,0 +1,287 @@
+"""Trials that really train: runs, resumption, pruning, kills, several workers, databases."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from samplewise.config.codec import to_json
+from samplewise.models.io import load_model
+from samplewise.search import trial as attempt_module
+from samplewise.search.settings import Search
+from samplewise.search.space import Choices
+from samplewise.search.storage import open_study
+from samplewise.search.summary import summarise
+from samplewise.search.trial import folder_of
+from samplewise.search.trial_queue import by_draw
+from samplewise.search.workers import work
+
+WORKER = """
+import json, os, sys
+from pathlib import Path
+import torch
+os.fsync = lambda descriptor: None
+torch.set_num_threads(1)
+from samplewise.config.codec import from_json
+from samplewise.search.settings import Search
+from samplewise.search.space import Choices, Range
+from samplewise.search.workers import work
+from samplewise.config.training import TrainConfig
+settings = json.loads(Path(sys.argv[1]).read_text())
+base = from_json(TrainConfig, settings.pop("base"), "base")
+space = eval(settings.pop("space"))
+corpus, folder = Path(settings.pop("corpus")), Path(settings.pop("folder"))
+work(Search(corpus, folder, base, space, **settings), 1, lambda line: print(line, flush=True))
+"""
+
+
+def start_worker(search: Search, name: str) -> subprocess.Popen:
+    """Start a process that works on a search; what it says can be read."""
+    path = search.corpus.parent / f"{search.folder.parent.name}-{name}.json"
+    settings = {
+        "corpus": str(search.corpus),
+        "folder": str(search.folder),
+        "base": to_json(search.base),
+        "space": repr(search.space),
+    }
+    for field in ("fixed", "trials", "seed", "sampler", "prune", "storage"):
+        settings[field] = getattr(search, field)
+    path.write_text(json.dumps(settings))
+    command = [sys.executable, "-c", WORKER, str(path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process: subprocess.Popen) -> None:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+
+
+def results(search: Search, digest: str):
+    """Return ``{draw: (values, bits)}`` of the complete trials; every draw has exactly one."""
+    trials = open_study(search, digest).get_trials()
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    found = {}
+    for draw, attempts in by_draw(trials).items():
+        (complete,) = [trial for trial in attempts if trial.state.name == "COMPLETE"]
+        found[draw] = (complete.params, complete.value)
+    return found
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, corpus, base):
+    """Runs a search in one go, once for each set of settings."""
+    done = {}
+
+    def run(search):
+        key = repr((search.space, search.base, search.sampler, search.trials))
+        if key not in done:
+            one = replace(search, folder=tmp_path_factory.mktemp("whole") / "mine", storage=None)
+            assert work(one, 1, str) is False
+            done[key] = results(one, corpus.digest)
+        return done[key]
+
+    return run
+
+
+def test_every_trial_is_a_run(search, corpus, silent):
+    assert work(search, 1, silent) is False
+    summary = summarise(open_study(search, corpus.digest), search, corpus.sample_rate)
+    assert summary["counts"] == {"complete": 3}
+    for record in summary["trials"]:
+        folder = search.folder / record["folder"]
+        model = load_model(folder)
+        assert model.provenance["valid_bits"] == record["bits"]
+        assert model.model.config.dim == record["values"]["model.dim"]
+        events = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        assert min(e["bits"] for e in events if e["event"] == "valid") == record["bits"]
+    assert summary["best"] == min(summary["trials"], key=lambda r: r["bits"])["number"]
+
+
+def test_a_search_in_two_parts_equals_the_search_in_one(search, corpus, silent, whole):
+    search = replace(search, storage=f"sqlite:///{search.folder.parent}/study.db")
+    for trials in (1, 3):
+        work(replace(search, trials=trials), 1, silent)
+    assert results(search, corpus.digest) == whole(search)
+
+
+def test_a_kill_changes_no_configuration_and_loses_no_trial(search, corpus, silent, whole):
+    """SIGKILL while the second trial trains; its run is gone on with, to the same bits."""
+    search = replace(search, base=replace(search.base, steps=40, save_every=1))
+    process = start_worker(search, "killed")
+    second = folder_of(search, 1)
+    while not list(second.glob("state/step-*")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    began = json.loads((second / "config.json").read_text())["train"]
+    work(search, 1, silent)
+    trials = open_study(search, corpus.digest).get_trials()
+    assert [trial.state.name for trial in trials][:3] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert trials[2].user_attrs["retry_of"] == 1
+    assert not second.exists()
+    assert json.loads((folder_of(search, 2) / "config.json").read_text())["train"] == began
+    assert results(search, corpus.digest) == whole(search)
+
+
+def test_a_request_to_stop_keeps_the_trial_for_the_next_time(search, corpus, silent, whole):
+    search = replace(search, base=replace(search.base, steps=40, save_every=1))
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        if line.startswith("trial 1: 50%"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert work(search, 1, say) is True
+    assert lines[-1] == "trial 1: interrupted"
+    assert work(search, 1, silent) is False
+    trials = open_study(search, corpus.digest).get_trials()
+    assert trials[1].user_attrs["outcome"] == "interrupted"
+    assert min(trials[2].intermediate_values) == 6  # rungs 1 to 5 were not trained again
+    assert results(search, corpus.digest) == whole(search)
+
+
+def test_two_workers_share_a_journal(search, corpus, silent, whole):
+    assert work(search, 2, silent) is False
+    assert results(search, corpus.digest) == whole(search)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of a real PostgreSQL, started for the tests and stopped after them."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    search_path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, places)])
+    initdb, pg_ctl = (shutil.which(name, path=search_path) for name in ("initdb", "pg_ctl"))
+    if not (initdb and pg_ctl):
+        pytest.skip("no PostgreSQL on this machine")
+    # Not below pytest's own folder, which every other pytest closes to all users but ours.
+    folder = Path(tempfile.mkdtemp(prefix="samplewise-postgres-"))
+    options = {"capture_output": True, "check": True, "cwd": "/"}
+    if os.getuid() == 0:  # it refuses to run as root
+        shutil.chown(folder, "nobody")
+        options |= {"user": "nobody"}
+    data, socket = folder / "data", folder
+    subprocess.run([initdb, "-D", data, "-U", "me", "-A", "trust", "--no-sync"], **options)
+    settings = f"-k {socket} -c listen_addresses='' -c fsync=off"
+    log = folder / "log"
+    subprocess.run([pg_ctl, "-D", data, "-w", "-l", log, "-o", settings, "start"], **options)
+    yield f"postgresql://me@/postgres?host={socket}"
+    subprocess.run([pg_ctl, "-D", data, "-m", "fast", "stop"], **options)
+    shutil.rmtree(folder)
+
+
+def test_two_workers_share_a_postgresql_from_folders_of_their_own(
+    search, corpus, whole, postgres, tmp_path
+):
+    search = replace(search, storage=postgres, trials=5)
+    places = [tmp_path / name / search.folder.name for name in ("one", "other")]
+    one, other = (replace(search, folder=place) for place in places)
+    killed, kept = start_worker(one, "one"), start_worker(other, "other")
+    while not list((one.folder / "trials").glob("*/weights.safetensors")):
+        assert killed.poll() is None
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    end(kept)
+    assert results(one, corpus.digest) == whole(search)
+
+
+def test_hopeless_trials_are_given_up(search, corpus, silent):
+    rates = Choices((1e-2, 3e-3, 1e-9))  # with the last nothing is learned
+    search = replace(
+        search,
+        space={"learning_rate": rates},
+        base=replace(search.base, steps=20, schedule="constant"),
+        trials=12,
+        prune="median",
+    )
+    work(search, 1, silent)
+    trials = open_study(search, corpus.digest).get_trials()
+    given_up = [trial for trial in trials if trial.state.name == "PRUNED"]
+    assert given_up
+    assert {trial.params["learning_rate"] for trial in given_up} == {1e-9}
+    for trial in given_up:
+        state = folder_of(search, trial.number) / "state"
+        last = max(int(path.name.partition("-")[2]) for path in state.iterdir())
+        assert last == 2 * max(trial.intermediate_values) < 20
+        assert load_model(folder_of(search, trial.number))
+    assert all(len(trial.intermediate_values) == 9 for trial in trials if trial not in given_up)
+
+
+def test_a_trial_that_cannot_be_costs_nothing(search, corpus, silent):
+    sizes = Choices(((4, 16), (4, 24)))  # 32 is no multiple of 24
+    search = replace(search, space={"model.frame_sizes": sizes}, trials=6)
+    work(search, 1, silent)
+    trials = open_study(search, corpus.digest).get_trials()
+    failed = [trial for trial in trials if trial.state.name == "FAIL"]
+    assert 0 < len(failed) < 6
+    assert {trial.params["model.frame_sizes"] for trial in failed} == {"[4, 24]"}
+    assert "seq_len = 32 must be a multiple of the top frame (24)" in failed[0].user_attrs["reason"]
+    assert not any(folder_of(search, trial.number).exists() for trial in failed)
+    work(search, 1, silent)  # and is not tried again
+    assert len(open_study(search, corpus.digest).get_trials()) == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (attempt_module.TrainingError("the cost is nan: try"), "the cost is nan"),
+    ],
+)
+def test_the_reason_of_a_failure_is_kept(search, corpus, silent, monkeypatch, error, reason):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(attempt_module, "fit", fail)
+    work(replace(search, trials=1), 1, silent)
+    (trial,) = open_study(search, corpus.digest).get_trials()
+    assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", reason)
+
+
+def test_what_is_no_fault_of_the_trial_stops_the_search_and_not_the_trial(
+    search, corpus, silent, monkeypatch, whole
+):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempt_module, "fit", full)
+        with pytest.raises(OSError, match="No space left"):
+            work(search, 1, silent)
+    work(search, 1, silent)
+    assert results(search, corpus.digest) == whole(search)
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_the_trial_alone(search, corpus, silent):
+    """Another worker fails and retries the trial while this one still trains it."""
+    search = replace(search, base=replace(search.base, steps=20), trials=1)
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        if line == lines[0]:
+            open_study(search, corpus.digest).tell(0, state=failed)
+
+    from optuna.trial import TrialState
+
+    failed = TrialState.FAIL
+    work(search, 1, say)
+    assert "trial 0: another worker took it over; it is left to that one" in lines
+    states = [trial.state.name for trial in open_study(search, corpus.digest).get_trials()]
+    assert states == ["FAIL", "COMPLETE"]
+
+
+def test_no_workers_are_none(search, silent):
+    with pytest.raises(ValueError, match="workers = 0 must be at least 1"):
+        work(search, 0, silent)

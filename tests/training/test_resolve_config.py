@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from samplewise.config.conditioning import ConditioningConfig, MelConfig
+from samplewise.config.models import WaveRNNConfig
+from samplewise.config.presets import PRESETS
+from samplewise.data.clips import cut, read_codes
+from samplewise.data.lanes import finite_batches
+from samplewise.data.reader import conditioning_reader
+from samplewise.errors import CorpusError
+from samplewise.evaluate.baselines import baselines
+from samplewise.quantize.build import make_quantizer
+from samplewise.training.loop import validate
+from samplewise.training.resolve_config import code_counts, with_conditioning
+from samplewise.training.run import start
+
+LABELS = {"1.wav": "eve", "2.wav": "adam", "3.wav": "eve"}
+
+
+def told(config, labels=None):
+    return with_conditioning(config, labels).model.conditioning
+
+
+def test_flags_decide_what_a_model_is_told():
+    small, vocoder = PRESETS["small"], PRESETS["vocoder-small"]
+    assert with_conditioning(small, None) == small
+    assert with_conditioning(vocoder, None) == vocoder
+    assert told(small, LABELS).classes == ("adam", "eve")
+    assert told(small, LABELS).mel is None
+    assert told(replace(small, mel=True)) == ConditioningConfig(MelConfig())
+    assert told(replace(PRESETS["wavernn-224"], mel=True)).lpc_order == 192
+    both = told(vocoder, LABELS)
+    assert (both.mel, both.classes) == (vocoder.model.conditioning.mel, ("adam", "eve"))
+    assert told(replace(vocoder, mel=False)) is None
+    only_class = told(replace(vocoder, mel=False), LABELS)
+    assert (only_class.mel, only_class.lpc_order) == (None, 0)
+    # A resumed run asks again what its configuration already holds.
+    again = with_conditioning(with_conditioning(vocoder, LABELS), LABELS)
+    assert again == with_conditioning(vocoder, LABELS)
+
+
+def test_a_class_has_to_be_heard_in_training():
+    with pytest.raises(CorpusError, match="'adam' has no recording in the training split"):
+        with_conditioning(PRESETS["small"], LABELS, {"1.wav", "3.wav"})
+    with_conditioning(PRESETS["small"], LABELS, {"1.wav", "2.wav"})
+
+
+def test_what_cannot_be_told_is_refused():
+    with pytest.raises(ValueError, match="level = paper hides the true level"):
+        told(replace(PRESETS["paper-3tier"], mel=True))
+    with pytest.raises(ValueError, match="a hybrid model cannot be told anything"):
+        told(replace(PRESETS["paper-rnn-wavenet"]), LABELS)
+
+
+def test_without_output_weights_a_new_run_scores_as_the_unigram_does(
+    config, corpus, tmp_path, alone
+):
+    config = replace(config, ema=0.0)
+    run = start(config, corpus, tmp_path / "run", alone)
+    train, valid = (cut(corpus.split(name), 800) for name in ("train", "valid"))
+    unigram = baselines(corpus, train, valid, "keep", run.model.quantizer)["unigram"]
+    assert validate(run, None, valid) == pytest.approx(unigram, abs=0.1)
+    for linear, _ in run.model.output_maps():
+        linear.weight.scale(0.0)
+    assert validate(run, None, valid) == pytest.approx(unigram, rel=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "vocoder-small"])
+def test_our_presets_begin_below_uniform(preset, corpus, tmp_path, alone):
+    config = replace(PRESETS[preset], device="cpu", lanes=2)
+    run = start(config, corpus, tmp_path / "run", alone)
+    clips = cut(corpus.split("valid"), 800)[:1]
+    assert validate(run, None, clips) < run.model.quantizer.q_levels.bit_length() - 1
+
+
+@pytest.mark.parametrize("lpc_order", [0, 4])
+def test_the_codes_that_are_counted_are_those_that_are_trained_on(config, corpus, lpc_order):
+    mel = MelConfig(n_mels=4, n_fft=64, win_length=64, hop=32, f_max=None)
+    told = ConditioningConfig(mel, channels=6, width=5, upsampling=2, lpc_order=lpc_order)
+    config = replace(config, model=WaveRNNConfig(dim=8, conditioning=told))
+    quantizer = make_quantizer("dual", 65536)
+    batches = finite_batches(
+        cut(corpus.split("train"), 800),
+        lambda clip: read_codes(corpus, clip, "keep", quantizer),
+        lanes=4,
+        seq_len=64,
+        silence=quantizer.silence,
+        conditioning_inputs=conditioning_reader(corpus, told, None),
+    )
+    targets = torch.cat([batch.target[batch.mask] for batch in batches])
+    counts = code_counts(config, corpus, quantizer, None)
+    assert torch.equal(torch.from_numpy(counts), targets.bincount(minlength=65536))
+
+
+def test_only_our_own_presets_start_at_the_unigram():
+    ours = {name for name, config in PRESETS.items() if config.output_init == "unigram"}
+    assert ours == {name for name in PRESETS if not name.startswith("paper-")}
