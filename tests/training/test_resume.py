@@ -116,7 +116,7 @@ def test_wide_layers_on_two_threads_resume_in_the_same_bits_too(config, corpus, 
 def test_a_run_keeps_the_library_that_was_faster_when_it_began(
     config, corpus, tmp_path, alone, monkeypatch
 ):
-    used = []
+    config, used = replace(config, matmul="auto"), []
     real = loop.products_by
     monkeypatch.setattr(loop, "products_by", lambda library: used.append(library) or real(library))
     for measured, steps in (("blas", 1), ("onednn", 2)):
@@ -295,6 +295,7 @@ def replace_patience(run, patience):
 COMMAND = [sys.executable, "-m", "samplewise.cli.main", "train"]
 OPTIONS = {
     "--preset": "tiny",
+    "--matmul": "onednn",
     "--schedule": "constant",
     "--model.dim": "16",
     "--model.emb-size": "8",
