@@ -67,8 +67,8 @@ def main(argv: list[str]) -> int:
     from samplewise.atomic_io import write_bytes, write_json
     from samplewise.cli.progress import progress_bar
     from samplewise.config.presets import PRESETS
-    from samplewise.config.threads import check_threads
     from samplewise.config.training import parse_block
+    from samplewise.config.validation import check_threads
     from samplewise.kinds import check_target
 
     unknown = [name for name in args.preset if name not in PRESETS]

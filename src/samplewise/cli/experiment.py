@@ -95,7 +95,7 @@ def _say(line: str) -> None:
 
 
 def _threads(args: ExperimentArgs) -> int | None:
-    from samplewise.config.threads import check_threads
+    from samplewise.config.validation import check_threads
 
     check_threads(args.threads)
     return args.threads

@@ -99,7 +99,7 @@ def prepare_model(args: "GenerateArgs | VocodeArgs", clips: int) -> "tuple[Loade
     """Load the model, choose what computes, and set the threads."""
     import torch
 
-    from samplewise.config.threads import check_threads
+    from samplewise.config.validation import check_threads
     from samplewise.engine.native import has_native
     from samplewise.generate.backend import Backend
     from samplewise.generate.batch_invariance import pick_threads

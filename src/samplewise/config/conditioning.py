@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from samplewise.config.validation import check_range
+
 MAX_MELS, MAX_FFT, MAX_CLASSES, MAX_WIDTH, MAX_LAYERS = 512, 65_536, 65_536, 8192, 16
 LPC_ORDER = 192
 """Of a vocoder: more than a period of most voices at 16 kHz (docs/vocode.md)."""
@@ -32,10 +34,10 @@ class MelConfig:
 
     def __post_init__(self) -> None:
         """Check that there can be such frames."""
-        _check("n_mels", self.n_mels, 1, MAX_MELS)
-        _check("n_fft", self.n_fft, 16, MAX_FFT)
-        _check("win_length", self.win_length, 2, self.n_fft)
-        _check("hop", self.hop, 1, MAX_FFT)
+        check_range("n_mels", self.n_mels, 1, MAX_MELS)
+        check_range("n_fft", self.n_fft, 16, MAX_FFT)
+        check_range("win_length", self.win_length, 2, self.n_fft)
+        check_range("hop", self.hop, 1, MAX_FFT)
         if not 0 <= self.f_min < (self.f_max or float("inf")):
             raise ValueError(f"f_min, f_max = {self.f_min}, {self.f_max} Hz must be in order")
 
@@ -67,11 +69,11 @@ class ConditioningConfig:
             raise ValueError("conditioning needs mel parameters, or classes, or both")
         if len(set(self.classes)) != len(self.classes) or len(self.classes) > MAX_CLASSES:
             raise ValueError(f"the {len(self.classes)} classes must have different names")
-        _check("channels", self.channels, 1, MAX_WIDTH)
-        _check("layers", self.layers, 0, MAX_LAYERS)
-        _check("width", self.width, 1, MAX_WIDTH)
-        _check("upsampling", self.upsampling, 1, MAX_FFT)
-        _check("lpc_order", self.lpc_order, 0, self.mel.n_fft // 2 if self.mel else 0)
+        check_range("channels", self.channels, 1, MAX_WIDTH)
+        check_range("layers", self.layers, 0, MAX_LAYERS)
+        check_range("width", self.width, 1, MAX_WIDTH)
+        check_range("upsampling", self.upsampling, 1, MAX_FFT)
+        check_range("lpc_order", self.lpc_order, 0, self.mel.n_fft // 2 if self.mel else 0)
         if self.mel is not None and self.mel.hop % self.upsampling:
             raise ValueError(
                 f"upsampling = {self.upsampling} must divide the hop of {self.mel.hop} samples"
@@ -88,6 +90,13 @@ class ConditioningConfig:
         return FOREVER if self.mel is None else self.mel.hop // self.upsampling
 
 
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} = {value} must lie in [{low}, {high}]")
+def check_no_lpc(conditioning: ConditioningConfig | None) -> None:
+    """Refuse linear prediction: the codes of this family do not have 16 bits.
+
+    Raises:
+        ValueError: If the conditioning asks for it.
+    """
+    if conditioning is not None and conditioning.lpc_order:
+        raise ValueError(
+            f"lpc_order = {conditioning.lpc_order} must be 0: only a WaveRNN draws excitations"
+        )

@@ -1,16 +1,17 @@
-"""Sizes of the models that draw several samples at once; see :mod:`models.configs`."""
+"""Configurations of the Subscale WaveRNNs, which draw several samples in one step."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from samplewise.config.fields import DualQuantizerName, LearnH0
 from samplewise.config.validation import (
     MAX_DILATION,
     MAX_DIM,
     MAX_FRAME,
     MAX_LAYERS,
     MAX_SUBSCALE,
-    check_dual,
-    check_inputs,
+    check_dual_units,
+    check_input_mask,
     check_range,
 )
 
@@ -20,7 +21,7 @@ class SubscaleWaveRNNConfig:
     """Subscale WaveRNN: B interleaved rows drawn at once (Kalchbrenner et al. 2018, section 4)."""
 
     family: Literal["subscale-wavernn"] = "subscale-wavernn"
-    """Kind of model."""
+    """Family of the model."""
     dim: int = 1024
     """Width of the GRU, even: the first half makes the coarse bits, the second the fine ones."""
     n_subscale: int = 8
@@ -35,16 +36,14 @@ class SubscaleWaveRNNConfig:
     """Channels within a layer of the conditioning network."""
     residual_channels: int = 768
     """Channels that go from layer to layer."""
-    learn_h0: bool = True
-    """Learn the initial state of a row."""
-    quantizer: Literal["dual"] = "dual"
-    """Meaning of the codes: 16 bits, coarse and fine."""
+    learn_h0: LearnH0 = True
+    quantizer: DualQuantizerName = "dual"
     q_levels: int = 65536
     """Number of codes, q."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""
-        check_dual(self.dim, 2, self.q_levels)
+        check_dual_units(self.dim, 2, self.q_levels)
         check_range("n_subscale", self.n_subscale, 1, MAX_SUBSCALE)
         check_range("columns", self.columns, 1, MAX_FRAME)
         check_range("len(dilations)", len(self.dilations), 1, MAX_LAYERS)
@@ -52,7 +51,7 @@ class SubscaleWaveRNNConfig:
             check_range(f"dilations[{index}]", dilation, 1, MAX_DILATION)
         check_range("channels", self.channels, 1, MAX_DIM)
         check_range("residual_channels", self.residual_channels, 1, MAX_DIM)
-        check_inputs(self.dim, self.residual_channels)
+        check_input_mask(self.dim, self.residual_channels)
 
     @property
     def horizon(self) -> int:
@@ -61,12 +60,12 @@ class SubscaleWaveRNNConfig:
 
     @property
     def top_frame(self) -> int:
-        """Subsequences are a multiple of it, in samples: a segment."""
+        """Length in samples that the length of a subsequence is a multiple of: a segment."""
         return self.n_subscale * self.columns
 
     @property
-    def width(self) -> int:
-        """Numbers that a pass keeps for every sample, about."""
+    def activations_per_sample(self) -> int:
+        """About how many numbers a pass keeps for every sample."""
         network = len(self.dilations) * (2 * self.residual_channels + 2 * self.channels)
         return 8 * self.dim + 3 * 512 + network * (self.n_subscale > 1)
 
@@ -76,31 +75,29 @@ class FusedSubscaleConfig:
     """Fused Subscale WaveRNN: two samples a step (Kalchbrenner et al. 2018, section 4.4)."""
 
     family: Literal["fused-subscale-wavernn"] = "fused-subscale-wavernn"
-    """Kind of model."""
+    """Family of the model."""
     dim: int = 896
     """Width of the GRU, a multiple of 8: a half for each of the two samples of a step, a quarter of
     it for each of their four digits of 4 bits."""
     columns: int = 480
     """Pairs of samples in a segment; at its end the horizon ends too. Twice as many samples are the
     unit of a subsequence."""
-    learn_h0: bool = True
-    """Learn the initial state."""
-    quantizer: Literal["dual"] = "dual"
-    """Meaning of the codes: 16 bits."""
+    learn_h0: LearnH0 = True
+    quantizer: DualQuantizerName = "dual"
     q_levels: int = 65536
     """Number of codes, q."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""
-        check_dual(self.dim, 8, self.q_levels)
+        check_dual_units(self.dim, 8, self.q_levels)
         check_range("columns", self.columns, 1, MAX_FRAME)
 
     @property
     def top_frame(self) -> int:
-        """Subsequences are a multiple of it, in samples: a segment."""
+        """Length in samples that the length of a subsequence is a multiple of: a segment."""
         return 2 * self.columns
 
     @property
-    def width(self) -> int:
-        """Numbers that a pass keeps for every sample, about."""
+    def activations_per_sample(self) -> int:
+        """About how many numbers a pass keeps for every sample."""
         return 4 * self.dim + 3 * 64

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from samplewise.config.models import ModelConfig, SampleRNNConfig
-from samplewise.config.threads import check_threads
-from samplewise.config.validation import MAX_DIM
+from samplewise.config.models import Level, ModelConfig, SampleRNNConfig
+from samplewise.config.validation import MAX_DIM, check_threads
 
 RESUMABLE = frozenset(
     {
@@ -53,7 +52,7 @@ class TrainConfig:
     output_init: Literal["paper", "unigram"] = "paper"
     """Initial output layer. paper: like the other layers; unigram: a run begins by predicting how
     often each code occurs in the training split, with a tenth of the initial output weights."""
-    level: Literal["keep", "paper"] = "keep"
+    level: Level = "keep"
     """keep: true level, one gain for the corpus; paper: every clip stretched to full scale."""
     clip_seconds: float = 8.0
     """Seconds that recurrent state is carried through before a new start; 0: whole recordings."""

@@ -1,17 +1,10 @@
-"""What a configuration may ask for; beyond it is a mistake, or a file that wants our memory."""
+"""Checks of a configuration: limits of its values, and combinations that cannot be built."""
 
-from typing import Literal
-
-from samplewise.config.conditioning import ConditioningConfig
-
-Cell = Literal["gru", "gru-reset-after", "lstm"]
-"""``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
-QuantizerName = Literal["linear", "mulaw", "mulaw-midtread"]
-"""Quantisers of the families whose codes have any number of levels."""
 MAX_TIERS, MAX_DIM, MAX_Q, MAX_FRAME = 16, 65_536, 65_536, 1_048_576
 MAX_TABLE, MAX_MASK = 2**28, 2**26
 MAX_SUBSCALE, MAX_DILATION = 256, 4096
 MAX_BLOCKS, MAX_LAYERS, MAX_COMPONENTS = 64, 16, 1024
+MAX_THREADS = 1024
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:
@@ -20,27 +13,22 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
         raise ValueError(f"{name} = {value} must lie in [{low}, {high}]")
 
 
-def check_inputs(dim: int, width: int) -> None:
-    """Refuse gates whose input mask would not fit: it is made before a file's weights are seen."""
+def check_input_mask(dim: int, width: int) -> None:
+    """Refuse gates whose input mask would not fit into memory.
+
+    The mask is made before the weights of a model file are read.
+    """
     check_range("3 x dim x inputs", 3 * dim * (3 + width), 1, MAX_MASK)
 
 
-def check_own_sound(conditioning: ConditioningConfig | None) -> None:
-    """Refuse excitations to a family whose codes are not those of 16 bits."""
-    if conditioning is not None and conditioning.lpc_order:
-        raise ValueError(
-            f"lpc_order = {conditioning.lpc_order} must be 0: only a WaveRNN draws excitations"
-        )
-
-
-def check_codes(q_levels: int) -> None:
+def check_q_levels(q_levels: int) -> None:
     """Refuse an impossible number of codes."""
     check_range("q_levels", q_levels, 2, MAX_Q)
     if q_levels % 2:
         raise ValueError(f"q_levels = {q_levels} must be even")
 
 
-def check_dual(dim: int, parts: int, q_levels: int) -> None:
+def check_dual_units(dim: int, parts: int, q_levels: int) -> None:
     """Refuse a WaveRNN whose units cannot be shared among the parts of a sample."""
     check_range("dim", dim, parts, MAX_DIM)
     if parts == 2 and dim % 2:
@@ -51,7 +39,7 @@ def check_dual(dim: int, parts: int, q_levels: int) -> None:
         raise ValueError(f"q_levels = {q_levels} must be {MAX_Q}: two codes of 8 bits")
 
 
-def check_stack(n_rnn: int, dim: int, skip: bool) -> None:
+def check_recurrent_stack(n_rnn: int, dim: int, skip: bool) -> None:
     """Refuse an impossible stack of recurrent layers."""
     check_range("n_rnn", n_rnn, 1, 5)
     check_range("dim", dim, 1, MAX_DIM)
@@ -86,9 +74,19 @@ def check_head(
         )
 
 
-def check_convolutions(blocks: int, layers: int, channels: int, skip_channels: int) -> None:
+def check_dilated_stack(blocks: int, layers: int, channels: int, skip_channels: int) -> None:
     """Refuse an impossible stack of dilated layers."""
     check_range("blocks", blocks, 1, MAX_BLOCKS)
     check_range("layers", layers, 1, MAX_LAYERS)
     check_range("channels", channels, 1, MAX_DIM)
     check_range("skip_channels", skip_channels, 1, MAX_DIM)
+
+
+def check_threads(threads: int | None) -> None:
+    """Check a number of CPU threads; None leaves the choice to the program.
+
+    Raises:
+        ValueError: If it is below 1 or beyond any machine.
+    """
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"threads = {threads} must be at least 1 and at most {MAX_THREADS}")

@@ -126,7 +126,8 @@ def schedule(
         most = min(MAX_LANES.get(device, 32), len(clips), max(1, CODE_BYTES // (8 * longest)))
         rounds = -(-len(clips) // most)
         lanes = -(-len(clips) // rounds)
-    budget = ACTIVATION_BYTES.get(device, ACTIVATION_BYTES["cpu"]) // (4 * config.width * lanes)
+    step_bytes = 4 * config.activations_per_sample * lanes
+    budget = ACTIVATION_BYTES.get(device, ACTIVATION_BYTES["cpu"]) // step_bytes
     top = config.top_frame
     return lanes, max(1, min(budget, MAX_SEQ_LEN, longest + top - 1) // top) * top
 

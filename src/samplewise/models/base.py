@@ -14,7 +14,6 @@ from samplewise.config.models import (
     RNNConfig,
     SampleRNNConfig,
     conditioning_of,
-    head_width,
 )
 from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
 from samplewise.nn.conditioning import Conditioner, ConditioningInputs
@@ -44,7 +43,7 @@ def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.Mod
     """Return the three maps from conditioning vectors to what the head takes (Eqs. 3 and 9)."""
     dim, norm = config.dim, config.weight_norm
     hidden = [Linear(init.he(dim, dim), weight_norm=norm) for _ in range(2)]
-    last = init.input_map(head_width(config), dim)
+    last = init.input_map(config.head_width, dim)
     if config.head == "gmm" and init.has_values:
         last = last * MIXTURE_SCALE
     return nn.ModuleList([*hidden, Linear(last, weight_norm=norm)])

@@ -111,7 +111,7 @@ def _pasts(config: ModelConfig) -> int:
 def _pass(config: ModelConfig) -> int:
     """Return the bytes of the smallest pass: the reference tries two top frames."""
     if not isinstance(config, SubscaleWaveRNNConfig):
-        return 2 * 4 * config.top_frame * config.width
+        return 2 * 4 * config.top_frame * config.activations_per_sample
     rows, seen = config.n_subscale, config.columns + config.horizon
     numbers = 2 * config.residual_channels + 4 * config.channels + 8 * config.dim + 2 * 512
     whole = rows * seen * 4 * numbers + SLOT_BYTES * (rows - 1) ** 2 * seen

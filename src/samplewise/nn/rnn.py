@@ -2,19 +2,16 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samplewise.config.fields import Cell
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.recurrence import LSTM, GRUResetAfter, GRUResetBefore
-
-Cell = Literal["gru", "gru-reset-after", "lstm"]
-"""``gru`` resets h before its product (Chung et al. 2014); ``gru-reset-after`` is cuDNN's."""
 
 FORGET_BIAS = 3.0
 """Initial bias of an LSTM's forget gate (section 3; Gers 2001, Zaremba 2015)."""
