@@ -8,6 +8,7 @@
 
 #include "kernels/half.h"
 #include "kernels/rows.h"
+#include "size.h"
 
 namespace samplewise {
 namespace {
@@ -23,7 +24,6 @@ size_t InputBytes(Format format) {
 }
 
 int DivideUp(int a, int b) { return (a + b - 1) / b; }
-size_t Size(int value) { return static_cast<size_t>(value); }
 
 [[noreturn]] void Refuse(const std::string& what) { throw std::invalid_argument(what); }
 
@@ -138,8 +138,7 @@ size_t PackedMatrix::FindBlocks(std::span<const StoredRow> stored) {
   return kept;
 }
 
-// visit(row, col, offset of the weight in weights_) for all weights that are stored; padding is
-// left out.
+// Calls visit(row, col, offset of the weight in weights_) for all stored weights, not for padding.
 template <typename Visit>
 void PackedMatrix::ForEachWeight(const Visit& visit) const {
   const int step_cols = ColsOfStep(format_);
@@ -213,9 +212,10 @@ void PackedMatrix::Describe(Product* product) const {
   product->row_offsets = row_offsets_.data();
 }
 
-Operand::Operand(int cols, int batch, Format format) : cols_(cols), batch_(batch), format_(format) {
+PackedInput::PackedInput(int cols, int batch, Format format)
+    : cols_(cols), batch_(batch), format_(format) {
   CheckCols(cols);
-  if (batch <= 0) Refuse("an operand takes 1 or more vectors, not " + std::to_string(batch));
+  if (batch <= 0) Refuse("an input takes 1 or more vectors, not " + std::to_string(batch));
   // An odd number of cache lines: the same element of many vectors does not fall into the same few
   // sets of a cache.
   constexpr int kLine = 64;
@@ -226,7 +226,7 @@ Operand::Operand(int cols, int batch, Format format) : cols_(cols), batch_(batch
   if (IsInteger(format)) scales_.assign(Size(batch), 0.0f);
 }
 
-void Operand::Set(const Kernels& kernels, int b, const float* x) {
+void PackedInput::Set(const Kernels& kernels, int b, const float* x) {
   const size_t at = Size(b) * stride_;
   auto* values = values_.as<std::uint8_t>() + at;
   if (format_ == Format::kInt8) {
@@ -240,7 +240,7 @@ void Operand::Set(const Kernels& kernels, int b, const float* x) {
   }
 }
 
-std::vector<int> Operand::Quantized(int b) const {
+std::vector<int> PackedInput::Quantized(int b) const {
   const auto* values = values_.as<std::uint8_t>() + Size(b) * stride_;
   std::vector<int> integers(IsInteger(format_) ? Size(cols_) : 0);
   for (size_t c = 0; c < integers.size(); ++c) {
@@ -250,7 +250,7 @@ std::vector<int> Operand::Quantized(int b) const {
   return integers;
 }
 
-void Operand::Get(int b, float* x) const {
+void PackedInput::Get(int b, float* x) const {
   if (!IsInteger(format_)) {
     std::memcpy(x, values_.as<std::uint8_t>() + Size(b) * stride_, Size(cols_) * sizeof(float));
     return;
@@ -259,15 +259,15 @@ void Operand::Get(int b, float* x) const {
   for (size_t c = 0; c < integers.size(); ++c) x[c] = static_cast<float>(integers[c]) * scale(b);
 }
 
-void Operand::Describe(Product* product) const {
+void PackedInput::Describe(Product* product) const {
   product->x = values_.as<std::uint8_t>();
   product->x_plus_128 = plus_128_.as<std::uint8_t>();
   product->x_stride = stride_;
   product->x_scales = scales_.data();
 }
 
-void Multiply(const Kernels& kernels, const PackedMatrix& w, const Operand& x, int batch, float* y,
-              size_t stride, int first_panel, int last_panel) {
+void Multiply(const Kernels& kernels, const PackedMatrix& w, const PackedInput& x, int batch,
+              float* y, size_t stride, int first_panel, int last_panel) {
   if (w.cols() != x.cols() || w.format() != x.format()) {
     Refuse("a product of " + std::to_string(w.cols()) + " columns in " + Name(w.format()) +
            " with a vector of " + std::to_string(x.cols()) + " in " + Name(x.format()));

@@ -1,8 +1,8 @@
-// Matrices of weights as the kernels want them, and their products with vectors.
+// Matrices of weights, packed for the kernels, and their products with vectors.
 //
-// A matrix is packed once, when a model is loaded, into panels of kPanelRows rows; a thread owns
+// A matrix is packed once, when a model is loaded, into panels of kPanelRows rows. A thread owns
 // whole panels and reads each from its first byte to its last. The packed form does not depend on
-// the instruction set.
+// the instruction set. kernels/products.inc begins with the loop nest of a product.
 
 #pragma once
 
@@ -30,12 +30,12 @@ Format FormatOf(const std::string& name);  // throws std::invalid_argument
 
 enum class Blocks {
   kDense,
-  kAuto,  // leave zero blocks out if fewer than kSparseBelow of the blocks are left
+  kAuto,  // zero blocks are left out if fewer than kSparseBelow of the blocks remain
 };
 
 // A block of a sparse matrix is 16 rows by 1 column (float formats) or by 4 (integer formats).
-// Above this share of blocks kept a dense product is as fast: it needs no index, and feeds 32 rows
-// from each activation.
+// If more than this share of the blocks is kept, a dense product is as fast: it needs no index, and
+// uses each activation for 32 rows.
 inline constexpr double kSparseBelow = 0.8;
 inline constexpr int kMaxCols = 65536;  // indices of 16 bits; sums of 32 bits
 
@@ -46,7 +46,8 @@ int ActivationLimit(Format format, int cols);
 
 struct StoredRow;  // matrix.cc
 
-class PackedMatrix {  // immutable after construction; shared by threads
+// A matrix of weights; immutable after construction, shared by threads.
+class PackedMatrix {
  public:
   PackedMatrix() = default;  // empty, 0 x 0
   // weights: (rows, cols), row-major. Rows are padded with zeros to whole panels. Throws
@@ -66,10 +67,10 @@ class PackedMatrix {  // immutable after construction; shared by threads
   // One panel's part of bytes(), for fair shares between threads.
   std::size_t panel_bytes(int panel) const;
 
-  // The weights as the kernels see them, (rows, cols), row-major: for tests and reports of errors.
+  // The weights as the kernels use them, (rows, cols), row-major; for tests.
   std::vector<float> Dequantized() const;
 
-  // Fills in all of `product` that comes from the matrix. For Multiply.
+  // Sets the members of `product` that describe the matrix. For Multiply.
   void Describe(Product* product) const;
 
  private:
@@ -89,28 +90,28 @@ class PackedMatrix {  // immutable after construction; shared by threads
   std::vector<std::uint32_t> starts_;
 };
 
-// The input of products for up to `batch` vectors, in the form that a format wants. One per thread;
-// allocates only when constructed. Moves, does not copy.
-class Operand {
+// Up to `batch` input vectors of products, in the numbers of a format. One per thread. It allocates
+// only when it is constructed. It can be moved, not copied.
+class PackedInput {
  public:
-  Operand() = default;
+  PackedInput() = default;
   // Throws std::invalid_argument if a size is not positive or cols too large.
-  Operand(int cols, int batch, Format format);
+  PackedInput(int cols, int batch, Format format);
 
   int cols() const { return cols_; }
   int batch() const { return batch_; }
   Format format() const { return format_; }
 
-  // Makes x, (cols,), vector b. Quantises where the format asks for it. Any instruction set may
-  // read what another has set.
+  // Sets vector b to x, (cols,); quantises it for the integer formats. The result does not depend
+  // on the instruction set.
   void Set(const Kernels& kernels, int b, const float* x);
-  // Vector b as the kernels see it (dequantised): for tests and reports of errors. x: (cols,)
+  // Copies vector b, dequantised, to x, (cols,); for tests.
   void Get(int b, float* x) const;
-  // Vector b's integers and the value of one step of them, for the integer formats.
+  // The integers of vector b and the value of one step, for the integer formats.
   std::vector<int> Quantized(int b) const;
   float scale(int b) const { return scales_[static_cast<std::size_t>(b)]; }
 
-  // Fills in all of `product` that comes from the operand. For Multiply.
+  // Sets the members of `product` that describe the input. For Multiply.
   void Describe(Product* product) const;
 
  private:
@@ -131,7 +132,7 @@ class Operand {
 // vector's neighbours, bit for bit. The integer formats give the same bits on every instruction
 // set: y = (float(integer sum) * row scale) * vector scale. Throws std::invalid_argument if w and x
 // do not fit together or the ranges are wrong.
-void Multiply(const Kernels& kernels, const PackedMatrix& w, const Operand& x, int batch, float* y,
-              std::size_t stride, int first_panel, int last_panel);
+void Multiply(const Kernels& kernels, const PackedMatrix& w, const PackedInput& x, int batch,
+              float* y, std::size_t stride, int first_panel, int last_panel);
 
 }  // namespace samplewise

@@ -5,35 +5,18 @@
 #include <stdexcept>
 #include <string>
 
-#include "team.h"
+#include "partition.h"
+#include "thread_team.h"
 
 namespace samplewise {
 namespace {
 
-constexpr int kWarmUp = 64;  // products before the clock starts, and by which runs are measured out
+constexpr int kWarmUp = 64;  // products before the clock starts, and to choose the length of runs
 constexpr int kMaxThreads = 256;
 
 double Seconds() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(now).count();
-}
-
-// Where each thread's panels begin, and after the last one where they end.
-std::vector<int> Bounds(const PackedMatrix& w, int threads) {
-  size_t total = 0;
-  for (int panel = 0; panel < w.panels(); ++panel) total += w.panel_bytes(panel);
-  std::vector<int> bounds{0};
-  size_t sum = 0;
-  int next = 0;
-  for (int thread = 1; thread < threads; ++thread) {
-    const size_t target = total * static_cast<size_t>(thread) / static_cast<size_t>(threads);
-    while (next < w.panels() && sum + w.panel_bytes(next) / 2 < target) {
-      sum += w.panel_bytes(next++);
-    }
-    bounds.push_back(next);
-  }
-  bounds.push_back(w.panels());
-  return bounds;
 }
 
 }  // namespace
@@ -49,20 +32,20 @@ ProductSpeed TimeProduct(const Kernels& kernels, const PackedMatrix& w, std::spa
                                 std::to_string(kMaxThreads) + ", runs = " + std::to_string(runs) +
                                 " and run_seconds = " + std::to_string(run_seconds) + " positive");
   }
-  const std::vector<int> bounds = Bounds(w, threads);
-  std::vector<Operand> operands;
-  for (int i = 0; i < threads; ++i) operands.emplace_back(w.cols(), 1, w.format());
+  const Partition panels = Partition::Balanced(PanelCosts(w), threads);
+  std::vector<PackedInput> inputs;
+  for (int i = 0; i < threads; ++i) inputs.emplace_back(w.cols(), 1, w.format());
   ProductSpeed speed;
   speed.y.resize(static_cast<size_t>(w.padded_rows()));
-  Team team(threads);
+  ThreadTeam team(threads);
   const auto multiply = [&](int times) {
     const double start = Seconds();
     team.Run(threads, [&](int thread) {
       const auto own = static_cast<size_t>(thread);
+      const Range mine = panels.Of(thread, threads);
       for (int i = 0; i < times; ++i) {
-        operands[own].Set(kernels, 0, x.data());
-        Multiply(kernels, w, operands[own], 1, speed.y.data(), speed.y.size(), bounds[own],
-                 bounds[own + 1]);
+        inputs[own].Set(kernels, 0, x.data());
+        Multiply(kernels, w, inputs[own], 1, speed.y.data(), speed.y.size(), mine.first, mine.last);
         if (threads > 1) team.Barrier();
       }
     });

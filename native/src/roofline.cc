@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/buffer.h"
-#include "team.h"
+#include "thread_team.h"
 
 namespace samplewise {
 namespace {
@@ -20,7 +20,7 @@ double Seconds() {
   return std::chrono::duration<double>(now).count();
 }
 
-// Units of work per second of one run: `work` does some and says how much.
+// Units of work per second of one run: `work` returns how many it did.
 double Rate(const std::function<double()>& work) {
   const double start = Seconds();
   double done = 0.0;
@@ -32,10 +32,10 @@ double Rate(const std::function<double()>& work) {
   return done / elapsed;
 }
 
-// The best of several runs, each the sum over threads that work at the same time. make(thread)
-// gives a thread its work.
+// The best of several runs, each the sum over threads that work at the same time. make() returns
+// the work of one thread.
 double BestRate(int threads, const std::function<std::function<double()>()>& make) {
-  Team team(threads);
+  ThreadTeam team(threads);
   std::vector<std::function<double()>> works;
   for (int i = 0; i < threads; ++i) works.push_back(make());
   std::vector<std::vector<double>> rates(kRuns, std::vector<double>(works.size()));

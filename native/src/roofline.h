@@ -1,4 +1,4 @@
-// What this machine allows, measured: the figures beside which a speed means something.
+// The measured limits of this machine, with which speeds are compared.
 
 #pragma once
 
@@ -18,9 +18,9 @@ struct Roofline {
   double int8x16_gmac_s;  // as int8_gmac_s, of the kInt8x16 product
 };
 
-// On `threads` threads, pinned nowhere: the best of several short runs, about half a second in all.
-// Each thread reads a buffer of its own of `bytes_per_thread`, so that a caller can ask for the
-// size of a model's share.
+// Measures on `threads` threads that are not pinned to cores: the best of several short runs, about
+// half a second in all. Each thread reads its own buffer of `bytes_per_thread`, which can be as
+// large as its part of a model.
 Roofline MeasureRoofline(const Kernels& kernels, int threads, std::size_t bytes_per_thread);
 
 }  // namespace samplewise

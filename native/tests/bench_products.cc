@@ -1,6 +1,7 @@
-// Products beside the roofline, on one thread: bench_products [isa] [rows cols] [density].
-// Times are of one product, best and median of many. "of roof" compares the best with reading as
-// many bytes or with doing as many multiply-adds from registers, whichever takes longer.
+// Speed of products on one thread, compared with the roofline:
+//   bench_products [isa] [rows cols] [density]
+// Times are of one product, best and median of many. "of roof" compares the best time with the time
+// to read as many bytes, or to do as many multiply-adds from registers, whichever is longer.
 
 #include <algorithm>
 #include <chrono>
@@ -67,7 +68,7 @@ void BenchSize(const Kernels& k, int rows, int cols, double density) {
                                                      : roof.f32_gmac_s;
     for (const int batch : {1, 2, 4, 6, 8, 12, 16, 64}) {
       const double peak = format == Format::kF16 && batch == 1 ? roof.f16_gmac_s : many;
-      Operand x(cols, batch, format);
+      PackedInput x(cols, batch, format);
       for (int b = 0; b < batch; ++b) x.Set(k, b, weights.data() + b * cols);
       const size_t stride = static_cast<size_t>(w.padded_rows());
       std::vector<float> y(stride * static_cast<size_t>(batch));
@@ -81,7 +82,7 @@ void BenchSize(const Kernels& k, int rows, int cols, double density) {
           k.name, rows, cols, Name(format), batch, t.best * 1e6, t.median * 1e6, gb / t.best,
           roof.read_gb_s, gmac / t.best, peak, 100.0 * bound / t.best);
     }
-    Operand x(cols, 1, format);
+    PackedInput x(cols, 1, format);
     const Times set = Measure([&] {
       for (int i = 0; i < 10; ++i) x.Set(k, 0, weights.data());
     });

@@ -1,10 +1,9 @@
-// Descriptions of every kind of model, with made-up weights.
+// Specs of every kind of model, with made-up weights.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <string>
+#include <list>
 #include <vector>
 
 #include "check.h"
@@ -12,125 +11,119 @@
 
 namespace samplewise {
 
-// A description and the memory that its arrays point into.
+// A spec and the memory that its arrays point into.
 struct MadeUp {
   ModelSpec spec;
-  std::map<std::string, std::vector<float>> memory;
+  std::list<std::vector<float>> memory;
 
-  void Add(const std::string& name, int rows, int cols) {
+  Array Make(int rows, int cols) {
     const auto size = static_cast<size_t>(rows) * static_cast<size_t>(cols);
     const float deviation = 1.5F / std::sqrt(static_cast<float>(std::max(cols, 4)));
-    memory[name] = Normal(size, static_cast<unsigned>(memory.size()) + 1, deviation);
-    spec.arrays[name] = {memory[name], rows, cols};
+    const auto seed = static_cast<unsigned>(memory.size()) + 1;
+    return {memory.emplace_back(Normal(size, seed, deviation)), rows, cols};
   }
-  void Remove(const std::string& name) {
-    spec.arrays.erase(name);
-    memory.erase(name);
+  MlpSpec MakeMlp(int dim, int q) {
+    return {Make(dim, dim), Make(1, dim), Make(q, dim), Make(1, q)};
   }
+  int condition_width() const {
+    const auto* wavernn = std::get_if<WaveRnnSpec>(&spec.network);
+    return wavernn == nullptr ? 0 : wavernn->condition_width;
+  }
+  int hold() const { return std::get<WaveRnnSpec>(spec.network).hold; }
 };
 
-inline MadeUp Make(Cell cell, std::vector<int> frame_sizes, int dim, int n_rnn, bool skip, int q) {
+inline MadeUp MakeSampleRnn(Cell cell, std::vector<int> frame_sizes, int dim, int n_rnn, bool skip,
+                            int q) {
   MadeUp made;
-  made.spec.frame_sizes = frame_sizes;
-  made.spec.dim = dim;
-  made.spec.n_rnn = n_rnn;
-  made.spec.cell = cell;
-  made.spec.skip = skip;
-  made.spec.q_levels = q;
-  made.spec.silence = q / 2;
-  made.spec.real_values = Normal(static_cast<size_t>(q), 99);
+  SampleRnnSpec network;
+  network.window = frame_sizes[0];
+  network.dim = dim;
+  network.cell = cell;
+  network.skip = skip;
+  network.real_values = Normal(static_cast<size_t>(q), 99);
   const int gates = cell == Cell::kLstm ? 4 : 3;
   const int inputs = gates * (skip ? n_rnn : 1) * dim;
   for (size_t k = 2; k <= frame_sizes.size(); ++k) {
-    const std::string name = "tier" + std::to_string(k) + ".";
+    TierSpec tier;
     const int ratio = frame_sizes[k - 1] / (k > 2 ? frame_sizes[k - 2] : 1);
-    made.Add(name + "frame", inputs, frame_sizes[k - 1]);
-    if (k < frame_sizes.size()) made.Add(name + "above", inputs, dim);
-    made.Add(name + "bias", 1, gates * n_rnn * dim);
-    made.Add(name + "h0", n_rnn, dim * (cell == Cell::kLstm ? 2 : 1));
-    for (int layer = 0; layer < n_rnn; ++layer) {
-      const std::string number = "." + std::to_string(layer);
-      made.Add(name + "recurrent" + number, gates * dim, dim);
-      if (layer > 0) made.Add(name + "input" + number, gates * dim, dim);
-      if (cell == Cell::kGruResetAfter) made.Add(name + "candidate" + number, 1, dim);
-      if (skip) made.Add(name + "skip" + number, dim, dim);
+    tier.frame_size = frame_sizes[k - 1];
+    tier.frame = made.Make(inputs, tier.frame_size);
+    if (k < frame_sizes.size()) tier.above = made.Make(inputs, dim);
+    tier.bias = made.Make(1, gates * n_rnn * dim);
+    tier.h0 = made.Make(n_rnn, dim * (cell == Cell::kLstm ? 2 : 1));
+    for (int index = 0; index < n_rnn; ++index) {
+      RecurrentLayerSpec layer;
+      layer.recurrent = made.Make(gates * dim, dim);
+      if (index > 0) layer.input = made.Make(gates * dim, dim);
+      if (cell == Cell::kGruResetAfter) layer.candidate_bias = made.Make(1, dim);
+      if (skip) layer.skip = made.Make(dim, dim);
+      tier.layers.push_back(layer);
     }
-    if (skip) made.Add(name + "skip_bias", 1, dim);
-    made.Add(name + "upsample", ratio * dim, dim);
-    made.Add(name + "upsample_bias", 1, ratio * dim);
+    if (skip) tier.skip_bias = made.Make(1, dim);
+    tier.upsample = made.Make(ratio * dim, dim);
+    tier.upsample_bias = made.Make(1, ratio * dim);
+    network.tiers.push_back(std::move(tier));
   }
-  made.Add("sample.table", frame_sizes[0] * q, dim);
-  made.Add("sample.hidden", dim, dim);
-  made.Add("sample.hidden_bias", 1, dim);
-  made.Add("sample.output", q, dim);
-  made.Add("sample.output_bias", 1, q);
+  network.table = made.Make(frame_sizes[0] * q, dim);
+  network.mlp = made.MakeMlp(dim, q);
+  made.spec = {q, q / 2, std::move(network)};
   return made;
 }
 
 // The RNN baseline: frames are codes.
 inline MadeUp MakeRnn(Cell cell, int dim, int n_rnn, bool skip, int q) {
-  MadeUp made = Make(cell, {1, 1}, dim, n_rnn, skip, q);
-  made.spec.frame_sizes = {0, 1};
-  made.Remove("sample.table");
-  made.Remove("tier2.frame");
-  made.Add("tier2.codes", q, (cell == Cell::kLstm ? 4 : 3) * (skip ? n_rnn : 1) * dim);
+  MadeUp made = MakeSampleRnn(cell, {1, 1}, dim, n_rnn, skip, q);
+  auto& network = std::get<SampleRnnSpec>(made.spec.network);
+  network.window = 0;
+  network.table = {};
+  network.tiers[0].frame = {};
+  const int gates = cell == Cell::kLstm ? 4 : 3;
+  network.tiers[0].codes = made.Make(q, gates * (skip ? n_rnn : 1) * dim);
   return made;
 }
 
 inline MadeUp MakeWaveNet(std::vector<int> dilations, int channels, int dim, int q) {
   MadeUp made;
-  made.spec.frame_sizes = {0};
-  made.spec.dilations = dilations;
-  made.spec.channels = channels;
-  made.spec.dim = dim;
-  made.spec.n_rnn = 1;
-  made.spec.q_levels = q;
-  made.spec.silence = q / 2;
-  made.spec.real_values = Normal(static_cast<size_t>(q), 99);
-  made.Add("stack.embedding", q, channels);
-  for (size_t layer = 0; layer < dilations.size(); ++layer) {
-    const std::string number = "." + std::to_string(layer);
-    made.Add("stack.taps" + number, 2 * channels, 2 * channels);
-    made.Add("stack.bias" + number, 1, 2 * channels);
-    made.Add("stack.skip" + number, dim, channels);
-    if (layer + 1 == dilations.size()) continue;
-    made.Add("stack.residual" + number, channels, channels);
-    made.Add("stack.residual_bias" + number, 1, channels);
+  WaveNetSpec network;
+  network.channels = channels;
+  network.dim = dim;
+  network.embedding = made.Make(q, channels);
+  for (const int dilation : dilations) {
+    DilatedLayerSpec layer;
+    layer.dilation = dilation;
+    layer.taps = made.Make(2 * channels, 2 * channels);
+    layer.bias = made.Make(1, 2 * channels);
+    layer.skip = made.Make(dim, channels);
+    if (network.layers.size() + 1 < dilations.size()) {
+      layer.residual = made.Make(channels, channels);
+      layer.residual_bias = made.Make(1, channels);
+    }
+    network.layers.push_back(layer);
   }
-  made.Add("stack.skip_bias", 1, dim);
-  made.Add("sample.hidden", dim, dim);
-  made.Add("sample.hidden_bias", 1, dim);
-  made.Add("sample.output", q, dim);
-  made.Add("sample.output_bias", 1, q);
+  network.skip_bias = made.Make(1, dim);
+  network.mlp = made.MakeMlp(dim, q);
+  made.spec = {q, q / 2, std::move(network)};
   return made;
 }
 
 inline MadeUp MakeWaveRnn(int dim, int condition_width, int hold) {
   MadeUp made;
-  made.spec.frame_sizes = {0};
-  made.spec.is_wavernn = true;
-  made.spec.dim = dim;
-  made.spec.n_rnn = 1;
-  made.spec.cell = Cell::kGruResetAfter;
-  made.spec.condition_width = condition_width;
-  made.spec.hold = hold;
-  made.spec.q_levels = 65536;
-  made.spec.silence = 32768;
-  made.spec.real_values = Normal(65536, 99);
   const int half = dim / 2;
-  made.Add("wavernn.input", 3 * dim, 2);
-  made.Add("wavernn.current", 3 * half, 1);
-  made.Add("wavernn.bias", 1, 3 * dim);
-  made.Add("wavernn.candidate", 1, dim);
-  made.Add("wavernn.recurrent", 3 * dim, dim);
-  made.Add("wavernn.h0", 1, dim);
-  for (const char* number : {".0", ".1"}) {
-    made.Add(std::string("wavernn.hidden") + number, half, half);
-    made.Add(std::string("wavernn.hidden_bias") + number, 1, half);
-    made.Add(std::string("wavernn.output") + number, 256, half);
-    made.Add(std::string("wavernn.output_bias") + number, 1, 256);
+  WaveRnnSpec network;
+  network.dim = dim;
+  network.condition_width = condition_width;
+  network.hold = hold;
+  network.input = made.Make(3 * dim, 2);
+  network.current = made.Make(3 * half, 1);
+  network.bias = made.Make(1, 3 * dim);
+  network.candidate_bias = made.Make(1, dim);
+  network.recurrent = made.Make(3 * dim, dim);
+  network.h0 = made.Make(1, dim);
+  for (WaveRnnHalfSpec* layers : {&network.coarse, &network.fine}) {
+    *layers = {made.Make(half, half), made.Make(1, half), made.Make(256, half), made.Make(1, 256)};
   }
-  if (condition_width > 0) made.Add("wavernn.condition", 3 * dim, condition_width);
+  if (condition_width > 0) network.condition = made.Make(3 * dim, condition_width);
+  made.spec = {65536, 32768, network};
   return made;
 }
 

@@ -1,4 +1,4 @@
-// Which table runs, and the roofline.
+// The choice of kernels, and the roofline.
 
 #include <cstdlib>
 #include <string>
@@ -23,7 +23,7 @@ void TestTables() {
   }
 }
 
-// BestKernels reads the environment once, so main sets it before anything else does.
+// BestKernels reads the environment once, so main sets it first.
 void TestWish() {
   setenv("SAMPLEWISE_ISA", "sse9", 1);
   bool named = false;

@@ -1,4 +1,4 @@
-// Draws against a loop in double precision.
+// Draws compared with a loop in double precision.
 
 #include <algorithm>
 #include <cmath>
@@ -41,18 +41,18 @@ void CheckDraw(const Kernels& k, const std::vector<float>& logits, double temper
   const auto at = static_cast<size_t>(code);
   const double below = at == 0 ? 0.0 : cdf[at - 1];
   CHECK(cdf[at] > below, "%s: code %d of %d has no probability", k.name, code, q);
-  // Within 1e-6 of an edge the neighbour is right as well.
+  // Within 1e-6 of an edge the neighbouring code is correct too.
   CHECK(uniform >= below - 1e-6 && uniform < cdf[at] + 1e-6,
         "%s q %d T %g u %.9g: code %d is %.9g to %.9g", k.name, q, temperature, uniform, code,
         below, cdf[at]);
-  // What is left of the number leads back to it.
+  // The residual gives the uniform number back.
   const double share = cdf[at] - below;
   CHECK(rest >= 0.0 && rest < 1.0, "%s q %d: rest %g", k.name, q, rest);
   CHECK(std::abs(below + rest * share - uniform) <= 1e-6,
         "%s q %d T %g u %.9g: rest %.9g of code %d", k.name, q, temperature, uniform, rest, code);
   const double expected = std::log(at_one[at] - (at == 0 ? 0.0 : at_one[at - 1]));
   if (at_one[at] - (at == 0 ? 0.0 : at_one[at - 1]) >
-      1e-9) {  // else the CDF's difference is not exact enough
+      1e-9) {  // otherwise the CDF's difference is not exact enough
     CHECK(std::abs(log_prob - expected) <= 1e-6, "%s q %d: ln p %g, not %g", k.name, q, log_prob,
           expected);
   }
@@ -74,7 +74,7 @@ void TestRandom(const Kernels& k) {
         for (const double u : {0.0, kLast, 0.5}) CheckDraw(k, logits, temperature, u, cdf, at_one);
         for (int i = 0; i < (q > 1000 ? 20 : 200); ++i)
           CheckDraw(k, logits, temperature, uniform(generator), cdf, at_one);
-        // Just inside the edges of codes.
+        // Just inside the edges of the codes' intervals.
         for (size_t i = 1; i < cdf.size(); i += 1 + cdf.size() / 50) {
           for (const double d : {-2e-6, 2e-6}) {
             const double u = std::clamp(cdf[i] + d, 0.0, kLast);
@@ -126,8 +126,7 @@ void TestImpossible(const Kernels& k) {
   }
 }
 
-// At an edge the next code is drawn, and the last draw of all never steps into codes without
-// probability.
+// At an edge the next code is drawn. The largest uniform never draws a code of probability 0.
 void TestEdges(const Kernels& k) {
   double log_prob, rest;
   for (const int q : {2, 4, 64, 256, 1024}) {
@@ -156,7 +155,7 @@ void TestTemperatureZero(const Kernels& k) {
     CHECK(std::abs(log_prob - k.log_prob(logits.data(), 256, static_cast<int>(best))) < 1e-12,
           "ln p");
   }
-  // Without end, every code is as likely.
+  // At an infinite temperature every code is equally likely.
   CHECK(k.draw(logits.data(), 256, static_cast<double>(kInf), 0.5 + 1e-9, &log_prob, &rest, 0.0) ==
             128,
         "%s: hot", k.name);

@@ -1,4 +1,4 @@
-// Gates and sums against double-precision libm.
+// Gates and sums compared with libm in double precision.
 
 #include <algorithm>
 #include <cmath>
@@ -16,7 +16,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 double S(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
-// A dense grid with the ends of everything.
+// A dense grid, with the ends of all ranges.
 std::vector<float> Grid() {
   std::vector<float> grid = {0.0f,   -0.0f, 1e-45f, -1e-45f, 1e-39f, -1e-39f,  1e-30f,
                              88.0f,  -88.f, 89.0f,  -89.0f,  104.0f, -104.0f,  3e38f,
@@ -61,7 +61,7 @@ struct Inputs {
   std::vector<std::vector<float>> v;
 };
 
-// Each function: what it writes for n elements whose first is element `at` of the inputs.
+// Each function: its output for n elements, from element `at` of the inputs on.
 using Run = std::vector<float> (*)(const Kernels&, const Inputs&, int at, int n);
 
 std::vector<float> From(const float* values, int n) {
@@ -73,7 +73,7 @@ std::vector<float> RunGruAfter(const Kernels& k, const Inputs& v, int a, int n) 
   k.gru_after(n, v[0] + a, v[1] + a, v[2] + a, v[3] + a, v[4] + a, v[5] + a, v[6] + a, h.data());
   return h;
 }
-// Blocks of 32 units whose gates lie next to each other give the bits of three gates apart.
+// Blocks of 32 units whose gates lie next to each other give the same bits as separate gates.
 void TestGruNumbers(const Kernels& k) {
   constexpr int kBlocks = 3, kUnits = 32, kGates = 3 * kUnits;
   const float numbers[] = {0.25f, -0.7f, 1.0f};
@@ -84,8 +84,8 @@ void TestGruNumbers(const Kernels& k) {
     const std::vector<float> bn = Normal(kBlocks * kUnits, 4);
     const std::vector<float> before = Normal(kBlocks * kUnits, 5);
     std::vector<float> h(before.size());
-    k.gru_numbers(kBlocks, count, bias.data(), columns.data(), numbers, u.data(), bn.data(),
-                  before.data(), h.data());
+    k.gru_real_inputs(kBlocks, count, bias.data(), columns.data(), numbers, u.data(), bn.data(),
+                      before.data(), h.data());
     for (int block = 0; block < kBlocks; ++block) {
       std::vector<float> x = From(bias.data() + block * kGates, kGates);
       k.accumulate(kGates, count, columns.data() + block * count * kGates, numbers, x.data());
@@ -167,7 +167,7 @@ void TestGates(const Kernels& k) {
               static_cast<double>(got), expected[j]);
       }
     }
-    // Any number of elements from anywhere: the same bits.
+    // The bits do not depend on the number of elements or where they begin.
     for (int n = 0; n <= 70; ++n) {
       for (const int at : {0, 1, 3, 17}) {
         const std::vector<float> some = run(k, v, at, n);
@@ -223,8 +223,8 @@ void TestNanStays(const Kernels& k) {
   CHECK(std::isnan(out), "%s: relu", k.name);
 }
 
-// Half precision by way of a 1 x 1 product is in test_products; here, every code against
-// arithmetic.
+// Every half-precision code is compared with arithmetic. test_products tests the kernels'
+// conversion.
 void TestHalf() {
   for (unsigned code = 0; code < 0x10000u; ++code) {
     const auto half = static_cast<std::uint16_t>(code);
@@ -238,7 +238,7 @@ void TestHalf() {
     CHECK(std::isnan(expected) ? std::isnan(got) : got == expected, "half %#x", code);
     if (!std::isnan(expected)) CHECK(HalfFromFloat(got) == half, "half %#x there and back", code);
   }
-  // Ties go to even, just above goes up.
+  // Ties round to even; a value just above a tie rounds up.
   for (unsigned code = 0; code < 0x7bffu; ++code) {
     const double low = FloatFromHalf(static_cast<std::uint16_t>(code));
     const double high = FloatFromHalf(static_cast<std::uint16_t>(code + 1));

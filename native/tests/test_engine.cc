@@ -1,5 +1,4 @@
-// The engine as a whole, on made-up weights: threads, batches, chunks and cancellation change no
-// bit.
+// The whole engine, with made-up weights: threads, batches, chunks and cancellation change no bit.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -8,7 +7,7 @@
 #include "check.h"
 #include "made_up.h"
 #include "samplewise/engine.h"
-#include "team.h"
+#include "thread_team.h"
 
 namespace {
 
@@ -16,8 +15,8 @@ using samplewise::Cell;
 using samplewise::Chunk;
 using samplewise::Engine;
 using samplewise::MadeUp;
-using samplewise::Make;
 using samplewise::MakeRnn;
+using samplewise::MakeSampleRnn;
 using samplewise::MakeWaveNet;
 using samplewise::MakeWaveRnn;
 using samplewise::Model;
@@ -37,16 +36,16 @@ std::vector<float> Uniforms(int batch) {
   return values;
 }
 
-// The vectors that condition samples [begin, end) of some voices; none for most models.
-std::vector<float> Conditioning(const MadeUp& made, int first, int voices, int begin, int end,
+// The conditioning vectors of samples [begin, end) of some clips; none for most models.
+std::vector<float> Conditioning(const MadeUp& made, int first, int clips, int begin, int end,
                                 Chunk* chunk) {
   std::vector<float> vectors;
-  const int width = made.spec.condition_width;
+  const int width = made.condition_width();
   if (width == 0) return vectors;
-  const int hold = made.spec.hold;
-  for (int voice = first; voice < first + voices; ++voice) {
+  const int hold = made.hold();
+  for (int clip = first; clip < first + clips; ++clip) {
     for (int vector = begin / hold; vector <= (end - 1) / hold; ++vector) {
-      const auto seed = static_cast<unsigned>(1000 * voice + vector);
+      const auto seed = static_cast<unsigned>(1000 * clip + vector);
       const std::vector<float> values = Normal(static_cast<size_t>(width), seed);
       vectors.insert(vectors.end(), values.begin(), values.end());
     }
@@ -60,9 +59,9 @@ Result Draw(const MadeUp& made, Engine& engine, State state, int begin, int end)
   const int batch = state.batch;
   const std::vector<float> all = Uniforms(batch);
   std::vector<float> uniforms;
-  for (int voice = 0; voice < batch; ++voice) {
+  for (int clip = 0; clip < batch; ++clip) {
     for (int t = begin; t < end; ++t) {
-      uniforms.push_back(all[static_cast<size_t>(voice * kSamples + t)]);
+      uniforms.push_back(all[static_cast<size_t>(clip * kSamples + t)]);
     }
   }
   Result result{std::vector<int32_t>(uniforms.size()), std::vector<double>(uniforms.size())};
@@ -90,7 +89,7 @@ void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
       CHECK(found.scores == expected.scores, "%s, %d threads, batch %d", format, threads, batch);
     }
   }
-  // The last voice alone, with its own uniforms, in chunks of 7.
+  // The last clip alone, with its own uniforms, in chunks of 7 samples.
   const std::vector<float> uniforms = Uniforms(batch);
   State state(model, 1);
   for (int begin = 0; begin < kSamples; begin += 7) {
@@ -102,13 +101,13 @@ void TestThreadsAndChunks(const MadeUp& made, const char* format, int batch) {
     const std::vector<float> vectors = Conditioning(made, batch - 1, 1, begin, begin + 7, &chunk);
     alone.Run(state, chunk);
     CHECK(std::equal(codes.begin(), codes.end(), expected.codes.end() - kSamples + begin),
-          "%s, voice %d from %d", format, batch - 1, begin);
+          "%s, clip %d from %d", format, batch - 1, begin);
   }
 }
 
-// Copies of one voice of many go on as it does.
+// Copies of one clip of a batch continue as it does.
 void TestCopies(const MadeUp& made) {
-  constexpr int kBatch = 5, kVoice = 3, kHalf = kSamples / 2;
+  constexpr int kBatch = 5, kClip = 3, kHalf = kSamples / 2;
   const Model model(made.spec, "f32");
   Engine engine(model, kBatch, 1);
   State all(model, kBatch);
@@ -119,12 +118,12 @@ void TestCopies(const MadeUp& made) {
   chunk.uniforms = noise.data();
   chunk.codes = codes.data();
   engine.Run(all, chunk);
-  State copies(all, kVoice, 2);
+  State copies(all, kClip, 2);
   engine.Run(all, chunk);
   std::vector<float> uniforms;
   for (int copy = 0; copy < 2; ++copy) {
-    uniforms.insert(uniforms.end(), noise.begin() + kVoice * kHalf,
-                    noise.begin() + (kVoice + 1) * kHalf);
+    uniforms.insert(uniforms.end(), noise.begin() + kClip * kHalf,
+                    noise.begin() + (kClip + 1) * kHalf);
   }
   std::vector<int32_t> found(2 * kHalf);
   chunk.uniforms = uniforms.data();
@@ -132,8 +131,8 @@ void TestCopies(const MadeUp& made) {
   engine.Run(copies, chunk);
   for (int copy = 0; copy < 2; ++copy) {
     CHECK(std::equal(found.begin() + copy * kHalf, found.begin() + (copy + 1) * kHalf,
-                     codes.begin() + kVoice * kHalf),
-          "copy %d is another voice", copy);
+                     codes.begin() + kClip * kHalf),
+          "copy %d is another clip", copy);
   }
 }
 
@@ -151,27 +150,26 @@ void TestCancellation(const MadeUp& made) {
   const int done = engine.Run(state, chunk, [&asked] { return ++asked > 3; });
   CHECK(done > 0 && done < chunk.samples, "%d samples", done);
   CHECK(state.clock == done, "clock %d", static_cast<int>(state.clock));
-  // It goes on from there as if nothing had happened.
+  // The state is the one after `done` samples.
   const int32_t next = codes[static_cast<size_t>(done) - 1];
   State whole(model, 1);
   chunk.samples = done;
   engine.Run(whole, chunk);
   CHECK(codes[static_cast<size_t>(done) - 1] == next, "other codes");
-  CHECK(whole.history == state.history && whole.tiers == state.tiers && whole.pasts == state.pasts,
-        "another state");
+  CHECK(whole.history == state.history && whole.arrays == state.arrays, "another state");
 }
 
 void TestTeam() {
-  samplewise::Team team(3);
+  samplewise::ThreadTeam team(3);
   std::vector<int> counts(3);
   for (int round = 0; round < 200; ++round) {
     std::atomic<int> sum{0};
     team.Run(3, [&](int thread) {
-      for (int meeting = 1; meeting <= 5; ++meeting) {
+      for (int barrier = 1; barrier <= 5; ++barrier) {
         ++counts[static_cast<size_t>(thread)];
         sum.fetch_add(1);
         team.Barrier();
-        CHECK(sum.load() == 3 * meeting, "a thread went on early");
+        CHECK(sum.load() == 3 * barrier, "a thread went on early");
         team.Barrier();
       }
     });
@@ -184,9 +182,9 @@ void TestTeam() {
 
 int main() {
   const MadeUp models[] = {
-      Make(Cell::kGruResetAfter, {4, 4, 16}, 40, 1, false, 64),
-      Make(Cell::kGru, {2, 2, 8}, 70, 2, true, 50),
-      Make(Cell::kLstm, {3, 2, 4, 8}, 33, 3, true, 36),
+      MakeSampleRnn(Cell::kGruResetAfter, {4, 4, 16}, 40, 1, false, 64),
+      MakeSampleRnn(Cell::kGru, {2, 2, 8}, 70, 2, true, 50),
+      MakeSampleRnn(Cell::kLstm, {3, 2, 4, 8}, 33, 3, true, 36),
       MakeRnn(Cell::kGru, 70, 2, true, 50),
       MakeWaveNet({1, 2, 4, 1, 2, 4}, 40, 70, 50),
       MakeWaveNet({3, 1, 8}, 300, 40, 36),  // skip maps: one product for two layers, one for one
@@ -200,7 +198,7 @@ int main() {
     }
   }
   for (const MadeUp& made : models) {
-    if (made.spec.condition_width == 0) TestCopies(made);
+    if (made.condition_width() == 0) TestCopies(made);
   }
   for (const size_t index : {0, 4, 6}) TestCancellation(models[index]);
   TestTeam();

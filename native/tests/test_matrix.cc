@@ -1,4 +1,4 @@
-// Packing, quantising, and what is refused.
+// Packing, quantising, and invalid arguments.
 
 #include <algorithm>
 #include <cmath>
@@ -6,18 +6,16 @@
 
 #include "check.h"
 #include "matrix.h"
+#include "size.h"
 
 namespace samplewise {
 namespace {
 
 constexpr Format kFormats[] = {Format::kF32, Format::kF16, Format::kInt8, Format::kInt8x16};
 
-size_t Size(int n) { return static_cast<size_t>(n); }
-
 bool IsInteger(Format format) { return format == Format::kInt8 || format == Format::kInt8x16; }
 
-// What is quantised is the nearest integer of steps, within the limit; the same on every
-// instruction set.
+// Quantised values are the nearest integers within the limit, the same on every instruction set.
 void TestQuantization() {
   for (const Format format : {Format::kInt8, Format::kInt8x16}) {
     for (const int cols : {1, 7, 16, 33, 100, 1024, 3072}) {
@@ -26,7 +24,7 @@ void TestQuantization() {
         const std::vector<float> values = Normal(Size(cols), 12, size);
         std::vector<int> of_first;
         for (const Isa isa : AvailableIsas()) {
-          Operand x(cols, 2, format);
+          PackedInput x(cols, 2, format);
           x.Set(KernelsFor(isa), 1, values.data());
           const std::vector<int> integers = x.Quantized(1);
           const double scale = x.scale(1);
@@ -48,7 +46,7 @@ void TestQuantization() {
   }
 }
 
-// A single weight anywhere keeps its block.
+// A single weight that is not zero keeps its block.
 void TestSingleWeights() {
   constexpr int kRows = 50, kCols = 23;
   for (const Format format : kFormats) {
@@ -61,13 +59,13 @@ void TestSingleWeights() {
   }
 }
 
-// Only the rows of the panels asked for are written.
+// Only the rows of the requested panels are written.
 void TestPanels() {
   const std::vector<float> weights = Normal(Size(100 * 12), 13);
   for (const Isa isa : AvailableIsas()) {
     for (const Format format : kFormats) {
       const PackedMatrix w(weights, 100, 12, format);
-      Operand x(12, 3, format);
+      PackedInput x(12, 3, format);
       for (int b = 0; b < 3; ++b) x.Set(KernelsFor(isa), b, weights.data() + 12 * b);
       std::vector<float> y(3 * 140, -7.0f);
       Multiply(KernelsFor(isa), w, x, 3, y.data(), 140, 1, 3);
@@ -86,11 +84,11 @@ void TestNonFinite() {
     weights[7] = bad;
     for (const Format f : kFormats)
       CHECK(Refused([&] { PackedMatrix(weights, 3, 4, f); }), "%g", static_cast<double>(bad));
-    // An activation that is not finite shows in the product.
+    // An activation that is not finite makes the product not finite.
     for (const Format f : kFormats) {
       for (const Isa isa : AvailableIsas()) {
         const PackedMatrix w(std::vector<float>(40, 0.5f), 4, 10, f);
-        Operand x(10, 1, f);
+        PackedInput x(10, 1, f);
         std::vector<float> values(10, 1.0f), y(32);
         values[9] = bad;
         x.Set(KernelsFor(isa), 0, values.data());
@@ -100,7 +98,7 @@ void TestNonFinite() {
           for (const int integer : x.Quantized(0)) CHECK(integer == 0, "%d", integer);
         }
         CHECK(!std::isfinite(y[0]), "%s %s: %g", Name(isa), Name(f), static_cast<double>(y[0]));
-        values[9] = 1.0f;  // and no longer than it lasts
+        values[9] = 1.0f;  // and finite again after it
         x.Set(KernelsFor(isa), 0, values.data());
         Multiply(KernelsFor(isa), w, x, 1, y.data(), 32, 0, 1);
         CHECK(std::abs(y[0] - 5.0f) < 1e-4f, "%s %s: %g", Name(isa), Name(f),
@@ -120,22 +118,22 @@ void TestRefusals() {
         "half");
   CHECK(!Refused([&] { PackedMatrix(std::vector<float>(1, 65519.0f), 1, 1, Format::kF16); }),
         "half");
-  CHECK(Refused([&] { Operand(0, 1, Format::kF32); }), "cols");
-  CHECK(Refused([&] { Operand(4, 0, Format::kF32); }), "batch");
+  CHECK(Refused([&] { PackedInput(0, 1, Format::kF32); }), "cols");
+  CHECK(Refused([&] { PackedInput(4, 0, Format::kF32); }), "batch");
 
   const Kernels& k = BestKernels();
   const PackedMatrix w(weights, 3, 4, Format::kInt8);
-  const Operand x(4, 2, Format::kInt8);
+  const PackedInput x(4, 2, Format::kInt8);
   std::vector<float> y(64);
-  const auto multiply = [&](const Operand& operand, int batch, int first, int last) {
-    return Refused([&] { Multiply(k, w, operand, batch, y.data(), 32, first, last); });
+  const auto multiply = [&](const PackedInput& input, int batch, int first, int last) {
+    return Refused([&] { Multiply(k, w, input, batch, y.data(), 32, first, last); });
   };
   CHECK(!multiply(x, 2, 0, 1), "right");
   CHECK(!multiply(x, 2, 1, 0) && !multiply(x, 0, 0, 1), "nothing to do");
   CHECK(multiply(x, 3, 0, 1) && multiply(x, -1, 0, 1), "batch");
   CHECK(multiply(x, 1, 0, 2) && multiply(x, 1, -1, 1), "panels");
-  CHECK(multiply(Operand(5, 2, Format::kInt8), 1, 0, 1), "cols");
-  CHECK(multiply(Operand(4, 2, Format::kInt8x16), 1, 0, 1), "format");
+  CHECK(multiply(PackedInput(5, 2, Format::kInt8), 1, 0, 1), "cols");
+  CHECK(multiply(PackedInput(4, 2, Format::kInt8x16), 1, 0, 1), "format");
 }
 
 void TestLimits() {

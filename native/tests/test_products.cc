@@ -1,4 +1,4 @@
-// Products against a plain double loop over the weights and activations as the kernels see them.
+// Products compared with a loop in double precision over the kernels' weights and activations.
 
 #include <algorithm>
 #include <cmath>
@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "matrix.h"
+#include "size.h"
 
 namespace samplewise {
 namespace {
@@ -21,11 +22,9 @@ struct Case {
   Blocks blocks = Blocks::kAuto;
 };
 
-size_t Size(int n) { return static_cast<size_t>(n); }
-
 bool IsInteger(Format format) { return format == Format::kInt8 || format == Format::kInt8x16; }
 
-// The product of one row, and the size of its rounding errors: |w| |x|.
+// The product of one row, and the scale of its rounding errors: |w| |x|.
 struct Expected {
   double value, magnitude;
 };
@@ -40,9 +39,9 @@ Expected ExpectedRow(const std::vector<float>& weights, int row, const std::vect
   return {sum, std::sqrt(w2) * std::sqrt(x2)};
 }
 
-// An integer format's value, in its own order of multiplications.
+// The value of an integer format, with its order of multiplications.
 float ExpectedInteger(const PackedMatrix& w, const std::vector<float>& weights, int row,
-                      const Operand& x, int b) {
+                      const PackedInput& x, int b) {
   const std::vector<int> integers = x.Quantized(b);
   const float* of_row = weights.data() + Size(row) * integers.size();
   float largest = 0.0f;
@@ -58,7 +57,7 @@ float ExpectedInteger(const PackedMatrix& w, const std::vector<float>& weights, 
   return static_cast<float>(sum) * scale * x.scale(b);
 }
 
-void CheckValues(const Case& c, const Kernels& k, const PackedMatrix& w, const Operand& x,
+void CheckValues(const Case& c, const Kernels& k, const PackedMatrix& w, const PackedInput& x,
                  int batch, const std::vector<float>& y) {
   const std::vector<float> weights = w.Dequantized();
   std::vector<float> seen(Size(c.cols));
@@ -80,7 +79,7 @@ void CheckValues(const Case& c, const Kernels& k, const PackedMatrix& w, const O
   }
 }
 
-// All formats and instruction sets; `batch` of the case's vectors at a time, and one by one.
+// All formats and instruction sets; `batch` vectors at a time, and one by one.
 void CheckCase(const Case& c, int batch) {
   for (const Format format : kFormats) {
     const PackedMatrix w(c.weights, c.rows, c.cols, format, c.blocks);
@@ -88,14 +87,14 @@ void CheckCase(const Case& c, int batch) {
     std::vector<float> of_first;
     for (const Isa isa : AvailableIsas()) {
       const Kernels& k = KernelsFor(isa);
-      Operand x(c.cols, batch, format);
+      PackedInput x(c.cols, batch, format);
       for (int b = 0; b < batch; ++b) x.Set(k, b, c.x[Size(b) % c.x.size()].data());
       std::vector<float> y(stride * Size(batch), -1.0f);
       Multiply(k, w, x, batch, y.data(), stride, 0, w.panels());
       CheckValues(c, k, w, x, batch, y);
 
-      // One vector at a time, one panel at a time, last first: the same bits.
-      Operand one(c.cols, 1, format);
+      // One vector and one panel at a time, in reverse order, give the same bits.
+      PackedInput one(c.cols, 1, format);
       std::vector<float> alone(stride);
       for (int b = 0; b < batch; ++b) {
         one.Set(k, 0, c.x[Size(b) % c.x.size()].data());
@@ -167,7 +166,7 @@ void TestSparse() {
         CHECK(sparse.Dequantized() == dense.Dequantized(), "%s: weights", Name(format));
         if (!IsInteger(format)) continue;
         const Kernels& k = BestKernels();
-        Operand x(cols, 1, format);
+        PackedInput x(cols, 1, format);
         x.Set(k, 0, c.x[0].data());
         std::vector<float> a(Size(dense.padded_rows())), b(a.size());
         Multiply(k, sparse, x, 1, a.data(), a.size(), 0, sparse.panels());

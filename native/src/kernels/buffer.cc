@@ -22,14 +22,15 @@ std::size_t RoundUp(std::size_t bytes, std::size_t multiple) {
 
 Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
-  // Half a large page or more is worth a whole one: address translation costs 5 to 10% of a stream
-  // of weights.
+  // From half a large page on, a whole one is used: otherwise address translation costs 5 to 10% of
+  // the time to read weights.
   const std::size_t alignment = bytes >= kLargePage / 2 ? kLargePage : kLine;
   const std::size_t rounded = RoundUp(bytes, alignment);
   auto* memory = static_cast<std::uint8_t*>(std::aligned_alloc(alignment, rounded));
   if (memory == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
-  if (alignment == kLargePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish; failure is fine
+  if (alignment == kLargePage)
+    madvise(memory, rounded, MADV_HUGEPAGE);  // a hint; failure is harmless
 #endif
   std::memset(memory, 0, rounded);
   bytes_.reset(memory);

@@ -1,5 +1,4 @@
-// Half precision in plain arithmetic, for packing and for reports. The kernels convert by
-// themselves.
+// Half precision in scalar arithmetic, for packing and tests; the kernels have their own.
 #pragma once
 
 #include <bit>

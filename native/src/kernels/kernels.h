@@ -1,9 +1,9 @@
 // The arithmetic of the engine, compiled once for each instruction set and chosen when the program
 // runs.
 //
-// One body (body.inc) is written over vectors of a width that an instruction set defines; `Kernels`
-// is the table of functions that comes out of it. Nothing here allocates, locks or throws, except
-// the functions that choose a table.
+// The code (body.inc) is written for vectors of a width that the instruction set defines. `Kernels`
+// is the table of its functions. Nothing here allocates, locks or throws, except the functions that
+// choose a table.
 
 #pragma once
 
@@ -14,7 +14,7 @@
 namespace samplewise {
 
 enum class Isa {
-  kBaseline,  // what every CPU of the architecture has: 128-bit vectors
+  kBaseline,  // every CPU of the architecture: 128-bit vectors
   kAvx2,      // AVX2, FMA, F16C
   kAvx512,    // AVX-512 F, BW, VL, DQ, VNNI
 };
@@ -27,20 +27,20 @@ struct Kernels {
   Isa isa;
   const char* name;
 
-  // Used by Multiply, Operand and MeasureRoofline only.
+  // Used by Multiply, PackedInput and MeasureRoofline only.
 
   // The product of one format, with all its weights or with its zero blocks left out:
   // [format][sparse].
   void (*multiply[4][2])(const Product& product);
   // Quantise n values symmetrically to [-limit, limit], to nearest even; return the value of one
-  // step, 0 for a vector that is all zero (or below 1e-30 in magnitude), NaN or infinite if an
-  // element is. The same integers on every instruction set.
+  // step: 0 if all values are below 1e-30 in magnitude, NaN if one is NaN or infinite. The
+  // integers are the same on every instruction set.
   float (*quantize8)(int n, const float* x, std::int8_t* out, std::uint8_t* out_plus_128);
   float (*quantize16)(int n, const float* x, int limit, std::int16_t* out);
   // Reads `bytes` (a multiple of 512) at full speed; returns something that depends on all of them.
   std::uint32_t (*read)(const void* data, std::size_t bytes);
-  // Multiply-adds from registers, and with every vector of half-precision weights loaded from L1
-  // and converted; each returns how many it did in about `rounds` rounds.
+  // Multiply-adds from registers; peak_f16: with every vector of half-precision weights loaded from
+  // L1 and converted. Each returns the number of multiply-adds done in `rounds` rounds.
   double (*peak_f32)(int rounds);
   double (*peak_f16)(int rounds);
   double (*peak_int8)(int rounds);
@@ -48,9 +48,9 @@ struct Kernels {
 
   // Element-wise.
   //
-  // Any n >= 0, any alignment, in the calling thread. The result of an element depends neither on n
-  // nor on its position. s is the logistic function; its absolute error is at most 2e-7, that of
-  // tanh 4e-7 (tested). +-inf saturates, NaN stays NaN, a finite input never gives NaN.
+  // Any n >= 0 and any alignment. The result of an element depends neither on n nor on its
+  // position. s is the logistic function; its absolute error is at most 2e-7, that of tanh 4e-7
+  // (tested). +-inf saturates, NaN stays NaN, a finite input never gives NaN.
 
   // Gated recurrent unit whose reset gate applies after the recurrent product (torch, cuDNN), from
   // the input's share of the gates (bias included), the recurrent products and the bias of the
@@ -58,21 +58,22 @@ struct Kernels {
   // in place.
   void (*gru_after)(int n, const float* xr, const float* xz, const float* xn, const float* ur,
                     const float* uz, const float* un, const float* bn, float* h);
-  // The other one (Cho et al. 2014), in two halves, since the product U_n (r * h) comes in between:
-  // rh = s(xr + ur) * h, then z = s(xz + uz), c = tanh(xn + un), h = c + z * (h - c), in place.
+  // Gated recurrent unit whose reset gate applies before the recurrent product (Cho et al. 2014).
+  // It is in two halves, because the product U_n (r * h) comes in between: rh = s(xr + ur) * h,
+  // then z = s(xz + uz), c = tanh(xn + un), h = c + z * (h - c), in place.
   void (*gru_before_reset)(int n, const float* xr, const float* ur, const float* h, float* rh);
   void (*gru_before_update)(int n, const float* xz, const float* uz, const float* xn,
                             const float* un, float* h);
-  // gru_after for `blocks` blocks of kPanelRows units whose gates r, z, n lie next to each other,
-  // where the input's share is a bias and k real numbers times their columns: x = bias + sum over
-  // j of columns[j] * v[j]. bias, u: (blocks, 3, 32), columns: (blocks, k, 3, 32), v: (k,),
-  // bn, before, h: (blocks, 32); h may be `before`.
-  void (*gru_numbers)(int blocks, int k, const float* bias, const float* columns, const float* v,
-                      const float* u, const float* bn, const float* before, float* h);
+  // gru_after for `blocks` blocks of kPanelRows units whose gates r, z, n lie next to each other.
+  // The input is k real numbers: x = bias + sum over j of columns[j] * v[j]. bias, u: (blocks, 3,
+  // 32), columns: (blocks, k, 3, 32), v: (k,), bn, before, h: (blocks, 32); h may be `before`.
+  void (*gru_real_inputs)(int blocks, int k, const float* bias, const float* columns,
+                          const float* v, const float* u, const float* bn, const float* before,
+                          float* h);
   // Gates i, f, g, o: c = s(f) c + s(i) tanh(g), h = s(o) tanh(c).
   void (*lstm)(int n, const float* const x[4], const float* const u[4], float* c, float* h);
-  // Gated activation of a dilated layer (van den Oord et al. 2016, Eq. 2), from two shares of the
-  // filter and of the gate: z = tanh(xf + uf) * s(xg + ug).
+  // Gated activation of a dilated layer (van den Oord et al. 2016, Eq. 2). The filter and the gate
+  // are each the sum of two terms: z = tanh(xf + uf) * s(xg + ug).
   void (*gated)(int n, const float* xf, const float* xg, const float* uf, const float* ug,
                 float* z);
   void (*add)(int n, const float* a, const float* b, float* out);  // out = a + b; out may be a or b
@@ -88,17 +89,17 @@ struct Kernels {
   // exponential is at most 2e-7, sums are kept in double precision.
 
   // Draws from softmax(logits / temperature): the first code at which the cumulative distribution
-  // exceeds `uniform` in [0, 1). Never a code whose probability is 0. A temperature of 0 takes the
-  // most probable code (ties are drawn from). Stores ln p(code) at temperature 1 in *log_prob, and
-  // in *rest where `uniform` lies within the share of the code, in [0, 1): uniform again. With NaN
-  // among the logits the code is in range and *log_prob is NaN. Codes at most `min_p` times as
-  // probable as the most probable one, at that temperature, are not drawn; 0: all may be.
+  // exceeds `uniform` in [0, 1). A code of probability 0 is never drawn. A temperature of 0 takes
+  // the most probable code; ties are drawn from. *log_prob: ln p(code) at temperature 1. *residual:
+  // the position of `uniform` within the code's interval of the cumulative distribution, in [0, 1),
+  // which is uniform again. If a logit is NaN the code is in range and *log_prob is NaN. Codes at
+  // most `min_p` times as probable as the most probable one, at that temperature, are not drawn.
   int (*draw)(const float* logits, int q, double temperature, double uniform, double* log_prob,
-              double* rest, double min_p);
+              double* residual, double min_p);
   double (*log_prob)(const float* logits, int q, int code);  // ln softmax(logits)[code]
 };
 
-// The best table that this CPU and this build have. The environment variable SAMPLEWISE_ISA
+// The best table that this CPU and this build support. The environment variable SAMPLEWISE_ISA
 // (baseline, avx2 or avx512), read on the first call, lowers it; throws std::invalid_argument,
 // naming the choices, if it names no table that can run here.
 const Kernels& BestKernels();

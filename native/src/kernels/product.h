@@ -1,4 +1,4 @@
-// What a product kernel is given: plain pointers into a PackedMatrix and an Operand. Includes
+// Arguments of a product kernel: plain pointers into a PackedMatrix and a PackedInput. Includes
 // nothing that could be compiled differently by the files of the instruction sets.
 
 #pragma once
@@ -8,14 +8,14 @@
 
 namespace samplewise {
 
-inline constexpr int kPanelRows = 32;  // rows of a panel: what a thread owns is whole panels
+inline constexpr int kPanelRows = 32;  // rows of a panel; a thread owns whole panels
 inline constexpr int kBlockRows = 16;  // rows of a block of a sparse matrix: half a panel
-// The blocks of a half panel are a multiple of this, by blocks of zeros at the end that
-// repeat the last index: cheaper than the mispredicted branches of a remainder.
+// The number of blocks of a half panel is a multiple of this. It is padded with blocks of zeros
+// that repeat the last index, which is cheaper than the mispredicted branches of a remainder.
 inline constexpr int kBlocksTogether = 4;
 
-// Layout of the weights. A step is what is multiplied at a time: 1 column (float formats), 4
-// (int8), 2 (int8x16).
+// Layout of the weights. A step is the columns multiplied together: 1 (float formats), 4 (int8),
+// 2 (int8x16).
 //
 // - Dense: (panel, step, row of the panel, column of the step).
 // - Sparse: (half panel, kept block, step, row of the half panel, column of the step). A block
@@ -28,7 +28,7 @@ struct Product {
   const float* row_scales;      // integer formats only, (padded rows,)
   const std::int32_t* row_offsets;  // kInt8 only: 128 * (sum of the row's weights), (padded rows,)
 
-  const std::uint8_t* x;           // what kernels multiply: float, int8 or int16
+  const std::uint8_t* x;           // float, int8 or int16
   const std::uint8_t* x_plus_128;  // kInt8 only
   std::size_t x_stride;            // bytes from a vector to the next
   const float* x_scales;           // integer formats only, (batch,)

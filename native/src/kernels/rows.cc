@@ -5,11 +5,10 @@
 #include <cstring>
 
 #include "kernels/half.h"
+#include "size.h"
 
 namespace samplewise {
 namespace {
-
-size_t Size(int value) { return static_cast<size_t>(value); }
 
 StoredRow QuantizeRow(const float* weights, int cols) {
   StoredRow stored{std::vector<std::uint8_t>(Size(cols))};

@@ -1,4 +1,4 @@
-// Rows of weights in the numbers of a format, before they are cut up into panels.
+// Rows of weights in a format's numbers, before they are arranged in panels.
 #pragma once
 
 #include <cstddef>

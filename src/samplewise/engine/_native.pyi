@@ -1,11 +1,11 @@
-"""What native/ and bindings.cc give to Python; sampler.py is its only user."""
+"""The compiled engine (native/ and bindings.cc)."""
 
-from typing import Any
+from typing import overload
 
 import numpy as np
 
 PANEL: int
-"""Rows of a panel: each half of a WaveRNN's units is filled up to whole ones."""
+"""Rows of a panel: each half of a WaveRNN's units is padded to whole panels."""
 
 class Model:
     bytes: int
@@ -13,22 +13,44 @@ class Model:
     macs_per_sample: float
     logits: int
     isa: str
-    def __init__(
+    @overload
+    def __init__(  # SampleRNN, RNN
         self,
         *,
         frame_sizes: list[int],
-        dilations: list[int] = ...,
-        channels: int = 0,
         dim: int,
         n_rnn: int,
         cell: str,
         skip: bool,
-        is_wavernn: bool = False,
-        condition_width: int = 0,
-        hold: int = 0,
+        real_values: np.ndarray,
         q_levels: int,
         silence: int,
-        real_values: np.ndarray,
+        arrays: dict[str, np.ndarray],
+        format: str,
+        isa: str = "",
+    ) -> None: ...
+    @overload
+    def __init__(  # WaveNet
+        self,
+        *,
+        dilations: list[int],
+        channels: int,
+        dim: int,
+        q_levels: int,
+        silence: int,
+        arrays: dict[str, np.ndarray],
+        format: str,
+        isa: str = "",
+    ) -> None: ...
+    @overload
+    def __init__(  # WaveRNN
+        self,
+        *,
+        dim: int,
+        condition_width: int,
+        hold: int,
+        q_levels: int,
+        silence: int,
         arrays: dict[str, np.ndarray],
         format: str,
         isa: str = "",
@@ -37,7 +59,10 @@ class Model:
 class State:
     batch: int
     clock: int
-    def __init__(self, *arguments: Any) -> None: ...
+    @overload
+    def __init__(self, model: Model, batch: int) -> None: ...
+    @overload
+    def __init__(self, other: State, clip: int, batch: int) -> None: ...
     def copy(self) -> State: ...
     def read(self, h: np.ndarray) -> None: ...
     def write(self, h: np.ndarray, last: np.ndarray) -> None: ...

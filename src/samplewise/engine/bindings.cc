@@ -1,4 +1,4 @@
-// Python sees the engine through this file: it checks shapes, releases the GIL, calls the core.
+// The engine's Python module: it checks shapes, releases the GIL and calls the engine.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/map.h>
@@ -23,7 +23,8 @@ namespace {
 
 using Matrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Reals = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Heat = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Arrays = std::map<std::string, Matrix>;  // by name; specs.h has their shapes
+using Temperature = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Forced = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Codes = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Scores = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -38,33 +39,111 @@ samplewise::Cell CellOf(const std::string& name) {
   throw std::invalid_argument("cell = " + name + " must be gru, gru-reset-after or lstm");
 }
 
-void NewModel(samplewise::Model* self, const std::vector<int>& frame_sizes,
-              const std::vector<int>& dilations, int channels, int dim, int n_rnn,
-              const std::string& cell, bool skip, bool is_wavernn, int condition_width, int hold,
-              int q_levels, int silence, const Reals& real_values,
-              const std::map<std::string, Matrix>& arrays, const std::string& format,
-              const std::string& isa) {
-  samplewise::ModelSpec spec;
-  spec.frame_sizes = frame_sizes;
-  spec.dilations = dilations;
-  spec.channels = channels;
-  spec.dim = dim;
-  spec.n_rnn = n_rnn;
-  spec.cell = CellOf(cell);
-  spec.skip = skip;
-  spec.is_wavernn = is_wavernn;
-  spec.condition_width = condition_width;
-  spec.hold = hold;
-  spec.q_levels = q_levels;
-  spec.silence = silence;
-  spec.real_values.assign(real_values.data(), real_values.data() + real_values.size());
-  for (const auto& [name, array] : arrays) {
-    spec.arrays[name] = {{array.data(), array.size()},
-                         static_cast<int>(array.shape(0)),
-                         static_cast<int>(array.shape(1))};
+samplewise::Array Find(const Arrays& arrays, const std::string& name) {
+  const auto found = arrays.find(name);
+  if (found == arrays.end()) return {};  // the engine reports it if it is needed
+  const Matrix& array = found->second;
+  return {{array.data(), array.size()},
+          static_cast<int>(array.shape(0)),
+          static_cast<int>(array.shape(1))};
+}
+
+samplewise::MlpSpec MlpOf(const Arrays& arrays) {
+  return {Find(arrays, "sample.hidden"), Find(arrays, "sample.hidden_bias"),
+          Find(arrays, "sample.output"), Find(arrays, "sample.output_bias")};
+}
+
+samplewise::TierSpec TierOf(const Arrays& arrays, const std::string& name, int frame_size,
+                            int n_rnn) {
+  const auto find = [&](const std::string& array) { return Find(arrays, name + array); };
+  samplewise::TierSpec tier{.frame_size = frame_size,
+                            .frame = find("frame"),
+                            .codes = find("codes"),
+                            .above = find("above"),
+                            .bias = find("bias"),
+                            .h0 = find("h0"),
+                            .skip_bias = find("skip_bias"),
+                            .upsample = find("upsample"),
+                            .upsample_bias = find("upsample_bias"),
+                            .layers = {}};
+  constexpr int kTooMany = 1000;  // the engine refuses them
+  for (int layer = 0; layer < std::min(n_rnn, kTooMany); ++layer) {
+    const std::string number = "." + std::to_string(layer);
+    tier.layers.push_back({find("input" + number), find("recurrent" + number),
+                           find("candidate" + number), find("skip" + number)});
   }
+  return tier;
+}
+
+samplewise::WaveRnnHalfSpec HalfOf(const Arrays& arrays, const std::string& number) {
+  return {Find(arrays, "wavernn.hidden." + number), Find(arrays, "wavernn.hidden_bias." + number),
+          Find(arrays, "wavernn.output." + number), Find(arrays, "wavernn.output_bias." + number)};
+}
+
+template <class Network>
+void NewModel(samplewise::Model* self, Network network, int q_levels, int silence,
+              const std::string& format, const std::string& isa) {
+  const samplewise::ModelSpec spec{q_levels, silence, std::move(network)};
   const nb::gil_scoped_release release;
   new (self) samplewise::Model(spec, format, isa);
+}
+
+void NewSampleRnn(samplewise::Model* self, const std::vector<int>& frame_sizes, int dim, int n_rnn,
+                  const std::string& cell, bool skip, const Reals& real_values, int q_levels,
+                  int silence, const Arrays& arrays, const std::string& format,
+                  const std::string& isa) {
+  samplewise::SampleRnnSpec spec{.window = frame_sizes.empty() ? 0 : frame_sizes[0],
+                                 .dim = dim,
+                                 .cell = CellOf(cell),
+                                 .skip = skip,
+                                 .real_values = {},
+                                 .tiers = {},
+                                 .table = Find(arrays, "sample.table"),
+                                 .mlp = MlpOf(arrays)};
+  spec.real_values.assign(real_values.data(), real_values.data() + real_values.size());
+  for (size_t k = 1; k < frame_sizes.size(); ++k) {
+    const std::string name = "tier" + std::to_string(k + 1) + ".";
+    spec.tiers.push_back(TierOf(arrays, name, frame_sizes[k], n_rnn));
+  }
+  NewModel(self, std::move(spec), q_levels, silence, format, isa);
+}
+
+void NewWaveNet(samplewise::Model* self, const std::vector<int>& dilations, int channels, int dim,
+                int q_levels, int silence, const Arrays& arrays, const std::string& format,
+                const std::string& isa) {
+  samplewise::WaveNetSpec spec{.channels = channels,
+                               .dim = dim,
+                               .embedding = Find(arrays, "stack.embedding"),
+                               .layers = {},
+                               .skip_bias = Find(arrays, "stack.skip_bias"),
+                               .mlp = MlpOf(arrays)};
+  for (size_t layer = 0; layer < dilations.size(); ++layer) {
+    const auto find = [&](const std::string& array) {
+      return Find(arrays, "stack." + array + "." + std::to_string(layer));
+    };
+    spec.layers.push_back({dilations[layer], find("taps"), find("bias"), find("residual"),
+                           find("residual_bias"), find("skip")});
+  }
+  NewModel(self, std::move(spec), q_levels, silence, format, isa);
+}
+
+void NewWaveRnn(samplewise::Model* self, int dim, int condition_width, int hold, int q_levels,
+                int silence, const Arrays& arrays, const std::string& format,
+                const std::string& isa) {
+  const auto find = [&](const std::string& array) { return Find(arrays, "wavernn." + array); };
+  samplewise::WaveRnnSpec spec{.dim = dim,
+                               .condition_width = condition_width,
+                               .hold = hold,
+                               .input = find("input"),
+                               .current = find("current"),
+                               .bias = find("bias"),
+                               .candidate_bias = find("candidate"),
+                               .recurrent = find("recurrent"),
+                               .h0 = find("h0"),
+                               .condition = find("condition"),
+                               .coarse = HalfOf(arrays, "0"),
+                               .fine = HalfOf(arrays, "1")};
+  NewModel(self, std::move(spec), q_levels, silence, format, isa);
 }
 
 void NewEngine(samplewise::Engine* self, const samplewise::Model& model, int max_batch, int threads,
@@ -90,7 +169,7 @@ void CheckShape(const char* name, const Array& array, std::vector<size_t> shape)
   }
 }
 
-// Whether Ctrl-C was pressed; looked at rarely, since it needs the GIL.
+// Whether Ctrl-C was pressed; checked rarely, because the check needs the GIL.
 class Signals {
  public:
   bool operator()() {
@@ -109,7 +188,7 @@ class Signals {
 };
 
 int Run(samplewise::Engine& self, samplewise::State& state, int samples,
-        const std::optional<Matrix>& uniforms, const std::optional<Heat>& temperature,
+        const std::optional<Matrix>& uniforms, const std::optional<Temperature>& temperature,
         const std::optional<Forced>& forced, const std::optional<Codes>& codes,
         const std::optional<Scores>& log_probs, const std::optional<Logits>& logits,
         const std::optional<Vectors>& conditioning, double min_p) {
@@ -144,7 +223,7 @@ int Run(samplewise::Engine& self, samplewise::State& state, int samples,
   }
   if (conditioning) {
     const auto width = static_cast<size_t>(self.condition_width());
-    // A model that takes none says so itself.
+    // If the model takes no conditioning, the engine refuses it.
     CheckShape("conditioning", *conditioning,
                {batch, conditioning->shape(1), width > 0 ? width : conditioning->shape(2)});
     chunk.conditioning = conditioning->data();
@@ -160,33 +239,34 @@ int Run(samplewise::Engine& self, samplewise::State& state, int samples,
   return done;
 }
 
-// The recurrent layer of a model that has one, (batch, width), as it lies in memory.
-std::vector<float>& LayerOf(samplewise::State& self, size_t rows, size_t width) {
+// h of a WaveRNN, (batch, width), as the engine stores it.
+std::vector<float>& StateOf(samplewise::State& self, size_t rows, size_t width) {
   const auto batch = static_cast<size_t>(self.batch);
-  if (self.tiers.size() != 1 || rows != batch || self.tiers[0].size() != batch * width) {
+  if (self.arrays.size() != 1 || rows != batch || self.arrays[0].values.size() != batch * width) {
     throw std::invalid_argument("h has " + std::to_string(rows) + " x " + std::to_string(width) +
-                                " numbers, which is not one recurrent layer of all voices");
+                                " numbers, which is not one recurrent layer of all clips");
   }
-  return self.tiers[0];
+  return self.arrays[0].values;
 }
 
 void Read(samplewise::State& self, const Rows& h) {
-  const std::vector<float>& layer = LayerOf(self, h.shape(0), h.shape(1));
-  std::copy(layer.begin(), layer.end(), h.data());
+  const std::vector<float>& values = StateOf(self, h.shape(0), h.shape(1));
+  std::copy(values.begin(), values.end(), h.data());
 }
 
 void Write(samplewise::State& self, const Matrix& h, const Forced& last) {
-  std::vector<float>& layer = LayerOf(self, h.shape(0), h.shape(1));
+  std::vector<float>& values = StateOf(self, h.shape(0), h.shape(1));
   if (last.size() != self.history.size()) throw std::invalid_argument("last is not the history");
-  std::copy_n(h.data(), h.size(), layer.begin());
+  std::copy_n(h.data(), h.size(), values.begin());
   std::copy_n(last.data(), last.size(), self.history.begin());
 }
 
-// One product by itself: (W x, seconds of one product in each run, facts of the packed matrix).
+// One product by itself: (W x, seconds of one product in each run, properties of the packed
+// matrix).
 nb::tuple TimeProduct(const Matrix& weights, const Reals& x, const std::string& format, int threads,
                       int runs, double run_seconds) {
   samplewise::ProductSpeed speed;
-  std::map<std::string, double> facts;
+  std::map<std::string, double> properties;
   {
     const nb::gil_scoped_release release;
     const samplewise::PackedMatrix packed(
@@ -194,11 +274,11 @@ nb::tuple TimeProduct(const Matrix& weights, const Reals& x, const std::string& 
         static_cast<int>(weights.shape(1)), samplewise::FormatOf(format));
     speed = samplewise::TimeProduct(samplewise::BestKernels(), packed, {x.data(), x.size()},
                                     threads, runs, run_seconds);
-    facts = {{"bytes", static_cast<double>(packed.bytes())},
-             {"sparse", packed.sparse() ? 1.0 : 0.0},
-             {"density", packed.density()}};
+    properties = {{"bytes", static_cast<double>(packed.bytes())},
+                  {"sparse", packed.sparse() ? 1.0 : 0.0},
+                  {"density", packed.density()}};
   }
-  return nb::make_tuple(speed.y, speed.seconds, facts);
+  return nb::make_tuple(speed.y, speed.seconds, properties);
 }
 
 }  // namespace
@@ -209,10 +289,13 @@ NB_MODULE(_native, m) {
   using samplewise::State;
 
   nb::class_<Model>(m, "Model")
-      .def("__init__", &NewModel, nb::kw_only(), "frame_sizes"_a,
-           "dilations"_a = std::vector<int>(), "channels"_a = 0, "dim"_a, "n_rnn"_a, "cell"_a,
-           "skip"_a, "is_wavernn"_a = false, "condition_width"_a = 0, "hold"_a = 0, "q_levels"_a,
-           "silence"_a, "real_values"_a, "arrays"_a, "format"_a, "isa"_a = "")
+      .def("__init__", &NewSampleRnn, nb::kw_only(), "frame_sizes"_a, "dim"_a, "n_rnn"_a, "cell"_a,
+           "skip"_a, "real_values"_a, "q_levels"_a, "silence"_a, "arrays"_a, "format"_a,
+           "isa"_a = "")
+      .def("__init__", &NewWaveNet, nb::kw_only(), "dilations"_a, "channels"_a, "dim"_a,
+           "q_levels"_a, "silence"_a, "arrays"_a, "format"_a, "isa"_a = "")
+      .def("__init__", &NewWaveRnn, nb::kw_only(), "dim"_a, "condition_width"_a, "hold"_a,
+           "q_levels"_a, "silence"_a, "arrays"_a, "format"_a, "isa"_a = "")
       .def_prop_ro("bytes", &Model::bytes)
       .def_prop_ro("bytes_per_sample", &Model::bytes_per_sample)
       .def_prop_ro("macs_per_sample", &Model::macs_per_sample)
@@ -221,7 +304,7 @@ NB_MODULE(_native, m) {
 
   nb::class_<State>(m, "State")
       .def(nb::init<const Model&, int>(), "model"_a, "batch"_a)
-      .def(nb::init<const State&, int, int>(), "other"_a, "voice"_a, "batch"_a)
+      .def(nb::init<const State&, int, int>(), "other"_a, "clip"_a, "batch"_a)
       .def("copy", [](const State& self) { return State(self); })
       .def("read", &Read, "h"_a.noconvert())
       .def("write", &Write, "h"_a, "last"_a)

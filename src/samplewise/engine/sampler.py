@@ -66,7 +66,7 @@ class NativeSampler:
         self.q_levels = model.q_levels
         self.weights: WeightFormat = weights
         description = pack(model)
-        self.hold: int = description["hold"]
+        self.hold: int = description.get("hold", 0)
         self.packed = self._module.Model(**description, format=weights, isa=isa)
         self.engine = self._module.Engine(self.packed, clips, threads or default_threads(), pace)
         self.max_batch, self.min_p = clips, min_p

@@ -80,19 +80,9 @@ def _completed(model: Model, description: dict[str, Any]) -> dict[str, Any]:
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise EngineError(f"{NOT_FINITE}: products of its weights overflow. Train it again")
     return {
-        # What a model without dilated or without recurrent layers has in their place.
-        "dilations": [],
-        "channels": 0,
-        "n_rnn": 1,
-        "cell": "gru",
-        "skip": False,
-        "is_wavernn": False,
-        "condition_width": 0,
-        "hold": 0,
         **description,
         "q_levels": model.q_levels,
         "silence": model.quantizer.silence,
-        "real_values": _array(model.real_values).astype(np.float32),
         "arrays": arrays,
     }
 
@@ -121,6 +111,7 @@ def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
         "n_rnn": config.n_rnn,
         "cell": config.cell,
         "skip": config.skip,
+        "real_values": _array(model.real_values).astype(np.float32),
         "arrays": arrays,
     }
 
@@ -143,6 +134,7 @@ def _pack_rnn(model: RNN) -> dict[str, Any]:
         "n_rnn": config.n_rnn,
         "cell": config.cell,
         "skip": config.skip,
+        "real_values": _array(model.real_values).astype(np.float32),
         "arrays": arrays | _pack_mlp(model.mlp[1:]),
     }
 
@@ -162,7 +154,6 @@ def _pack_wavenet(model: WaveNet) -> dict[str, Any]:
         arrays[f"stack.skip.{index}"], bias = _linear(layer.skip)
         skip_bias += bias
     return {
-        "frame_sizes": [0],
         "dilations": list(config.dilations),
         "channels": config.channels,
         "dim": config.skip_channels,
@@ -192,10 +183,7 @@ def _pack_wavernn(model: WaveRNN | SubscaleWaveRNN) -> dict[str, Any]:
         arrays["condition"] = inputs[:, 3:]
         hold = 1 if model.conditioner is None else model.conditioner.config.hold
     return {
-        "frame_sizes": [0],
         "dim": model.config.dim,
-        "cell": "gru-reset-after",
-        "is_wavernn": True,
         "condition_width": width,
         "hold": hold,
         "arrays": {f"wavernn.{name}": array for name, array in arrays.items()},

@@ -1,4 +1,4 @@
-#include "team.h"
+#include "thread_team.h"
 
 #include <stdexcept>
 #include <string>
@@ -11,7 +11,7 @@
 namespace samplewise {
 namespace {
 
-// Spins this often before it lets others have the core: about 50 us.
+// Spins before a thread yields its core: about 50 us.
 constexpr int kSpins = 1000;
 constexpr int kMaxThreads = 256;
 
@@ -23,7 +23,7 @@ void Pause() {
 #endif
 }
 
-// Spins, then yields: if a core was taken away, the thread that everybody waits for may need ours.
+// Spins, then yields: if a core was taken away, the thread that is awaited may need this core.
 template <class Condition>
 void SpinUntil(const Condition& done) {
   for (int spin = 0; !done(); ++spin) {
@@ -41,7 +41,7 @@ void Progress::Await(int64_t step) const {
   SpinUntil([&] { return step_.load(std::memory_order_acquire) >= step; });
 }
 
-Team::Team(int threads) {
+ThreadTeam::ThreadTeam(int threads) {
   if (threads < 1 || threads > kMaxThreads) {
     throw std::invalid_argument("threads = " + std::to_string(threads) + " must lie in [1, " +
                                 std::to_string(kMaxThreads) + "]");
@@ -58,9 +58,9 @@ Team::Team(int threads) {
   }
 }
 
-Team::~Team() { Stop(); }
+ThreadTeam::~ThreadTeam() { Stop(); }
 
-void Team::Stop() {
+void ThreadTeam::Stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -70,7 +70,7 @@ void Team::Stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Team::Run(int active, const std::function<void(int)>& job) {
+void ThreadTeam::Run(int active, const std::function<void(int)>& job) {
   if (active <= 1) {
     active_ = 1;
     job(0);
@@ -88,7 +88,7 @@ void Team::Run(int active, const std::function<void(int)>& job) {
   SpinUntil([this] { return running_.load(std::memory_order_acquire) == 0; });
 }
 
-unsigned Team::Arrive() {
+unsigned ThreadTeam::Arrive() {
   if (active_ <= 1) return 0;
   const unsigned generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == active_ - 1) {
@@ -98,12 +98,12 @@ unsigned Team::Arrive() {
   return generation;
 }
 
-void Team::Await(unsigned generation) {
+void ThreadTeam::Await(unsigned generation) {
   if (active_ <= 1) return;
   SpinUntil([&] { return generation_.load(std::memory_order_acquire) != generation; });
 }
 
-void Team::Work(int thread) {
+void ThreadTeam::Work(int thread) {
   unsigned seen = 0;
   while (true) {
     for (int spin = 0; spin < kSpins && job_.load(std::memory_order_acquire) == seen; ++spin)

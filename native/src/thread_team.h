@@ -1,4 +1,4 @@
-// A persistent team of threads that meets at spin barriers within a job and sleeps between jobs.
+// A persistent team of threads, with spin barriers within a job; the threads sleep between jobs.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,7 @@
 
 namespace samplewise {
 
-// How far one thread has come, for others that follow it within a job.
+// A counter that one thread of a job advances and others wait for.
 class Progress {
  public:
   void Reset() { step_.store(0, std::memory_order_relaxed); }  // before a barrier
@@ -22,31 +22,31 @@ class Progress {
   alignas(64) std::atomic<int64_t> step_{0};
 };
 
-class Team {
+class ThreadTeam {
  public:
-  explicit Team(int threads);
-  ~Team();
-  Team(const Team&) = delete;
-  Team& operator=(const Team&) = delete;
+  explicit ThreadTeam(int threads);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
   int active() const { return active_; }  // within a job
 
-  // Runs job(thread) on the first `active` threads at once, the caller's being thread 0, and
-  // returns when all have ended. `job` must not throw.
+  // Runs job(thread) on the first `active` threads at the same time and returns when all have
+  // ended. The calling thread is thread 0. `job` must not throw.
   void Run(int active, const std::function<void(int)>& job);
 
-  // Waits until every active thread is here. Only within a job, by all of its threads.
+  // Waits until every active thread has called it. Only within a job, by all of its threads.
   void Barrier() { Await(Arrive()); }
-  // A barrier in two parts, between which a thread does what concerns nobody else.
+  // A barrier in two parts. In between, a thread may do work that no other thread depends on.
   unsigned Arrive();
-  void Await(unsigned generation);  // what Arrive has given
+  void Await(unsigned generation);  // the result of Arrive
 
  private:
   void Stop();
   void Work(int thread);
 
-  // Each on a cache line of its own: spinning on one must not disturb the others.
+  // Each on its own cache line, so that spinning on one does not slow down the others.
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<unsigned> generation_{0};
   alignas(64) std::atomic<unsigned> job_{0};

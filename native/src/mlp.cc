@@ -1,0 +1,110 @@
+#include "mlp.h"
+
+#include <algorithm>
+
+#include "size.h"
+
+namespace samplewise {
+
+PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format)
+    : dim(dim),
+      q_levels(q_levels),
+      hidden(Packed(spec.hidden, "sample.hidden", dim, dim, format)),
+      hidden_bias(PaddedToPanels(spec.hidden_bias, "sample.hidden_bias", 1, dim)),
+      output(Packed(spec.output, "sample.output", q_levels, dim, format)),
+      output_bias(PaddedToPanels(spec.output_bias, "sample.output_bias", 1, q_levels)) {}
+
+MlpWorkspace::MlpWorkspace(const PackedMlp& weights, int max_batch, int threads)
+    : output(Partition::Balanced(PanelCosts(weights.output), threads)),
+      hidden(Size(max_batch) * Size(weights.hidden.padded_rows())),
+      logits(Size(max_batch) * Size(weights.output.padded_rows())),
+      drawn(Size(max_batch)) {}
+
+MlpStepper::MlpStepper(const PackedMlp& weights, MlpWorkspace& shared, const Kernels& kernels,
+                       ThreadTeam& team, int max_batch, int thread)
+    : weights_(weights),
+      shared_(shared),
+      kernels_(kernels),
+      team_(team),
+      thread_(thread),
+      padded_(Size(weights.hidden.padded_rows())),
+      input_(weights.dim, max_batch, weights.hidden.format()) {}
+
+void MlpStepper::SetInput(const Division& division, int clip, const float* x) {
+  input_.Set(kernels_, clip - division.clips.first, x);
+}
+
+void MlpStepper::Run(const Division& division, const Chunk& chunk, int sample,
+                     std::vector<int32_t>& codes) {
+  Hidden(division);
+  if (!division.by_clip) team_.Barrier();
+  Logits(division);
+  if (division.by_clip) {
+    for (int clip = division.clips.first; clip < division.clips.last; ++clip) {
+      Draw(chunk, sample, clip, true, codes);
+    }
+    return;
+  }
+  team_.Barrier();
+  // All threads draw a single clip, which saves a barrier; of several clips each draws some.
+  const int batch = division.batch;
+  const int step = batch == 1 ? 1 : team_.active();
+  for (int clip = batch == 1 ? 0 : thread_; clip < batch; clip += step) {
+    Draw(chunk, sample, clip, batch > 1 || thread_ == 0, codes);
+    if (batch > 1) shared_.drawn[Size(clip)] = codes[Size(clip)];
+  }
+  if (batch > 1 && chunk.forced == nullptr) {
+    team_.Barrier();
+    std::copy_n(shared_.drawn.begin(), batch, codes.begin());
+  }
+}
+
+void MlpStepper::Hidden(const Division& division) {
+  const Range units = division.units;
+  float* to = &shared_.hidden[Size(division.clips.first) * padded_];
+  Multiply(kernels_, weights_.hidden, input_, division.clips.size(), to, padded_, units.first,
+           units.last);
+  const int first = units.first * kPanelRows;
+  for (int clip = 0; clip < division.clips.size(); ++clip) {
+    float* h = to + Size(clip) * padded_ + Size(first);
+    kernels_.relu(units.size() * kPanelRows, h, weights_.hidden_bias.data() + first, h);
+  }
+}
+
+void MlpStepper::Logits(const Division& division) {
+  const Range output = division.output;
+  const size_t stride = Size(weights_.output.padded_rows());
+  for (int clip = 0; clip < division.clips.size(); ++clip) {
+    input_.Set(kernels_, clip, &shared_.hidden[Size(division.clips.first + clip) * padded_]);
+  }
+  float* to = &shared_.logits[Size(division.clips.first) * stride];
+  Multiply(kernels_, weights_.output, input_, division.clips.size(), to, stride, output.first,
+           output.last);
+  const int first = output.first * kPanelRows;
+  for (int clip = 0; clip < division.clips.size(); ++clip) {
+    float* logits = to + Size(clip) * stride + Size(first);
+    kernels_.add(output.size() * kPanelRows, logits, weights_.output_bias.data() + first, logits);
+  }
+}
+
+void MlpStepper::Draw(const Chunk& chunk, int sample, int clip, bool store,
+                      std::vector<int32_t>& codes) {
+  const float* logits = &shared_.logits[Size(clip) * Size(weights_.output.padded_rows())];
+  const int q = weights_.q_levels;
+  const size_t index = IndexOf(chunk, clip, sample);
+  const Drawn drawn =
+      chunk.forced == nullptr
+          ? DrawCode(kernels_, chunk, index, logits, q, static_cast<double>(chunk.uniforms[index]))
+          : ScoreCode(kernels_, chunk, logits, q, codes[Size(clip)]);
+  codes[Size(clip)] = drawn.code;
+  if (store) StoreSample(chunk, index, drawn.code, drawn.log_prob, logits, q);
+}
+
+void LoadForced(const Chunk& chunk, int sample, Range clips, std::vector<int32_t>& codes) {
+  if (chunk.forced == nullptr) return;
+  for (int clip = clips.first; clip < clips.last; ++clip) {
+    codes[Size(clip)] = ForcedCode(chunk, clip, sample);
+  }
+}
+
+}  // namespace samplewise

@@ -1,0 +1,81 @@
+// The end of a SampleRNN and of a WaveNet: an MLP, its softmax and the draw.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "draw.h"
+#include "packing.h"
+#include "partition.h"
+#include "thread_team.h"
+
+namespace samplewise {
+
+// logits = output relu(hidden relu(x))
+struct PackedMlp {
+  PackedMlp() = default;
+  PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format);
+
+  int dim = 0;
+  int q_levels = 0;
+  PackedMatrix hidden;
+  Floats hidden_bias;  // (padded dim)
+  PackedMatrix output;
+  Floats output_bias;  // (padded q)
+};
+
+// How the active threads divide a block of samples: each has its own rows of all matrices, for all
+// clips; or its own clips, with all rows.
+struct Division {
+  bool by_clip = false;
+  int batch = 0;
+  Range clips;   // of this thread; all clips if threads divide rows
+  Range units;   // blocks of hidden units
+  Range output;  // panels of the MLP's output
+};
+
+// Memory that all threads see.
+struct MlpWorkspace {
+  MlpWorkspace(const PackedMlp& weights, int max_batch, int threads);
+
+  Partition output;            // panels
+  Floats hidden;               // (batch, padded dim)
+  Floats logits;               // (batch, padded q)
+  std::vector<int32_t> drawn;  // (batch,)
+};
+
+// One thread's part.
+class MlpStepper {
+ public:
+  MlpStepper(const PackedMlp& weights, MlpWorkspace& shared, const Kernels& kernels,
+             ThreadTeam& team, int max_batch, int thread);
+
+  // x of a clip, after relu. x: (padded dim,)
+  void SetInput(const Division& division, int clip, const float* x);
+  // Computes the logits of all clips, then draws or scores one code for each. codes: (batch,), out
+  // where a code is drawn. Called by all threads after SetInput of their clips.
+  void Run(const Division& division, const Chunk& chunk, int sample, std::vector<int32_t>& codes);
+
+ private:
+  void Hidden(const Division& division);
+  void Logits(const Division& division);
+  void Draw(const Chunk& chunk, int sample, int clip, bool store, std::vector<int32_t>& codes);
+
+  const PackedMlp& weights_;
+  MlpWorkspace& shared_;
+  const Kernels& kernels_;
+  ThreadTeam& team_;
+  const int thread_;
+  const size_t padded_;  // dim, whole panels
+  PackedInput input_;    // (dim,) for every clip
+};
+
+// Whether samples need logits: not if all codes are given and nothing else is wanted.
+inline bool NeedsLogits(const Chunk& chunk) {
+  return chunk.forced == nullptr || chunk.log_probs != nullptr || chunk.logits != nullptr;
+}
+
+// Copies the codes that are given for this sample. codes: (batch,)
+void LoadForced(const Chunk& chunk, int sample, Range clips, std::vector<int32_t>& codes);
+
+}  // namespace samplewise
