@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samplewise import plots
-from samplewise.plots.curves import CURVES_SIZE, bits_range, smooth, spread
+from samplewise.plots.curves import CURVES_SIZE, bits_range, move_apart, smooth
 from samplewise.plots.sound import loudest
 from samplewise.plots.spectrum import MAX_COLUMNS
 
@@ -167,7 +167,7 @@ def test_the_mean_is_not_late():
 
 @given(st.lists(st.floats(0, 10), max_size=6), st.floats(0.01, 1))
 def test_spread_labels_keep_their_order_and_never_overlap(places, gap):
-    moved = spread(places, gap)
+    moved = move_apart(places, gap)
     order = np.argsort(places, kind="stable")
     assert (np.diff(np.array(moved)[order]) >= gap - 1e-9).all()
     assert all(new >= old for new, old in zip(moved, places, strict=True))

@@ -6,13 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from samplewise.audio.level import (
-    amplitude_to_db,
-    db_to_amplitude,
-    paper_min_max,
-    peak_gain,
-    rms,
-)
+from samplewise.audio.level import paper_min_max, peak_gain
 
 FINITE = st.floats(-4, 4, width=32)
 
@@ -54,7 +48,6 @@ def test_paper_scaling_refuses_what_is_not_finite():
 
 def test_an_empty_clip_stays_empty():
     assert paper_min_max(np.zeros(0, np.float32)).shape == (0,)
-    assert rms(np.zeros(0, np.float32)) == 0
 
 
 @given(st.floats(1e-6, 16))
@@ -70,17 +63,3 @@ def test_silence_has_gain_one():
 def test_a_gain_for_an_impossible_peak_is_refused(peak):
     with pytest.raises(ValueError, match=r"peak = .* must be finite"):
         peak_gain(peak)
-
-
-@given(st.floats(-200, 50))
-def test_decibels_there_and_back(level_db):
-    assert amplitude_to_db(db_to_amplitude(level_db)) == pytest.approx(level_db, abs=1e-9)
-
-
-def test_decibels_of_nothing_are_minus_infinity():
-    assert amplitude_to_db(0.0) == -math.inf
-
-
-def test_rms_of_a_sine_is_3_decibels_below_its_peak():
-    sine = np.sin(2 * np.pi * np.arange(16000) / 100).astype(np.float32)
-    assert amplitude_to_db(rms(sine)) == pytest.approx(-3.0103, abs=1e-3)

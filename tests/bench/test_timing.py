@@ -202,7 +202,7 @@ def test_a_sparse_wavernn_is_named_and_stands_beside_published_figures(capsys):
     names = {row["preset"] for row in result["generation"]}
     assert names == {"wavernn-224 at 64 units, 50% of 8x4 blocks zero"}
     assert 29100 in [row["samples_per_s"] for row in result["published"]]
-    table = bench.describe(result)
+    table = bench.format_benchmark(result)
     assert "on other hardware" in table
     assert "at 24 kHz" in table
 

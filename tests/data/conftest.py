@@ -19,7 +19,7 @@ class InlinePool:
 
     done_bytes = 0
 
-    def __init__(self, workers: int, sample_rate: int, silent_limit_s: float) -> None:
+    def __init__(self, workers: int, sample_rate: int, timeout_s: float) -> None:
         self._sample_rate = sample_rate
 
     def __enter__(self) -> "InlinePool":
@@ -56,12 +56,12 @@ def prepared(tmp_path: Path) -> Callable[..., Prepared]:
         folder: Path, output: Path | None = None, jobs: int = 1, processes: bool = False, **changes
     ) -> Prepared:
         facts = {"sample_rate": 16000, "valid": 0.06, "test": 0.06, "seed": 0, "split": "auto"}
-        limit, verify = changes.pop("silent_limit_s", 60.0), changes.pop("verify", False)
+        limit, verify = changes.pop("timeout_s", 60.0), changes.pop("verify", False)
         settings = Settings(**(facts | changes))
         with pytest.MonkeyPatch.context() as patch:
             if not processes:
                 patch.setattr("samplewise.data.prepare.prepare.DecodingPool", InlinePool)
             output = output or tmp_path / "corpus"
-            return prepare(folder, output, settings, jobs, silent_limit_s=limit, verify=verify)
+            return prepare(folder, output, settings, jobs, timeout_s=limit, verify=verify)
 
     return run

@@ -11,7 +11,7 @@ import soundfile as sf
 from tests.data.mutations import FORMATS, mutate, valid_file
 from tests.data.sounds import noise
 
-from samplewise.cli.corpus_summary import describe
+from samplewise.cli.corpus_summary import format_summary
 from samplewise.data.corpus import Corpus
 
 
@@ -207,7 +207,7 @@ def test_any_name_works_and_is_printed_on_one_line(place, prepared):
         sources = {file.source for file in result.index.files}
         assert len(sources) == 1 + len(names)
         assert {"latin1_\\xe9.wav", "new\nline.wav", "音声_🎹.wav"} < sources
-        text = describe(result)
+        text = format_summary(result)
         text.encode("utf-8")
         assert all(line.isprintable() for line in text.split("\n"))
         assert text.count("Format not recognised") == len(bad)

@@ -11,8 +11,8 @@ from tests.evaluate.test_pitch import tone
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import Recording
 from samplewise.errors import CorpusError
-from samplewise.evaluate.pitch import VOICES
-from samplewise.evaluate.speaker_check import ClassifierCheck, check_classifier, heard_by
+from samplewise.evaluate.pitch import READ_SPEECH
+from samplewise.evaluate.speaker_check import ClassifierCheck, check_classifier, quantized_sound
 from samplewise.evaluate.speakers import (
     Share,
     Speaker,
@@ -48,7 +48,7 @@ def sing(*hz, seconds=1.0):
 
 def classifier(low=100.0, high=200.0):
     speakers = Speaker("bass", low, 1.0, 1.0), Speaker("alto", high, 1.0, 1.0)
-    return SpeakerClassifier(*speakers, "autocorrelation", VOICES)
+    return SpeakerClassifier(*speakers, "autocorrelation", READ_SPEECH)
 
 
 LABELS = {"a.wav": "bass", "b.wav": "alto"}
@@ -94,10 +94,10 @@ def test_the_threshold_is_midway_between_the_means_of_the_training_split():
 def test_long_recordings_are_sampled_evenly():
     tones = np.linspace(90, 130, 9)
     corpus = spoken([("a.wav", "train", sing(*tones)), ("b.wav", "train", sing(200, 220))])
-    found = measure_speakers(corpus, LABELS, segment_s=1.0, most_s=3.0, tracker="autocorrelation")
+    found = measure_speakers(corpus, LABELS, segment_s=1.0, max_s=3.0, tracker="autocorrelation")
     assert found.low.seconds == 3.0
     assert found.low.mean_f0_hz == pytest.approx(tones[[0, 3, 6]].mean(), rel=2e-3)
-    whole = measure_speakers(corpus, LABELS, segment_s=1.0, most_s=0.0, tracker="autocorrelation")
+    whole = measure_speakers(corpus, LABELS, segment_s=1.0, max_s=0.0, tracker="autocorrelation")
     assert whole.low.seconds == 9.0
 
 
@@ -194,10 +194,10 @@ def test_a_clip_can_be_judged_as_a_model_hears_it():
     clips = tile(corpus.split("test"), 3 * RATE)
     for level, is_heard in (("keep", False), ("paper", True)):
         audio = AudioFormat(sample_rate=RATE, gain=1.0, level=level)
-        hear = heard_by(LoadedModel(model, audio, {}, corpus.folder), corpus)
-        assert (len(np.unique(hear(clips[0]))) > 2) is is_heard
+        read_clip = quantized_sound(LoadedModel(model, audio, {}, corpus.folder), corpus)
+        assert (len(np.unique(read_clip(clips[0]))) > 2) is is_heard
         found = check_classifier(
-            corpus, {"a.wav": "bass"}, classifier(), before_s=1.0, after_s=1.0, hear=hear
+            corpus, {"a.wav": "bass"}, classifier(), before_s=1.0, after_s=1.0, read_clip=read_clip
         )
         assert found.unvoiced == Share(0 if is_heard else 2, 2)
         assert found.different_missed == Share(0, 0)

@@ -56,7 +56,7 @@ def test_means_leave_out_what_is_not_known():
     ]
     mean = mean_scores(scores)
     assert mean == VocodingScores(2.0, 3.0, 0.2, 0.5, None)
-    assert list(mean.in_words().values()) == ["2.00", "3.00", "20.0%", "0.500", "–"]
+    assert list(mean.formatted().values()) == ["2.00", "3.00", "20.0%", "0.500", "–"]
 
 
 def test_pesq_hears_both_sounds_at_its_own_rate(monkeypatch):

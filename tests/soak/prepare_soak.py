@@ -183,7 +183,7 @@ def _prepare_watched(
         "from samplewise.data.index import Settings\n"
         "from samplewise.data.prepare.prepare import prepare\n"
         "done = prepare(Path(sys.argv[1]), Path(sys.argv[2]),"
-        " Settings(16000, 0.06, 0.06, 0, 'auto'), int(sys.argv[3]), silent_limit_s=5.0)\n"
+        " Settings(16000, 0.06, 0.06, 0, 'auto'), int(sys.argv[3]), timeout_s=5.0)\n"
         "print(json.dumps(asdict(done.index)))\n"
     )
     command = [sys.executable, "-c", script, str(folder), str(output), str(jobs)]

@@ -37,7 +37,7 @@ _CONVERT = "convert it to WAV or FLAC"
 
 
 @dataclass(frozen=True)
-class SoundFacts:
+class SoundInfo:
     """What a header says about a sound file."""
 
     sample_rate: int
@@ -58,7 +58,7 @@ class Sound:
     def __init__(self, file: "soundfile.SoundFile", descriptor: int) -> None:
         self._file, self._descriptor = file, descriptor
         claimed = file.frames
-        self.facts = SoundFacts(
+        self.info = SoundInfo(
             file.samplerate,
             file.channels,
             claimed if 0 <= claimed < _UNKNOWN_FRAMES else None,
@@ -66,7 +66,7 @@ class Sound:
             file.subtype,
         )
         self.notes: list[str] = []
-        _check_facts(self.facts)
+        _check_info(self.info)
 
     def bytes_read(self) -> int:
         """Return the position in the file, for progress."""
@@ -80,18 +80,18 @@ class Sound:
         Raises:
             AudioError: At NaN, infinity or an amplitude above 16, with its position.
         """
-        facts, done = self.facts, 0
-        frames = max(1, min(MAX_FRAMES, MAX_BLOCK_VALUES // facts.channels))
-        buffer = np.empty((frames, facts.channels), np.float32)
+        info, done = self.info, 0
+        frames = max(1, min(MAX_FRAMES, MAX_BLOCK_VALUES // info.channels))
+        buffer = np.empty((frames, info.channels), np.float32)
         while True:
             block, failure = self._read(buffer)
             if len(block):
-                _check_block(block, done, facts.sample_rate)
+                _check_block(block, done, info.sample_rate)
                 done += len(block)
                 yield block
             if failure:
                 self.notes.append(
-                    f"damaged at {done / facts.sample_rate:.2f} s ({failure}): the rest is left out"
+                    f"damaged at {done / info.sample_rate:.2f} s ({failure}): the rest is left out"
                 )
                 return
             if not len(block):
@@ -114,7 +114,7 @@ class Sound:
             return buffer[:decoded], _one_line(error.error_string) or "the decoder gave up"
 
     def _note_missing(self, done: int) -> None:
-        claimed, rate = self.facts.frames, self.facts.sample_rate
+        claimed, rate = self.info.frames, self.info.sample_rate
         if claimed is not None and claimed - done > max(0.01 * claimed, 0.05 * rate):
             self.notes.append(
                 f"cut short: the header claims {claimed / rate:.2f} s, "
@@ -146,14 +146,14 @@ def open_sound(path: Path) -> Iterator[Sound]:
         os.close(descriptor)
 
 
-def probe(path: Path) -> SoundFacts:
+def probe(path: Path) -> SoundInfo:
     """Return what the header of a sound file says.
 
     Raises:
         AudioError: If the file cannot be read as sound.
     """
     with _named(path), open_sound(path) as sound:
-        return sound.facts
+        return sound.info
 
 
 def blocks(path: Path) -> Iterator[Float32[np.ndarray, "frames channels"]]:
@@ -185,7 +185,7 @@ def read_audio(
         AudioError: If the file cannot be read as sound or holds no samples.
     """
     with _named(path), open_sound(path) as sound:
-        rate = sound.facts.sample_rate
+        rate = sound.info.sample_rate
         resampler = Resampler(rate, sample_rate or rate)
         parts = [resampler.push(mono(block)) for block in sound.blocks()]
         parts.append(resampler.push(np.zeros(0, np.float32), last=True))
@@ -255,12 +255,12 @@ def _unsupported(descriptor: int) -> str:
     return ""
 
 
-def _check_facts(facts: SoundFacts) -> None:
-    if facts.channels < 1:
-        raise AudioError(f"channels = {facts.channels} must be at least 1")
-    if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
+def _check_info(info: SoundInfo) -> None:
+    if info.channels < 1:
+        raise AudioError(f"channels = {info.channels} must be at least 1")
+    if not LOWEST_RATE <= info.sample_rate <= HIGHEST_RATE:
         raise AudioError(
-            f"sample rate {facts.sample_rate} Hz is outside {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+            f"sample rate {info.sample_rate} Hz is outside {LOWEST_RATE} to {HIGHEST_RATE} Hz"
         )
 
 

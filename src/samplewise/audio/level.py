@@ -26,21 +26,6 @@ def peak_gain(peak: float) -> float:
     return PEAK_TARGET / peak if peak > 0 else 1.0
 
 
-def amplitude_to_db(amplitude: float) -> float:
-    """Return 20 log10(amplitude): dB relative to full scale; -inf for 0."""
-    return 20 * math.log10(amplitude) if amplitude > 0 else -math.inf
-
-
-def db_to_amplitude(level_db: float) -> float:
-    """Return the amplitude of a level in dB relative to full scale."""
-    return 10 ** (level_db / 20)
-
-
-def rms(wave: Float[np.ndarray, " samples"]) -> float:
-    """Return the root of the mean square, computed in float64; 0 for an empty wave."""
-    return math.sqrt(float(np.mean(np.square(wave, dtype=np.float64)))) if wave.size else 0.0
-
-
 def paper_min_max(wave: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
     """Scale one clip as the official SampleRNN code does before its linear quantiser.
 

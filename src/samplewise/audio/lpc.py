@@ -68,8 +68,8 @@ def predict(
     power = np.exp(2 * np.concatenate([own @ to_bins for own in levels]))
     lags = np.fft.irfft(power, config.n_fft)[:, : order + 1]
     lags /= HANN_POWER * config.win_length
-    spread = 2 * np.pi * LAG_WINDOW_HZ / sample_rate
-    lags *= np.exp(-0.5 * (spread * np.arange(order + 1)) ** 2)
+    width = 2 * np.pi * LAG_WINDOW_HZ / sample_rate
+    lags *= np.exp(-0.5 * (width * np.arange(order + 1)) ** 2)
     lags[:, 0] *= 1 + WHITE_NOISE
     return _levinson(lags)
 

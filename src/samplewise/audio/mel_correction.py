@@ -40,7 +40,7 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
     check_overlap(config)
     band = _Bands(config, sample_rate)
     window, half, hop = hann_window(config).double().numpy(), config.n_fft // 2, config.hop
-    heard, told = np.zeros(half), deque[Frame]()
+    buffer, targets = np.zeros(half), deque[Frame]()
     sums, weights = np.zeros(config.n_fft), np.zeros(config.n_fft)
     done, waiting, gains = np.zeros(0), deque[Frame](), np.ones(half + 1)
     skipped = half  # what lies before the first sample
@@ -63,21 +63,21 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
         return final
 
     for sound, mel in pieces:
-        heard = np.concatenate([heard, sound])
-        told.append(mel)
+        buffer = np.concatenate([buffer, sound])
+        targets.append(mel)
         waiting.append(mel)
-        while len(heard) >= config.n_fft:
-            spectrum = np.fft.rfft(heard[: config.n_fft] * window)
-            gains = band.gains(spectrum, told.popleft())
-            done, heard = np.concatenate([done, add(spectrum * gains)]), heard[hop:]
+        while len(buffer) >= config.n_fft:
+            spectrum = np.fft.rfft(buffer[: config.n_fft] * window)
+            gains = band.gains(spectrum, targets.popleft())
+            done, buffer = np.concatenate([done, add(spectrum * gains)]), buffer[hop:]
             yield from ready()
-    heard = np.pad(heard, (0, config.n_fft + hop))
-    while told or waiting:
-        spectrum = np.fft.rfft(heard[: config.n_fft] * window)
-        if told:  # what comes after the last frame keeps its gains
-            gains = band.gains(spectrum, told.popleft())
+    buffer = np.pad(buffer, (0, config.n_fft + hop))
+    while targets or waiting:
+        spectrum = np.fft.rfft(buffer[: config.n_fft] * window)
+        if targets:  # what comes after the last frame keeps its gains
+            gains = band.gains(spectrum, targets.popleft())
         done = np.concatenate([done, add(spectrum * gains)])
-        heard = np.pad(heard[hop:], (0, hop))
+        buffer = np.pad(buffer[hop:], (0, hop))
         yield from ready()
 
 

@@ -175,7 +175,7 @@ def doubt(
         return None  # a sound that is only unusual
     low, high = values.min(), values.max()
     mean, _ = statistics.overall
-    facts = (
+    range_text = (
         f"its values, {low:.4g} to {high:.4g}, mean {values.mean():.4g}, are not ln of amplitudes "
         f"as the model was trained on ({statistics.floor:.4g} to {statistics.ceiling:.4g}, mean "
         f"{mean:.4g})"
@@ -183,7 +183,7 @@ def doubt(
     guess = "give --mel-scale, --mel-factor and --mel-shift"
     if rivals[likely] < min(score / 2, REFUSED):
         guess = f"they may be {likely}"
-    return bool(score > REFUSED), f"{facts}; {guess} (docs/vocode.md lists front ends)"
+    return bool(score > REFUSED), f"{range_text}; {guess} (docs/vocode.md lists front ends)"
 
 
 def _score(
@@ -196,13 +196,13 @@ def _score(
     if is_ours and (low < SILENCE - BELOW or excess > ABOVE):
         return math.inf
     is_piled = is_ours and low > SILENCE + BELOW and (values == low).mean() > PILED
-    heard = values.clip(min=SILENCE)
-    higher = heard.mean() - mean
-    spread = math.log(max(heard.std(), 1e-3) / deviation)
+    audible = values.clip(min=SILENCE)
+    higher = audible.mean() - mean
+    log_spread = math.log(max(audible.std(), 1e-3) / deviation)
     if is_ours and higher < 0:  # quiet sounds, or silence, are all that is below the mean
-        higher, spread = 0.0, 0.0
-    spread = min(spread, 0.0) if is_ours else spread
-    unusual = (higher / LOUDER) ** 2 + (excess / LOUDEST) ** 2 + (spread / NARROWER) ** 2
+        higher, log_spread = 0.0, 0.0
+    log_spread = min(log_spread, 0.0) if is_ours else log_spread
+    unusual = (higher / LOUDER) ** 2 + (excess / LOUDEST) ** 2 + (log_spread / NARROWER) ** 2
     return 0.5 * unusual + PILE_SCORE * is_piled
 
 

@@ -70,25 +70,25 @@ def generation_speed(
         prune_model(model, sparsity, block)
     model.fold()
     threads_of_torch = torch.get_num_threads()
-    facts = [_in_groups(reference_sampler(model, clips), clips, samples, "f32", threads_of_torch)]
+    rows = [_in_groups(reference_sampler(model, clips), clips, samples, "f32", threads_of_torch)]
     for count in contestant_threads(threads) if _runs_natively(model, device) else ():
-        facts += [_native(model, clips, samples, name, count) for name in weights]
-    draws = [fact.pop("draw") for fact in facts]
+        rows += [_native(model, clips, samples, name, count) for name in weights]
+    draws = [row.pop("draw") for row in rows]
     seconds = interleave(
         {str(index): draw for index, draw in enumerate(draws)}, runs, device, after_run
     )
     reference = [value / (clips * samples) for value in seconds["0"]]
-    for index, fact in enumerate(facts):
-        own = [value / (clips * fact["samples"]) for value in seconds[str(index)]]
+    for index, row in enumerate(rows):
+        own = [value / (clips * row["samples"]) for value in seconds[str(index)]]
         rate = median_rate(1, own)
-        fact |= {"samples_per_s": rate, "real_time": rate / clips / SAMPLE_RATE}
-        fact["real_time_24khz"] = rate / clips / WAVERNN_RATE
+        row |= {"samples_per_s": rate, "real_time": rate / clips / SAMPLE_RATE}
+        row["real_time_24khz"] = rate / clips / WAVERNN_RATE
         pairs = zip(reference, own, strict=True)
-        fact["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
-        fact["runs"] = [1 / value for value in own]
-        if "limit_samples_per_s" in fact:
-            fact["share_of_limit"] = rate / fact["limit_samples_per_s"]
-    return facts
+        row["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
+        row["runs"] = [1 / value for value in own]
+        if "limit_samples_per_s" in row:
+            row["share_of_limit"] = rate / row["limit_samples_per_s"]
+    return rows
 
 
 def _runs_natively(model: Model, device: str) -> bool:
@@ -134,19 +134,19 @@ def _native(
         front = NativeWavefrontSampler(model, clips, weights, threads)
         return _in_groups(front, clips, samples, weights, threads) | {"isa": front.cell.packed.isa}
     sampler = NativeSampler(model, clips, weights, threads)
-    numbers = uniforms(0, range(clips), 0, samples * NATIVE_STEPS)
+    random_numbers = uniforms(0, range(clips), 0, samples * NATIVE_STEPS)
 
-    def draw(uniforms: np.ndarray = numbers) -> None:
+    def draw(uniforms: np.ndarray = random_numbers) -> None:
         sampler.draw(sampler.start(clips), uniforms)
 
-    draw(numbers[:, :WARM_UP_SAMPLES])
+    draw(random_numbers[:, :WARM_UP_SAMPLES])
     return {
         "clips": clips,
         "backend": "native",
         "weights": weights,
         "threads": threads,
         "isa": sampler.packed.isa,
-        "samples": numbers.shape[1],
+        "samples": random_numbers.shape[1],
         "macs_per_sample": sampler.packed.macs_per_sample,
         "limit_samples_per_s": _limit(sampler, clips, threads),
         "draw": draw,

@@ -48,16 +48,16 @@ def product_speed(
     """
     matrix = block_sparse(units, sparsity, block)
     vector = np.random.default_rng(1).standard_normal(units).astype(np.float32)
-    _, seconds, facts = native_module().time_product(
+    _, seconds, matrix_info = native_module().time_product(
         matrix, vector, format=weights, threads=threads, runs=runs, run_seconds=run_seconds
     )
     rate = 1 / statistics.median(seconds)
     return {
         "products_per_s": rate,
         "gflop_s": 2e-9 * np.count_nonzero(matrix) * rate,
-        "gb_s": 1e-9 * facts["bytes"] * rate,
-        "bytes": int(facts["bytes"]),
-        "skips": bool(facts["sparse"]),
+        "gb_s": 1e-9 * matrix_info["bytes"] * rate,
+        "bytes": int(matrix_info["bytes"]),
+        "skips": bool(matrix_info["sparse"]),
         "runs": [round(1 / value, 1) for value in seconds],
     }
 

@@ -13,8 +13,8 @@ import torch
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return the facts without which a speed says nothing."""
-    facts = {
+    """Return the info without which a speed says nothing."""
+    info = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -25,8 +25,8 @@ def machine(device: str) -> dict[str, Any]:
         "device": device,
     }
     if torch.device(device).type == "cuda":
-        facts["gpu"] = torch.cuda.get_device_name(device)
-    return facts
+        info["gpu"] = torch.cuda.get_device_name(device)
+    return info
 
 
 def interleave(

@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
     total = (args.runs + 1) * (trainings + generations * _contestants(args))
     with progress_bar("benchmark, runs", total) as update:
         result = measure(args, _Counter(update, total))
-    print(to_text(result, indent=2, ascii_only=True) if args.json else describe(result))
+    print(to_text(result, indent=2, ascii_only=True) if args.json else format_benchmark(result))
     if args.output is not None:
         write_json(args.output, result)
         if result["generation"]:
@@ -170,12 +170,12 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     return result
 
 
-def describe(result: dict[str, Any]) -> str:
+def format_benchmark(result: dict[str, Any]) -> str:
     """Return a result as lines: the machine and one table for each part."""
-    facts = result["machine"]
+    info = result["machine"]
     lines = [
-        f"{facts.get('gpu', facts['cpu'])}, {facts['threads']} threads, torch {facts['torch']}, "
-        f"{facts['date']}, load {facts['load_before']}"
+        f"{info.get('gpu', info['cpu'])}, {info['threads']} threads, torch {info['torch']}, "
+        f"{info['date']}, load {info['load_before']}"
     ]
     if result["training"]:
         width = max(13, *(len(row["preset"]) for row in result["training"])) + 1

@@ -5,7 +5,7 @@ from samplewise.data.prepare.prepare import Prepared
 from samplewise.data.prepare.summary import plural
 
 
-def describe(prepared: Prepared) -> str:
+def format_summary(prepared: Prepared) -> str:
     """Return the summary of a corpus, its warnings, notes and skipped files as lines."""
     index = prepared.index
     summary = index.summary

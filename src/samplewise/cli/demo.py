@@ -148,13 +148,13 @@ def _prepare(recordings: Path, corpus: Path) -> None:
 
     Warnings are left out: that they are few is on purpose, and the files beside them are texts.
     """
-    from samplewise.cli.corpus_summary import describe
+    from samplewise.cli.corpus_summary import format_summary
     from samplewise.cli.prepare import PrepareArgs, make_corpus
 
     _announce("prepare", recordings, "-o", corpus)
     prepared = make_corpus(PrepareArgs(recordings), corpus)
     index = replace(prepared.index, skipped=(), warnings=())
-    print(describe(replace(prepared, index=index)), flush=True)
+    print(format_summary(replace(prepared, index=index)), flush=True)
 
 
 def _last_interval(run: Path) -> dict[str, Any]:

@@ -89,9 +89,9 @@ def main(argv: list[str]) -> int:
         }
         print(to_text(report, indent=2, ascii_only=True))
     else:
-        from samplewise.cli.corpus_summary import describe
+        from samplewise.cli.corpus_summary import format_summary
 
-        print(describe(prepared))
+        print(format_summary(prepared))
     return 0
 
 

@@ -161,7 +161,7 @@ def _table(report: dict[str, Any]) -> str:
     width = max(len(title) for title, _ in TITLES.values()) + 2
     lines = [f"{'':<12}" + "".join(f"{title:>{width}}" for title, _ in TITLES.values())]
     for title, mean in report["mean"].items():
-        words = VocodingScores(**mean).in_words().values()
+        words = VocodingScores(**mean).formatted().values()
         lines.append(f"{title:<12}" + "".join(f"{word:>{width}}" for word in words))
     count = len(report["recordings"]["Vocoder"])
     lines.append(f"means over {count} recordings of the {report['split']} split")

@@ -184,13 +184,13 @@ class CorpusIndex:
 
 def corpus_digest(sample_rate: int, gain: float, recordings: tuple[Recording, ...]) -> str:
     """Return the identity of a corpus: SHA-256 over its rate, its gain and its recordings."""
-    facts = [sample_rate, gain, [_identity(recording) for recording in recordings]]
-    return hashlib.sha256(json.dumps(facts, allow_nan=False).encode()).hexdigest()
+    values = [sample_rate, gain, [_identity(recording) for recording in recordings]]
+    return hashlib.sha256(json.dumps(values, allow_nan=False).encode()).hexdigest()
 
 
 def _identity(recording: Recording) -> list[object]:
-    *facts, dc = asdict(recording).values()
-    return [*facts, dc] if dc else facts  # earlier versions had no ``dc``
+    *values, dc = asdict(recording).values()
+    return [*values, dc] if dc else values  # earlier versions had no ``dc``
 
 
 def read_index(folder: Path) -> CorpusIndex:

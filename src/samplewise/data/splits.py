@@ -29,7 +29,7 @@ SIMILAR = 1.5
 SMALLEST_TRAIN_SHARE = 0.5
 """If whole recordings would leave less than this for training, the longest one is cut; with large
 held-out splits, three quarters of the share of training."""
-MOST_CUT_OFF = 0.9
+MAX_CUT_OFF = 0.9
 """Of a recording that is cut, at most this goes to held-out splits."""
 
 
@@ -143,7 +143,9 @@ def split_by_recording(
         name: max(1, LEAST_OF_SHARE * share * total) for name, share in shares.held_out().items()
     }
     new = sorted(lengths.keys() - plan.keys())
-    free = sorted((key for key in new if key in sounding), key=lambda k: _dice(shares.seed, k))
+    free = sorted(
+        (key for key in new if key in sounding), key=lambda k: _random_order(shares.seed, k)
+    )
     plan |= {key: (Piece(0, lengths[key], "train"),) for key in new}
     for overshoot in (OVERSHOOT, 1.0):
         chosen = _choose(sounding, free, have, shares, total, overshoot)
@@ -158,7 +160,7 @@ def split_by_recording(
     missing = {name: share for name, share in shares.held_out().items() if have[name] < least[name]}
     if missing and free:
         ends = lengths | (ends or {})
-        longest = max(free, key=lambda key: (ends[key], _dice(shares.seed, key)))
+        longest = max(free, key=lambda key: (ends[key], _random_order(shares.seed, key)))
         others = total - lengths[longest]
         pieces = cut(ends[longest], missing, sample_rate, others, have)
         if len(pieces) > 1:
@@ -193,7 +195,7 @@ def cut(
         name: share * (usable + others) - (have or {}).get(name, 0)
         for name, share in held_out.items()
     }
-    scale = min(1.0, MOST_CUT_OFF * usable / sum(wanted.values()))
+    scale = min(1.0, MAX_CUT_OFF * usable / sum(wanted.values()))
     least = min(sample_rate, usable // 10)
     parts = []
     end = samples
@@ -204,7 +206,7 @@ def cut(
     return (Piece(0, end, "train"), *reversed(parts))
 
 
-def _dice(seed: int, key: str) -> str:
+def _random_order(seed: int, key: str) -> str:
     return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
 
 
@@ -238,7 +240,7 @@ def _choose(
                 have += lengths[key]
         left = [key for key in left if key not in set(chosen[name])]
         if have < LEAST_OF_SHARE * target and left:
-            most = SIMILAR * min(lengths[key] for key in left)
-            chosen[name].append(next(key for key in left if lengths[key] <= most))
+            longest = SIMILAR * min(lengths[key] for key in left)
+            chosen[name].append(next(key for key in left if lengths[key] <= longest))
             left.remove(chosen[name][-1])
     return chosen

@@ -19,7 +19,7 @@ BLOCK_BYTES = 2**19
 """Length of a block with a checksum of its own; 16 s at 16 kHz."""
 DIGITS = 8
 """Hexadecimal digits of a checksum."""
-MOST_AT_ONCE = 2**30
+MAX_READ_BYTES = 2**30
 """Bytes asked for in one call; the system gives at most 2 GiB."""
 
 
@@ -126,7 +126,7 @@ class StoredSamples:
 
     def _pieces(self, first: int, last: int) -> Iterator[bytes]:
         while first < last:
-            wanted = min(last - first, MOST_AT_ONCE)
+            wanted = min(last - first, MAX_READ_BYTES)
             piece = os.pread(self._descriptor, wanted, self.offset + first)
             if not piece:
                 raise CorpusError(

@@ -196,10 +196,12 @@ def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, scores: Scor
 
 
 def _excitation(loaded: LoadedModel) -> list[str]:
-    told = loaded.model.conditioner
-    if told is None or not told.config.lpc_order:
+    conditioner = loaded.model.conditioner
+    if conditioner is None or not conditioner.config.lpc_order:
         return []
-    return [f"upper bound, from the excitation of a prediction of order {told.config.lpc_order}"]
+    return [
+        f"upper bound, from the excitation of a prediction of order {conditioner.config.lpc_order}"
+    ]
 
 
 def _density(loaded: LoadedModel, scores: Scores) -> str:

@@ -58,7 +58,7 @@ class PitchSettings:
             )
 
 
-VOICES = PitchSettings()
+READ_SPEECH = PitchSettings()
 """Adults who read aloud."""
 
 
@@ -91,7 +91,7 @@ def describe_tracker(tracker: Tracker) -> str:
 def track_f0(
     wave: Float[np.ndarray, " samples"],
     sample_rate: int,
-    settings: PitchSettings = VOICES,
+    settings: PitchSettings = READ_SPEECH,
     tracker: Tracker = "auto",
 ) -> Float64[np.ndarray, " frames"]:
     """Return the fundamental frequency of each frame of 10 ms, Hz; NaN where there is no voice.
@@ -125,7 +125,7 @@ def track_f0(
 def mean_f0(
     wave: Float[np.ndarray, " samples"],
     sample_rate: int,
-    settings: PitchSettings = VOICES,
+    settings: PitchSettings = READ_SPEECH,
     tracker: Tracker = "auto",
 ) -> float | None:
     """Return the mean fundamental frequency of a segment over its voiced frames, Hz.

@@ -14,7 +14,7 @@ from samplewise.evaluate.speakers import Share, SpeakerClassifier, tile
 from samplewise.generate.clips import samples_of
 from samplewise.models.io import LoadedModel
 
-Hear = Callable[[Clip], Float32[np.ndarray, " samples"]]
+ReadClip = Callable[[Clip], Float32[np.ndarray, " samples"]]
 """Gives the sound of a clip."""
 
 
@@ -36,7 +36,7 @@ class ClassifierCheck:
         return {name: share.to_json() for name, share in vars(self).items()}
 
 
-def heard_by(loaded: LoadedModel, corpus: Corpus) -> Hear:
+def quantized_sound(loaded: LoadedModel, corpus: Corpus) -> ReadClip:
     """Return what gives a clip as a model hears it: at its level, through its codes."""
     quantizer, level = loaded.model.quantizer, loaded.audio.level
     return lambda clip: quantizer.decode(read_codes(corpus, clip, level, quantizer))
@@ -51,7 +51,7 @@ def check_classifier(
     silence_s: float = 1.0,
     after_s: float = 2.0,
     splits: Sequence[str] = ("valid", "test"),
-    hear: Hear | None = None,
+    read_clip: ReadClip | None = None,
 ) -> ClassifierCheck:
     """Run the memory experiment's judgement on recordings, where the truth is known.
 
@@ -67,7 +67,7 @@ def check_classifier(
         silence_s: Between the ends, seconds.
         after_s: Last end, seconds.
         splits: Not those that the classifier was measured on.
-        hear: :func:`heard_by`, to judge what a model would hear; None: the recording.
+        read_clip: :func:`quantized_sound`, to judge what a model would hear; None: the recording.
 
     Raises:
         CorpusError: If no recording is long enough.
@@ -80,13 +80,15 @@ def check_classifier(
         raise CorpusError(
             f"no recording in {' and '.join(splits)} of {corpus.folder} lasts {length / rate:g} s"
         )
-    sound: Hear = hear or (lambda clip: corpus.amplitude(clip.recording, clip.start, clip.stop))
+    sound: ReadClip = read_clip or (
+        lambda clip: corpus.amplitude(clip.recording, clip.start, clip.stop)
+    )
     ends: dict[str, list[tuple[str | None, str | None]]] = {}
     for clip in clips:
         wave = sound(clip)
         pair = (classifier.f0(wave[:first], rate), classifier.f0(wave[-last:], rate))
-        told = ends.setdefault(speakers[clip.recording.source], [])
-        told.append((classifier.name(pair[0]), classifier.name(pair[1])))
+        pairs = ends.setdefault(speakers[clip.recording.source], [])
+        pairs.append((classifier.name(pair[0]), classifier.name(pair[1])))
     return _compare(ends)
 
 

@@ -20,7 +20,7 @@ from samplewise.data.prepare.summary import plural
 from samplewise.errors import CorpusError
 from samplewise.evaluate.pitch import (
     FRAME_S,
-    VOICES,
+    READ_SPEECH,
     PitchSettings,
     Tracker,
     mean_f0,
@@ -60,8 +60,8 @@ class Share:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         low, high = self.interval
-        facts = {"count": self.count, "total": self.total, "share": self.value}
-        return facts | {"low": low, "high": high}
+        share = {"count": self.count, "total": self.total, "share": self.value}
+        return share | {"low": low, "high": high}
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ def measure_speakers(
     speakers: Mapping[str, str],
     *,
     segment_s: float = 2.0,
-    most_s: float = 600.0,
+    max_s: float = 600.0,
     tracker: Tracker = "auto",
-    settings: PitchSettings = VOICES,
+    settings: PitchSettings = READ_SPEECH,
 ) -> SpeakerClassifier:
     """Measure both speakers' mean fundamental frequency on the training split.
 
@@ -160,7 +160,7 @@ def measure_speakers(
         corpus: With recordings of both in its training split.
         speakers: Speaker of each recording, by its source; two in all.
         segment_s: Seconds that are looked at together; segments with too little voice are left out.
-        most_s: Seconds of each speaker that are looked at, evenly spread; 0: all.
+        max_s: Seconds of each speaker that are looked at, evenly spread; 0: all.
         tracker: Which tracker; the classifier goes on with it.
         settings: Its range and thresholds.
 
@@ -173,8 +173,8 @@ def measure_speakers(
     for name in sorted(set(speakers.values())):
         recordings = [r for r in corpus.split("train") if speakers[r.source] == name]
         clips = tile(recordings, length)
-        if most_s:
-            clips = spread(clips, max(1, round(most_s / segment_s)))
+        if max_s:
+            clips = spread(clips, max(1, round(max_s / segment_s)))
         tracks = [
             track_f0(
                 corpus.amplitude(clip.recording, clip.start, clip.stop),

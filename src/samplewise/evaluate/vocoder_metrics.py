@@ -37,7 +37,7 @@ class VocodingScores:
     """One sound against its original."""
 
     mel_db: float
-    """Mean absolute difference of the mel bands that the vocoder was told, dB; lower is nearer."""
+    """Mean absolute difference of the mel bands, in dB; lower is nearer."""
     spectral_db: float
     """Log-spectral distance: root mean square over frequencies, mean over time, dB."""
     f0_error: float
@@ -52,7 +52,7 @@ class VocodingScores:
         """Return plain values."""
         return asdict(self)
 
-    def in_words(self) -> dict[str, str]:
+    def formatted(self) -> dict[str, str]:
         """Return each score for a table, by its heading; a dash for one that is not known."""
         known = asdict(self)
         return {
@@ -138,7 +138,7 @@ def griffin_lim_of(
 
 def noise_of(
     wave: Float32[np.ndarray, " samples"],
-    told: ConditioningConfig,
+    conditioning: ConditioningConfig,
     sample_rate: int,
     corrections: int,
 ) -> Float32[np.ndarray, " samples"]:
@@ -147,12 +147,12 @@ def noise_of(
     White noise takes the place of the excitation that a model draws; filters and corrections are
     those of a vocoder.
     """
-    mel = told.mel
+    mel = conditioning.mel
     assert mel is not None
     frames = mel_spectrogram(torch.from_numpy(wave), mel, sample_rate).numpy()
-    order = told.lpc_order or min(LPC_ORDER, mel.n_fft // 2)
+    order = conditioning.lpc_order or min(LPC_ORDER, mel.n_fft // 2)
     followed = np.concatenate([frames, frames[-1:]])
-    found = predict(followed, mel, sample_rate, order, told.upsampling)
+    found = predict(followed, mel, sample_rate, order, conditioning.upsampling)
     noise = numpy_generator(0, "noise").standard_normal(len(frames) * mel.hop)
     sound = as_amplitude(synthesize(noise / FULL_SCALE, found, np.zeros(order)))
     return correct_sound(sound, frames, mel, sample_rate, corrections)[: len(wave)]

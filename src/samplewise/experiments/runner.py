@@ -17,7 +17,7 @@ from samplewise.engine.weights import can_pack
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.evaluation import evaluate_split
 from samplewise.evaluate.memory import MemoryPlan, memory_experiment
-from samplewise.evaluate.speaker_check import check_classifier, heard_by
+from samplewise.evaluate.speaker_check import check_classifier, quantized_sound
 from samplewise.evaluate.speakers import SpeakerClassifier
 from samplewise.experiments.checks import check_setting
 from samplewise.experiments.experiment import Experiment, Row
@@ -168,8 +168,8 @@ def _measure(
 ) -> dict[str, Any]:
     if classifier is not None:
         assert setting.speakers is not None
-        hear = heard_by(loaded, setting.corpus)
-        check = check_classifier(setting.corpus, setting.speakers, classifier, hear=hear)
+        read_clip = quantized_sound(loaded, setting.corpus)
+        check = check_classifier(setting.corpus, setting.speakers, classifier, read_clip=read_clip)
         plan = MemoryPlan(count=setting.count, seed=setting.seed)
         result = memory_experiment(loaded, classifier, plan)
         return {"memory": result.to_json(), "check": check.to_json()}

@@ -157,7 +157,7 @@ def smooth(values: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]
     return np.where(known, means, np.nan)
 
 
-def spread(places: list[float], gap: float) -> list[float]:
+def move_apart(places: list[float], gap: float) -> list[float]:
     """Return ``places`` moved up as little as keeps neighbours ``gap`` apart; order is kept."""
     moved = list(places)
     order = sorted(range(len(places)), key=places.__getitem__)
@@ -167,7 +167,7 @@ def spread(places: list[float], gap: float) -> list[float]:
 
 
 def _name_lines(axes: "Axes", lines: Mapping[str, float], gap: float) -> None:
-    for (name, bits), place in zip(lines.items(), spread([*lines.values()], gap), strict=True):
+    for (name, bits), place in zip(lines.items(), move_apart([*lines.values()], gap), strict=True):
         text = drawable(f"{name.replace('_', ' ')} {bits:.2f}", 24)
         at = axes.get_yaxis_transform()
         label = axes.text(1.01, place, text, transform=at, fontsize=7, color=INK, va="center")

@@ -8,7 +8,7 @@ from samplewise import plots
 from samplewise.audio.write import wav_bytes
 from samplewise.report import formatting, markup
 from samplewise.report.markup import esc
-from samplewise.report.run_data import MAX_CLIP_S, MAX_CLIPS, MAX_PREVIEW_S, Clip, RunData
+from samplewise.report.run_data import MAX_CLIP_S, MAX_CLIPS, MAX_PREVIEW_S, ReportClip, RunData
 
 FLAGS = {
     "silence": "mostly silence",
@@ -17,55 +17,55 @@ FLAGS = {
 }
 
 
-def listening(facts: RunData, folder: str, drawn: Callable[[], None]) -> str:
+def listening(run: RunData, folder: str, drawn: Callable[[], None]) -> str:
     """Return the section with the generated clips, beside a real recording where there is one.
 
     Args:
-        facts: The run.
+        run: The run.
         folder: The run folder as commands name it.
         drawn: Called after each clip.
     """
     parts = ["<h2>Listen</h2>"]
-    if not facts.clips and not facts.silent_clips:
+    if not run.clips and not run.silent_clips:
         parts.append(
             f"<p>There are no generated clips yet: <code>samplewise generate {folder}</code> "
             "makes them.</p>"
         )
     else:
-        parts.append(f"<p>{_how_drawn(facts)}</p>")
-    if facts.excerpt is not None:
-        split = markup.esc((facts.corpus or {}).get("split", "test"))
+        parts.append(f"<p>{_how_drawn(run)}</p>")
+    if run.excerpt is not None:
+        split = markup.esc((run.corpus or {}).get("split", "test"))
         title = f"<h3>A real recording <small>from the {split} split</small></h3>"
-        parts.append(_clip(facts.excerpt, title, "A real recording"))
+        parts.append(_clip(run.excerpt, title, "A real recording"))
         drawn()
-    for clip in facts.clips:
+    for clip in run.clips:
         rank = "" if clip.rank is None else f'<span class="rank">{clip.rank}</span> '
         parts.append(_clip(clip, f"<h3>{rank}{markup.name(clip.name)}</h3>", f"Clip {clip.name}"))
         drawn()
-    if facts.silent_clips:
+    if run.silent_clips:
         rows = [
             (markup.name(clip.name), formatting.bits(clip.bits), _flags(clip), esc(clip.problem))
-            for clip in facts.silent_clips
+            for clip in run.silent_clips
         ]
         head = ("Clip", "Bits per sample", "Remarks", "Why it cannot be heard here")
         parts.append(f"<h3>Other clips</h3>{markup.table(head, rows, kind='words')}")
-    if facts.clips or facts.excerpt is not None:
+    if run.clips or run.excerpt is not None:
         parts.append(_legend())
     return f'<section id="listen">{"".join(parts)}</section>'
 
 
-def previews(facts: RunData, folder: str, drawn: Callable[[], None]) -> str:
+def previews(run: RunData, folder: str, drawn: Callable[[], None]) -> str:
     """Return the previews from the earliest to the latest, so that one hears the model learn."""
-    if not facts.previews:
+    if not run.previews:
         return (
             "<h3>Previews</h3><p>There are no previews yet; training writes them to "
             f"<code>{folder}/previews</code> as it goes on.</p>"
         )
     cards = []
-    for clip in facts.previews:
-        cards.append(_preview(facts, clip))
+    for clip in run.previews:
+        cards.append(_preview(run, clip))
         drawn()
-    chosen = "" if len(cards) == facts.n_previews else f", {len(cards)} of {facts.n_previews}"
+    chosen = "" if len(cards) == run.n_previews else f", {len(cards)} of {run.n_previews}"
     return (
         f"<h3>Previews, earliest to latest{chosen}</h3><p>What the model made of the same random "
         f"numbers as it learned; at most {MAX_PREVIEW_S:g} s of each.</p>"
@@ -73,9 +73,9 @@ def previews(facts: RunData, folder: str, drawn: Callable[[], None]) -> str:
     )
 
 
-def _how_drawn(facts: RunData) -> str:
-    shown, whole = len(facts.clips), len(facts.clips) + len(facts.silent_clips)
-    ranked = any(clip.rank is not None for clip in facts.clips)
+def _how_drawn(run: RunData) -> str:
+    shown, whole = len(run.clips), len(run.clips) + len(run.silent_clips)
+    ranked = any(clip.rank is not None for clip in run.clips)
     order = (
         "The likeliest comes first: the fewer bits per sample the model needs for what it drew, "
         "the likelier it finds it, which is not the same as better."
@@ -83,9 +83,9 @@ def _how_drawn(facts: RunData) -> str:
         else "They are in the order of their names: no ranks were recorded."
     )
     sentence = f"{formatting.plural(whole, 'clip')} drawn from the model. {order}"
-    if ranked and any(clip.flags for clip in (*facts.clips, *facts.silent_clips)):
+    if ranked and any(clip.flags for clip in (*run.clips, *run.silent_clips)):
         sentence += " Clips with a remark come last."
-    long = any((clip.seconds or 0) > MAX_CLIP_S for clip in facts.clips)
+    long = any((clip.seconds or 0) > MAX_CLIP_S for clip in run.clips)
     if shown < whole or long:
         sentence += (
             f" This page holds at most {MAX_CLIPS} clips and {MAX_CLIP_S:g} s of each, "
@@ -94,7 +94,7 @@ def _how_drawn(facts: RunData) -> str:
     return sentence
 
 
-def _clip(clip: Clip, title: str, label: str) -> str:
+def _clip(clip: ReportClip, title: str, label: str) -> str:
     """Return one clip: title, figures and player on one side, its pictures on the other."""
     length = len(clip.wave) / clip.sample_rate
     score = "" if clip.bits is None else f"<b>{formatting.bits(clip.bits)}</b> bits per sample<br>"
@@ -117,15 +117,13 @@ def _clip(clip: Clip, title: str, label: str) -> str:
     )
 
 
-def _preview(facts: RunData, clip: Clip) -> str:
+def _preview(run: RunData, clip: ReportClip) -> str:
     title = f"Step {formatting.count(clip.step)}"
     if clip.problem:
         return f'<li><h4>{title}</h4><p class="meta">{esc(clip.problem)}</p></li>'
-    meta = (
-        [] if (score := _bits_at(facts, clip.step)) is None else [f"{formatting.bits(score)} bits"]
-    )
-    if len(facts.train.step):
-        hours = np.interp(clip.step, facts.train.step, facts.train.hours)
+    meta = [] if (score := _bits_at(run, clip.step)) is None else [f"{formatting.bits(score)} bits"]
+    if len(run.train.step):
+        hours = np.interp(clip.step, run.train.step, run.train.hours)
         meta.append(formatting.minutes(60 * float(hours)))
     png = plots.spectrogram_png([("", clip.wave)], clip.sample_rate, panel_height=300, width=640)
     label = f"Preview at step {clip.step}"
@@ -137,20 +135,20 @@ def _preview(facts: RunData, clip: Clip) -> str:
     )
 
 
-def _bits_at(facts: RunData, step: int) -> float | None:
+def _bits_at(run: RunData, step: int) -> float | None:
     """Return the validation bits, or else the training bits, last known at a step."""
-    for curve in (facts.valid, facts.train):
+    for curve in (run.valid, run.train):
         place = int(np.searchsorted(curve.step, step, side="right")) - 1
         if place >= 0:
             return float(curve.value[place])
     return None
 
 
-def _wav(clip: Clip) -> bytes:
+def _wav(clip: ReportClip) -> bytes:
     return wav_bytes(clip.wave, clip.sample_rate)
 
 
-def _flags(clip: Clip) -> str:
+def _flags(clip: ReportClip) -> str:
     marks = [f'<span class="flag">{esc(FLAGS.get(flag, flag))}</span>' for flag in clip.flags]
     return f'<p class="flags">{" ".join(marks)}</p>' if marks else ""
 

@@ -31,17 +31,17 @@ def write_report(run_folder: Path, progress: Callable[[int, int], None] | None =
         OSError: If the page cannot be written.
     """
     path = run_folder / NAME
-    facts = gather(run_folder)
-    atomic_io.write_text(path, render(facts, progress))
-    for name, png in _pictures(facts):
+    run = gather(run_folder)
+    atomic_io.write_text(path, render(run, progress))
+    for name, png in _pictures(run):
         (run_folder / PICTURES).mkdir(exist_ok=True)
         atomic_io.write_bytes(run_folder / PICTURES / name, png)
     return path
 
 
-def render(facts: RunData, progress: Callable[[int, int], None] | None = None) -> str:
-    """Return the page about ``facts``."""
-    total = len(facts.clips) + len(facts.previews) + (facts.excerpt is not None) + 1
+def render(run: RunData, progress: Callable[[int, int], None] | None = None) -> str:
+    """Return the page about ``run``."""
+    total = len(run.clips) + len(run.previews) + (run.excerpt is not None) + 1
     done = 0
 
     def drawn() -> None:
@@ -50,24 +50,24 @@ def render(facts: RunData, progress: Callable[[int, int], None] | None = None) -
         if progress is not None:
             progress(done, total)
 
-    folder = esc(shlex.quote(str(facts.folder)))
-    body = [sections.headline(facts, folder), listening.listening(facts, folder, drawn)]
-    body.append('<section id="learning"><h2>How it learned</h2>' + sections.curves(facts))
+    folder = esc(shlex.quote(str(run.folder)))
+    body = [sections.headline(run, folder), listening.listening(run, folder, drawn)]
+    body.append('<section id="learning"><h2>How it learned</h2>' + sections.curves(run))
     drawn()
-    body.append(listening.previews(facts, folder, drawn) + "</section>")
-    body += [sections.figures(facts, folder), sections.configuration(facts)]
-    body += [reproduction.reproduction(facts), reproduction.environment(facts)]
-    return document(facts.name, "\n".join(body))
+    body.append(listening.previews(run, folder, drawn) + "</section>")
+    body += [sections.figures(run, folder), sections.configuration(run)]
+    body += [reproduction.reproduction(run), reproduction.environment(run)]
+    return document(run.name, "\n".join(body))
 
 
-def _pictures(facts: RunData) -> Iterator[tuple[str, bytes]]:
+def _pictures(run: RunData) -> Iterator[tuple[str, bytes]]:
     """Yield the pictures that are also wanted outside the page, by name."""
-    if len(facts.train.step) or len(facts.valid.step):
-        yield "curves.png", sections.curves_picture(facts)
-    if facts.clips:
-        rate = facts.clips[0].sample_rate
-        named = [(clip.name, clip) for clip in facts.clips[:COMPARED]]
-        if facts.excerpt is not None:
-            named.insert(0, (f"a real recording: {facts.excerpt.name}", facts.excerpt))
+    if len(run.train.step) or len(run.valid.step):
+        yield "curves.png", sections.curves_picture(run)
+    if run.clips:
+        rate = run.clips[0].sample_rate
+        named = [(clip.name, clip) for clip in run.clips[:COMPARED]]
+        if run.excerpt is not None:
+            named.insert(0, (f"a real recording: {run.excerpt.name}", run.excerpt))
         waves = [(name, clip.wave) for name, clip in named if clip.sample_rate == rate]
         yield "clips.png", plots.spectrogram_png(waves, rate)

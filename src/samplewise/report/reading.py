@@ -104,8 +104,8 @@ def read_start(path: Path, seconds: float) -> tuple[Float32[np.ndarray, " sample
     """
     from samplewise.audio.files import blocks, mono, probe
 
-    facts = probe(path)
-    limit, parts, total = round(seconds * facts.sample_rate), [], 0
+    info = probe(path)
+    limit, parts, total = round(seconds * info.sample_rate), [], 0
     for block in blocks(path):
         parts.append(np.clip(mono(block), -1, 1)[: limit - total])
         total += len(parts[-1])
@@ -113,5 +113,5 @@ def read_start(path: Path, seconds: float) -> tuple[Float32[np.ndarray, " sample
             break
     if not total:
         raise AudioError(f"{path.name}: it holds no samples")
-    whole = facts.frames or 0
-    return np.concatenate(parts), facts.sample_rate, max(total, whole) / facts.sample_rate
+    whole = info.frames or 0
+    return np.concatenate(parts), info.sample_rate, max(total, whole) / info.sample_rate

@@ -12,12 +12,10 @@ from samplewise.report.markup import esc
 from samplewise.report.run_data import RunData
 
 
-def reproduction(facts: RunData) -> str:
+def reproduction(run: RunData) -> str:
     """Return the commands that lead here, with their seeds."""
-    lines = "".join(
-        f'<span class="command">{_line(command)}\n</span>' for command in commands(facts)
-    )
-    digest = reading.text(facts.config, "corpus", "digest")
+    lines = "".join(f'<span class="command">{_line(command)}\n</span>' for command in commands(run))
+    digest = reading.text(run.config, "corpus", "digest")
     same = (
         f"<p>The corpus has the digest <code>{esc(digest)}</code>, as <code>prepare</code> with "
         "<code>--json</code> prints; the same recordings and options give the same.</p>"
@@ -39,40 +37,40 @@ def _line(command: list[str]) -> str:
     return " ".join(f"<span>{word}</span>" if len(word) < 30 else word for word in words)
 
 
-def commands(facts: RunData) -> list[list[str]]:
+def commands(run: RunData) -> list[list[str]]:
     """Return the commands, as recorded where they were, otherwise from the settings."""
-    run, program = str(facts.folder), "samplewise"
-    corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
-    settings = reading.find(facts.corpus, "settings") or {}
+    folder, program = str(run.folder), "samplewise"
+    corpus = reading.text(run.config, "corpus", "folder") or "CORPUS"
+    settings = reading.find(run.corpus, "settings") or {}
     prepare = [program, "prepare", "RECORDINGS", "-o", corpus, *_options(settings)]
-    train = [program, "train", corpus, "-o", run, *_training(facts)]
-    evaluate = [program, "evaluate", run]
-    evaluate += _options({"split": reading.text(facts.evaluation, "split")})
-    generate = [program, "generate", run]
-    if facts.generation is not None:
-        clips = reading.objects(facts.generation, "clips")
+    train = [program, "train", corpus, "-o", folder, *_training(run)]
+    evaluate = [program, "evaluate", folder]
+    evaluate += _options({"split": reading.text(run.evaluation, "split")})
+    generate = [program, "generate", folder]
+    if run.generation is not None:
+        clips = reading.objects(run.generation, "clips")
         lengths = [reading.number(clip, "seconds") or 0.0 for clip in clips]
-        options = {key: reading.text(facts.generation, key) for key in ("temperature", "seed")}
-        options |= {"prompt": reading.text(facts.generation, "prompt")}
+        options = {key: reading.text(run.generation, key) for key in ("temperature", "seed")}
+        options |= {"prompt": reading.text(run.generation, "prompt")}
         generate += _options({"count": len(clips) or None, "seconds": max(lengths, default=None)})
         generate += _options(options)
-    made = [prepare, _recorded(facts.config) or train]
-    made.append(_recorded(facts.evaluation) or [*evaluate, "--json"])
-    return [*made, _recorded(facts.generation) or generate, [program, "report", run]]
+    made = [prepare, _recorded(run.config) or train]
+    made.append(_recorded(run.evaluation) or [*evaluate, "--json"])
+    return [*made, _recorded(run.generation) or generate, [program, "report", folder]]
 
 
-def environment(facts: RunData) -> str:
+def environment(run: RunData) -> str:
     """Return the versions that trained the model, and those that wrote this page."""
-    rows = [(esc(key), esc(value)) for key, value in markup.flatten(_versions(facts))]
-    device = reading.text(facts.evaluation, "device")
+    rows = [(esc(key), esc(value)) for key, value in markup.flatten(_versions(run))]
+    device = reading.text(run.evaluation, "device")
     rows += [("device of the evaluation", esc(device))] if device else []
     rows.append(("this page", f"samplewise {esc(_own_version())}, Python {_python()}"))
     table = markup.table(("What", "Version"), rows, kind="words")
     return f'<section id="environment"><h2>Environment</h2>{table}</section>'
 
 
-def _versions(facts: RunData) -> dict[str, Any]:
-    found = reading.find(facts.config, "versions")
+def _versions(run: RunData) -> dict[str, Any]:
+    found = reading.find(run.config, "versions")
     return found if isinstance(found, dict) and found else {"training": "versions not recorded"}
 
 
@@ -94,15 +92,15 @@ def _recorded(part: dict[str, Any] | None) -> list[str] | None:
     return command if is_command and command else None
 
 
-def _training(facts: RunData) -> list[str]:
+def _training(run: RunData) -> list[str]:
     """Return the flags of training: the preset, and what differs from it."""
     from samplewise.config.presets import PRESETS
 
-    preset = reading.text(facts.config, "train", "preset")
+    preset = reading.text(run.config, "train", "preset")
     if preset not in PRESETS:
-        return _options({"preset": preset, "seed": reading.find(facts.config, "train", "seed")})
+        return _options({"preset": preset, "seed": reading.find(run.config, "train", "seed")})
     usual = dict(_leaves(to_json(PRESETS[preset])))
-    used = dict(_leaves(reading.find(facts.config, "train")))
+    used = dict(_leaves(reading.find(run.config, "train")))
     changed = {
         key: "None" if used[key] is None else used[key]
         for key in usual

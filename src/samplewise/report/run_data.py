@@ -19,7 +19,7 @@ MAX_EXCERPT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Clip:
+class ReportClip:
     """A sound to play, or the reason why it cannot be played."""
 
     name: str
@@ -68,13 +68,13 @@ class RunData:
     """Learning rate."""
     sparsity: Curve
     """Share of the blocks that each pruning left at zero; empty for a dense model."""
-    clips: tuple[Clip, ...]
+    clips: tuple[ReportClip, ...]
     """Generated clips with sound, best rank first; at most ``MAX_CLIPS``."""
-    silent_clips: tuple[Clip, ...]
+    silent_clips: tuple[ReportClip, ...]
     """The other clips: beyond the limit; without sound."""
-    excerpt: Clip | None
+    excerpt: ReportClip | None
     """A recording that the model has not heard."""
-    previews: tuple[Clip, ...]
+    previews: tuple[ReportClip, ...]
     """Earliest to latest; without sound where the file cannot be read."""
     n_previews: int
     """How many steps have a preview, shown or not."""
@@ -163,23 +163,23 @@ def _shown(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
 
 
-def _load(path: Path, limit_s: float, **facts: Any) -> Clip:
+def _load(path: Path, limit_s: float, **fields: Any) -> ReportClip:
     """Return the clip in ``path``, which must lie in its folder and not be a link out of it."""
     name, nothing = path.name, np.zeros(0, np.float32)
     if not reading.is_file(path):
-        return Clip(name, nothing, 0, problem="the file is missing", **facts)
+        return ReportClip(name, nothing, 0, problem="the file is missing", **fields)
     if path.resolve().parent != path.parent.resolve():
-        return Clip(name, nothing, 0, problem="it lies outside its folder", **facts)
+        return ReportClip(name, nothing, 0, problem="it lies outside its folder", **fields)
     try:
         wave, sample_rate, seconds = reading.read_start(path, limit_s)
     except AudioError as error:
-        return Clip(name, nothing, 0, problem=str(error), **facts)
-    return Clip(name, wave, sample_rate, seconds=seconds, **facts)
+        return ReportClip(name, nothing, 0, problem=str(error), **fields)
+    return ReportClip(name, wave, sample_rate, seconds=seconds, **fields)
 
 
 def _clips(
     folder: Path, generation: dict[str, Any] | None
-) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+) -> tuple[tuple[ReportClip, ...], tuple[ReportClip, ...]]:
     """Return the clips with sound, best rank first, and the rest."""
     entries: dict[str, dict[str, Any]] = {}
     for entry in reading.objects(generation, "clips"):
@@ -195,13 +195,13 @@ def _clips(
         rank, bits = (reading.number(entries[name], key) for key in ("rank", "bits_per_sample"))
         return last if rank is None else rank, last if bits is None else bits, name
 
-    loud: list[Clip] = []
-    silent: list[Clip] = []
+    loud: list[ReportClip] = []
+    silent: list[ReportClip] = []
     for name in sorted(entries, key=place):
         entry = entries[name]
         rank, index = (reading.number(entry, key) for key in ("rank", "index"))
         flags = reading.find(entry, "flags")
-        facts = {
+        fields = {
             "bits": reading.number(entry, "bits_per_sample"),
             "rank": None if rank is None else int(rank),
             "index": None if index is None else int(index),
@@ -209,14 +209,14 @@ def _clips(
         }
         if len(loud) == MAX_CLIPS:
             problem = f"only the first {MAX_CLIPS} clips are embedded"
-            silent.append(Clip(name, np.zeros(0, np.float32), 0, problem=problem, **facts))
+            silent.append(ReportClip(name, np.zeros(0, np.float32), 0, problem=problem, **fields))
             continue
-        clip = _load(folder / name, MAX_CLIP_S, **facts)
+        clip = _load(folder / name, MAX_CLIP_S, **fields)
         (silent if clip.problem else loud).append(clip)
     return tuple(loud), tuple(silent)
 
 
-def _previews(folder: Path) -> tuple[tuple[Clip, ...], int]:
+def _previews(folder: Path) -> tuple[tuple[ReportClip, ...], int]:
     """Return the first clip of some steps, evenly chosen, the first and the last among them."""
     steps: dict[int, Path] = {}
     for entry in folder.glob("step-*") if folder.is_dir() else ():
@@ -230,7 +230,9 @@ def _previews(folder: Path) -> tuple[tuple[Clip, ...], int]:
     return tuple(_load(steps[step], MAX_PREVIEW_S, step=step) for step in shown), len(order)
 
 
-def _corpus(config: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any] | None, Clip | None]:
+def _corpus(
+    config: dict[str, Any], notes: list[str]
+) -> tuple[dict[str, Any] | None, ReportClip | None]:
     """Return what the corpus says about its making, and the start of a recording not trained on."""
     from samplewise.data.corpus import Corpus
 
@@ -246,11 +248,11 @@ def _corpus(config: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any] | 
     same = corpus.digest == reading.find(config, "corpus", "digest")
     if not same:
         notes.append("The corpus has been prepared anew since this model was trained.")
-    facts: dict[str, Any] = {"settings": vars(corpus.index.settings), "same": same}
+    provenance: dict[str, Any] = {"settings": vars(corpus.index.settings), "same": same}
     for recording in corpus.split("test") or corpus.split("valid"):
         stop = min(recording.samples, round(MAX_EXCERPT_S * corpus.sample_rate))
         wave = corpus.amplitude(recording, 0, stop)
         length = recording.samples / corpus.sample_rate
-        facts["split"] = recording.split
-        return facts, Clip(recording.source, wave, corpus.sample_rate, seconds=length)
-    return facts, None
+        provenance["split"] = recording.split
+        return provenance, ReportClip(recording.source, wave, corpus.sample_rate, seconds=length)
+    return provenance, None

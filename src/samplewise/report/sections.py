@@ -11,60 +11,60 @@ from samplewise.report.run_data import RunData
 MAX_ROWS = 200
 
 
-def headline(facts: RunData, folder: str) -> str:
+def headline(run: RunData, folder: str) -> str:
     """Return the name of the run, its result in one sentence, and the figures behind it."""
-    entries = [("Test, bits per sample", formatting.bits(facts.test_bits))]
-    if facts.baselines:
-        best = min(facts.baselines, key=facts.baselines.__getitem__)
-        score = formatting.bits(facts.baselines[best])
+    entries = [("Test, bits per sample", formatting.bits(run.test_bits))]
+    if run.baselines:
+        best = min(run.baselines, key=run.baselines.__getitem__)
+        score = formatting.bits(run.baselines[best])
         entries.append((f"Best baseline, {esc(formatting.baseline(best))}", score))
-    entries.append(("Training", formatting.minutes(facts.minutes)))
-    if (parameters := reading.number(facts.config, "parameters")) is not None:
+    entries.append(("Training", formatting.minutes(run.minutes)))
+    if (parameters := reading.number(run.config, "parameters")) is not None:
         entries.append(("Parameters", formatting.big(parameters)))
-    if len(facts.sparsity.value):
-        entries.append(("Blocks at zero", f"{float(facts.sparsity.value[-1]):.1%}"))
-    if (rate := reading.number(facts.config, "audio", "sample_rate")) is not None:
+    if len(run.sparsity.value):
+        entries.append(("Blocks at zero", f"{float(run.sparsity.value[-1]):.1%}"))
+    if (rate := reading.number(run.config, "audio", "sample_rate")) is not None:
         entries.append(("Audio", formatting.kilohertz(rate)))
     cells = "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in entries)
-    notes = "".join(f"<li>{esc(note)}</li>" for note in facts.notes)
+    notes = "".join(f"<li>{esc(note)}</li>" for note in run.notes)
     return (
-        f'<header><p class="kind">samplewise report</p><h1>{markup.name(facts.name)}</h1>'
-        f'<p class="lead">{_lead(facts)} {_result(facts, folder)}</p>'
+        f'<header><p class="kind">samplewise report</p><h1>{markup.name(run.name)}</h1>'
+        f'<p class="lead">{_lead(run)} {_result(run, folder)}</p>'
         f'<dl class="key">{cells}</dl>'
         + (f'<ul class="notes">{notes}</ul>' if notes else "")
         + "</header>"
     )
 
 
-def _lead(facts: RunData) -> str:
-    preset = reading.text(facts.config, "train", "preset") or reading.text(facts.config, "preset")
-    parameters = reading.number(facts.config, "parameters")
+def _lead(run: RunData) -> str:
+    preset = reading.text(run.config, "train", "preset") or reading.text(run.config, "preset")
+    parameters = reading.number(run.config, "parameters")
     model = (
         "A model" if parameters is None else f"A model of {formatting.big(parameters)} parameters"
     )
     model += f" (preset <i>{markup.name(preset)}</i>)" if preset else ""
-    corpus = reading.text(facts.config, "corpus", "folder")
+    corpus = reading.text(run.config, "corpus", "folder")
     on = f" on <i>{markup.name(_last_part(corpus))}</i>" if corpus else ""
-    if not facts.last_step:
+    if not run.last_step:
         return f"{model}{on}, not trained yet."
-    steps = formatting.plural(facts.last_step, "step")
-    return f"{model}, trained{on} for {formatting.minutes(facts.minutes)} ({steps})."
+    steps = formatting.plural(run.last_step, "step")
+    return f"{model}, trained{on} for {formatting.minutes(run.minutes)} ({steps})."
 
 
-def _result(facts: RunData, folder: str) -> str:
-    bits, baselines = facts.test_bits, facts.baselines
+def _result(run: RunData, folder: str) -> str:
+    bits, baselines = run.test_bits, run.baselines
     if bits is None:
         known = ""
-        if len(facts.valid.value):
+        if len(run.valid.value):
             known = (
-                f"It needs {formatting.bits(float(facts.valid.value[-1]))} bits per sample on the "
+                f"It needs {formatting.bits(float(run.valid.value[-1]))} bits per sample on the "
             )
             known += "validation recordings. "
         return (
             f"{known}It has no test score yet: <code>samplewise evaluate {folder}</code> "
             "gives it one."
         )
-    split = esc(reading.text(facts.evaluation, "split") or "test")
+    split = esc(reading.text(run.evaluation, "split") or "test")
     sentence = f"It needs <b>{formatting.bits(bits)} bits per sample</b> on the {split} recordings"
     if not baselines:
         return sentence + "."
@@ -80,29 +80,29 @@ def _result(facts: RunData, folder: str) -> str:
     )
 
 
-def curves(facts: RunData) -> str:
+def curves(run: RunData) -> str:
     """Return the training curves, or the sentence that says why there are none."""
-    if not len(facts.train.step) and not len(facts.valid.step):
-        corpus = reading.text(facts.config, "corpus", "folder") or "CORPUS"
-        command = esc(shlex.join(["samplewise", "train", corpus, "-o", str(facts.folder)]))
+    if not len(run.train.step) and not len(run.valid.step):
+        corpus = reading.text(run.config, "corpus", "folder") or "CORPUS"
+        command = esc(shlex.join(["samplewise", "train", corpus, "-o", str(run.folder)]))
         return f"<p>There are no training figures yet: <code>{command}</code> makes them.</p>"
-    png = curves_picture(facts)
+    png = curves_picture(run)
     sentences = ["Bits per sample; the thin line is what was logged, the grey one its mean."]
-    if best := facts.best_valid:
+    if best := run.best_valid:
         step, bits = best
         sentences.append(
             f"Best validation: {formatting.bits(bits)} at step {formatting.count(step)}."
         )
     else:
         sentences.append("There is no validation score: the first one comes later in training.")
-    if len(facts.sparsity.value):
-        share, step = float(facts.sparsity.value[-1]), facts.sparsity.step[-1]
+    if len(run.sparsity.value):
+        share, step = float(run.sparsity.value[-1]), run.sparsity.step[-1]
         sentences.insert(
             1,
             f"Blocks were pruned until step {formatting.count(step)}; since then {share:.1%} of "
             "them are zero, and validations before it do not count.",
         )
-    alt = f"Training curves over {formatting.plural(facts.last_step, 'step')}. {sentences[-1]}"
+    alt = f"Training curves over {formatting.plural(run.last_step, 'step')}. {sentences[-1]}"
     return (
         f'<figure class="scroll" tabindex="0" role="region" aria-label="Training curves">'
         f"{markup.picture(png, alt, 'plate wide')}</figure>"
@@ -110,29 +110,29 @@ def curves(facts: RunData) -> str:
     )
 
 
-def curves_picture(facts: RunData) -> bytes:
+def curves_picture(run: RunData) -> bytes:
     """Return the training curves as PNG."""
-    return plots.curves_png(facts.train, facts.valid, facts.learning_rate, facts.baselines)
+    return plots.curves_png(run.train, run.valid, run.learning_rate, run.baselines)
 
 
-def figures(facts: RunData, folder: str) -> str:
+def figures(run: RunData, folder: str) -> str:
     """Return the score against the baselines and per recording, with the label that it carries."""
-    if facts.evaluation is None or facts.test_bits is None:
+    if run.evaluation is None or run.test_bits is None:
         return (
             '<section id="figures"><h2>Figures</h2><p>Not evaluated yet: '
             f"<code>samplewise evaluate {folder} --json</code> scores the test recordings.</p>"
             "</section>"
         )
     parts = ["<h2>Figures</h2>"]
-    label = reading.text(facts.evaluation, "label")
+    label = reading.text(run.evaluation, "label")
     if label:
         parts.append(f'<p class="label">{markup.name(label)}</p>')
-    scores, own = facts.baselines, facts.test_bits
+    scores, own = run.baselines, run.test_bits
     png = plots.scores_png(own, scores)
-    told = ", ".join(
+    scores_text = ", ".join(
         f"{formatting.baseline(key)} {formatting.bits(bits)}" for key, bits in scores.items()
     )
-    alt = f"Bits per sample: this model {formatting.bits(own)}; {told or 'no baselines'}"
+    alt = f"Bits per sample: this model {formatting.bits(own)}; {scores_text or 'no baselines'}"
     parts.append(f"<figure>{markup.picture(png, alt, 'plate scores')}</figure>")
     if scores:
         rows = [
@@ -143,7 +143,7 @@ def figures(facts: RunData, folder: str) -> str:
         parts.append(f"<h3>Against baselines</h3>{markup.table(head, rows)}")
     else:
         parts.append("<p>The evaluation was made without baselines.</p>")
-    parts.append(_recordings(facts.evaluation))
+    parts.append(_recordings(run.evaluation))
     return f'<section id="figures">{"".join(parts)}</section>'
 
 
@@ -167,9 +167,9 @@ def _recordings(evaluation: dict[str, Any]) -> str:
     return f"<h3>Per recording{more}</h3>{markup.table(head, rows)}"
 
 
-def configuration(facts: RunData) -> str:
+def configuration(run: RunData) -> str:
     """Return config.json as a table that can be folded away."""
-    shown = {key: value for key, value in facts.config.items() if key != "versions"}
+    shown = {key: value for key, value in run.config.items() if key != "versions"}
     if not shown:
         return (
             '<section id="configuration"><h2>Configuration</h2>'

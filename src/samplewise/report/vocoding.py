@@ -46,7 +46,7 @@ def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, 
     """
     by_title = scores_by_title(utterances)
     means = {title: mean_scores(list(own.values())) for title, own in by_title.items()}
-    rows = [(esc(title), *mean.in_words().values()) for title, mean in means.items()]
+    rows = [(esc(title), *mean.formatted().values()) for title, mean in means.items()]
     count = formatting.plural(len(utterances), "recording")
     head = ("Mean", *(title for title, _ in TITLES.values()))
     body = [
@@ -79,7 +79,7 @@ def _card(version: Version, sample_rate: int) -> str:
     seconds = len(version.wave) / sample_rate
     meta = [formatting.seconds(seconds)]
     if version.scores is not None:
-        meta += [f"{title}: {value}" for title, value in version.scores.in_words().items()]
+        meta += [f"{title}: {value}" for title, value in version.scores.formatted().items()]
     spectrum = plots.spectrogram_png([("", version.wave)], sample_rate)
     return (
         f'<article class="clip"><div class="about"><h3>{esc(version.title)}</h3>'

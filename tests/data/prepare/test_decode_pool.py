@@ -47,7 +47,7 @@ def test_all_jobs_come_back_decoded(jobs, tmp_path):
 def test_a_crash_and_a_hang_cost_one_file_each(jobs, monkeypatch):
     monkeypatch.setattr(pool_module, "WORKER", (BROKEN,))
     todo = jobs("a.wav", "crash1.wav", "b.wav", "hang.wav", "c.wav", "crash2.wav", "d.wav")
-    with DecodingPool(2, 8000, silent_limit_s=1.5) as pool:
+    with DecodingPool(2, 8000, timeout_s=1.5) as pool:
         done = outcomes(pool, todo)
     reasons = {key: o.reason for key, o in done.items() if o.decoded is None}
     assert reasons == {

@@ -154,7 +154,7 @@ class _Pass:
 
     def run(self, file: BinaryIO, scale: float) -> None:
         with open_sound(self._path) as sound:
-            self.rate, self.channels = sound.facts.sample_rate, sound.facts.channels
+            self.rate, self.channels = sound.info.sample_rate, sound.info.channels
             resampler = Resampler(self.rate, self._sample_rate)
             for block in sound.blocks():
                 if self.channels > 1:

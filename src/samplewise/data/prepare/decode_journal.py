@@ -33,15 +33,15 @@ class DecodeJournal:
     def add(self, key: str, outcome: Decoded | str) -> None:
         """Remember an outcome; it survives a kill of this process."""
         assert self._file is not None
-        facts = outcome if isinstance(outcome, str) else asdict(outcome)
+        record = outcome if isinstance(outcome, str) else asdict(outcome)
         with named_failures(self._path):
-            self._file.write(to_text([key, facts], ascii_only=True).encode() + b"\n")
+            self._file.write(to_text([key, record], ascii_only=True).encode() + b"\n")
 
     def _read(self, line: bytes) -> None:
         try:
-            key, facts = parse(line)
-            if isinstance(facts, dict):
-                facts = Decoded(**{**facts, "notes": tuple(facts["notes"])})
+            key, record = parse(line)
+            if isinstance(record, dict):
+                record = Decoded(**{**record, "notes": tuple(record["notes"])})
         except (ValueError, TypeError, KeyError):
             return
-        self.outcomes[str(key)] = facts
+        self.outcomes[str(key)] = record

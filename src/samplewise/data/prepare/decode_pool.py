@@ -18,7 +18,7 @@ from samplewise.errors import SamplewiseError
 
 WORKER = ("-m", "samplewise.data.prepare.decode_worker")
 """Arguments to Python that start a decoding process."""
-SILENT_LIMIT_S = 60.0
+TIMEOUT_S = 60.0
 """A worker that has not said anything for so long is taken for hung."""
 
 
@@ -74,10 +74,10 @@ class _Worker:
         self.job: Job | None = None
         self.done_bytes = 0
         self.is_ready = False
-        self.heard_s = time.monotonic()
+        self.last_message_s = time.monotonic()
 
-    def give(self, job: Job, sample_rate: int) -> None:
-        self.job, self.done_bytes, self.heard_s = job, 0, time.monotonic()
+    def assign(self, job: Job, sample_rate: int) -> None:
+        self.job, self.done_bytes, self.last_message_s = job, 0, time.monotonic()
         request = {"path": job.path, "output": str(job.output), "sample_rate": sample_rate}
         try:
             self._input.write(json.dumps(request).encode() + b"\n")
@@ -90,7 +90,7 @@ class _Worker:
         data = os.read(self.output.fileno(), 65536)
         if not data:
             return None
-        self.heard_s = time.monotonic()
+        self.last_message_s = time.monotonic()
         *lines, self._pending = (self._pending + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
@@ -106,11 +106,9 @@ class _Worker:
 class DecodingPool:
     """A context manager; :meth:`run` yields outcomes in the order in which they come."""
 
-    def __init__(
-        self, workers: int, sample_rate: int, silent_limit_s: float = SILENT_LIMIT_S
-    ) -> None:
+    def __init__(self, workers: int, sample_rate: int, timeout_s: float = TIMEOUT_S) -> None:
         self._size, self._sample_rate = workers, sample_rate
-        self._silent_limit_s = silent_limit_s
+        self._timeout_s = timeout_s
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._finished_bytes = 0
@@ -145,13 +143,13 @@ class DecodingPool:
         while waiting or any(worker.job for worker in self._workers):
             for worker in self._workers:
                 if worker.job is None and waiting:
-                    worker.give(waiting.popleft(), self._sample_rate)
+                    worker.assign(waiting.popleft(), self._sample_rate)
             yield None
             for key, _ in self._selector.select(timeout=0.5):
-                outcome = self._hear(key.data)
+                outcome = self._receive(key.data)
                 if outcome is not None:
                     yield outcome
-            yield from self._end_the_hung()
+            yield from self._end_hung_workers()
             while len(self._workers) < self._size and len(waiting) > len(self._workers):
                 self._start()  # in place of one that crashed or hung
 
@@ -173,7 +171,7 @@ class DecodingPool:
         worker.job, worker.done_bytes = None, 0
         return job
 
-    def _hear(self, worker: _Worker) -> Outcome | None:
+    def _receive(self, worker: _Worker) -> Outcome | None:
         messages = worker.read()
         if messages is None:
             status = self._drop(worker)
@@ -201,15 +199,15 @@ class DecodingPool:
                 return Outcome(self._finish(worker), _decoded(message["decoded"]))
         return None
 
-    def _end_the_hung(self) -> Iterator[Outcome]:
+    def _end_hung_workers(self) -> Iterator[Outcome]:
         now = time.monotonic()
         for worker in list(self._workers):
-            if worker.job is not None and now - worker.heard_s > self._silent_limit_s:
+            if worker.job is not None and now - worker.last_message_s > self._timeout_s:
                 self._drop(worker)
-                reason = f"the decoder gave no sign of life for {self._silent_limit_s:.0f} s"
+                reason = f"the decoder gave no sign of life for {self._timeout_s:.0f} s"
                 yield Outcome(self._finish(worker), None, reason, False)
 
 
-def _decoded(facts: object) -> Decoded:
-    assert isinstance(facts, dict)
-    return Decoded(**{**facts, "notes": tuple(facts["notes"])})
+def _decoded(record: object) -> Decoded:
+    assert isinstance(record, dict)
+    return Decoded(**{**record, "notes": tuple(record["notes"])})

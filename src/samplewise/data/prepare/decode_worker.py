@@ -28,9 +28,9 @@ def main() -> None:
     os.dup2(nothing, 2)
     _limit_memory()
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # the parent is gone
-        _say(answers, {"ready": True})
+        _send(answers, {"ready": True})
         for line in sys.stdin:
-            _say(answers, _answer(json.loads(line), answers))
+            _send(answers, _answer(json.loads(line), answers))
     os._exit(0)
 
 
@@ -45,7 +45,7 @@ def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
         nonlocal last_tick
         if time.monotonic() - last_tick > TICK_INTERVAL_S:
             last_tick = time.monotonic()
-            _say(answers, {"tick": done})
+            _send(answers, {"tick": done})
 
     output = Path(str(request["output"]))
     temporary = temporary_part(output)
@@ -69,7 +69,7 @@ def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
         temporary.unlink(missing_ok=True)
 
 
-def _say(answers: TextIO, message: dict[str, object]) -> None:
+def _send(answers: TextIO, message: dict[str, object]) -> None:
     answers.write(json.dumps(message) + "\n")
     answers.flush()
 

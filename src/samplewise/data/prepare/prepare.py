@@ -25,7 +25,7 @@ from samplewise.data.index import (
 from samplewise.data.prepare.assemble import Bar, Stored, assemble, finish_pending
 from samplewise.data.prepare.decode import Decoded
 from samplewise.data.prepare.decode_journal import DecodeJournal
-from samplewise.data.prepare.decode_pool import SILENT_LIMIT_S, DecodingPool, Job, Outcome
+from samplewise.data.prepare.decode_pool import TIMEOUT_S, DecodingPool, Job, Outcome
 from samplewise.data.prepare.summary import split_warnings
 from samplewise.data.prepare.walk import Candidate, walk
 from samplewise.data.splits import Shares, folder_split, has_split_folders
@@ -38,7 +38,7 @@ PARTS = "parts"
 SPLIT_RULES = ("auto", "recordings", "folders")
 LOWEST_RATE, HIGHEST_RATE = 1_000, 192_000
 """Rates a corpus may have, Hz."""
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 """Workers unless told otherwise: the disk is the limit beyond, and each takes about 60 MB."""
 
 
@@ -74,7 +74,7 @@ def prepare(
     settings: Settings,
     jobs: int | None = None,
     bar: Bar = _no_bar,
-    silent_limit_s: float = SILENT_LIMIT_S,
+    timeout_s: float = TIMEOUT_S,
     verify: bool = False,
 ) -> Prepared:
     """Make the corpus ``output`` of the recordings in ``folder``, or bring it up to date.
@@ -88,7 +88,7 @@ def prepare(
         settings: What decides about the content.
         jobs: Worker processes; None for one per core, at most 8.
         bar: Makes progress bars.
-        silent_limit_s: Seconds without a sign of life after which a decoder is given up.
+        timeout_s: Seconds without a sign of life after which a decoder is given up.
         verify: Compare the samples of an earlier corpus with their SHA-256, and decode damaged
             recordings again.
 
@@ -110,7 +110,7 @@ def prepare(
         (work / PARTS).mkdir(parents=True, exist_ok=True)
         earlier = read_index(output) if (output / INDEX).exists() else None
         run = _Run(candidates, skipped, output, settings, earlier)
-        return run.run(jobs or _default_jobs(), bar, silent_limit_s, verify)
+        return run.run(jobs or _default_jobs(), bar, timeout_s, verify)
 
 
 class _Run:
@@ -134,7 +134,7 @@ class _Run:
         self.stored: list[Stored] = []
         self.decoded = 0
 
-    def run(self, jobs: int, bar: Bar, silent_limit_s: float, verify: bool) -> Prepared:
+    def run(self, jobs: int, bar: Bar, timeout_s: float, verify: bool) -> Prepared:
         fresh = self._take_over(verify)
         taken_over = len(self.stored)
         if self._is_unchanged(fresh):
@@ -148,7 +148,7 @@ class _Run:
                 if outcome is None or not self._file_away(candidate, outcome):
                     todo.append(candidate)
             taken_over = len(self.stored)
-            self._decode(todo, journal, jobs, bar, silent_limit_s)
+            self._decode(todo, journal, jobs, bar, timeout_s)
         index = assemble(
             self.output,
             self.settings,
@@ -188,11 +188,11 @@ class _Run:
         files = {(f.source, f.bytes, f.modified_ns): f for f in known if f.source not in damaged}
         refused = {(s.source, s.bytes, s.modified_ns): s for s in self.earlier.skipped}
         present = {(c.source, c.bytes, c.modified_ns) for c in self.candidates}
-        kept = {facts[0] for facts in present & files.keys()}
+        kept = {key[0] for key in present & files.keys()}
         fresh = []
         for candidate in self.candidates:
-            facts = (candidate.source, candidate.bytes, candidate.modified_ns)
-            file, refusal = files.get(facts), refused.get(facts)
+            identity = (candidate.source, candidate.bytes, candidate.modified_ns)
+            file, refusal = files.get(identity), refused.get(identity)
             if file is not None:
                 position = samples.offset + SAMPLE_BYTES * file.start
                 self.stored.append(Stored(file, self.output / SAMPLES, position, True))
@@ -209,12 +209,13 @@ class _Run:
             and not fresh
             and earlier.settings == self.settings
             and {item.file.source for item in self.stored} == {f.source for f in earlier.files}
-            and sorted(map(_facts, self.skipped)) == sorted(map(_facts, earlier.skipped))
+            and sorted(map(_source_and_reason, self.skipped))
+            == sorted(map(_source_and_reason, earlier.skipped))
         )
 
     def _key(self, candidate: Candidate) -> str:
-        facts = [candidate.path, candidate.bytes, candidate.modified_ns]
-        text = json.dumps([FORMAT, self.settings.sample_rate, *facts])
+        identity = [candidate.path, candidate.bytes, candidate.modified_ns]
+        text = json.dumps([FORMAT, self.settings.sample_rate, *identity])
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
     def _part(self, key: str) -> Path:
@@ -222,9 +223,9 @@ class _Run:
 
     def _file_away(self, candidate: Candidate, outcome: Decoded | str) -> bool:
         """Note an outcome; False if the samples that belong to it are not there."""
-        facts = (candidate.source, candidate.bytes, candidate.modified_ns)
+        identity = (candidate.source, candidate.bytes, candidate.modified_ns)
         if isinstance(outcome, str):
-            self.skipped.append(Skipped(candidate.source, outcome, *facts[1:]))
+            self.skipped.append(Skipped(candidate.source, outcome, *identity[1:]))
             return True
         part = self._part(self._key(candidate))
         if not part.exists() or part.stat().st_size != SAMPLE_BYTES * outcome.samples:
@@ -245,7 +246,7 @@ class _Run:
         journal: DecodeJournal,
         jobs: int,
         bar: Bar,
-        silent_limit_s: float,
+        timeout_s: float,
     ) -> None:
         by_key = {self._key(candidate): candidate for candidate in todo}
         # The largest first, so that no worker is left alone with a long file at the end.
@@ -257,7 +258,7 @@ class _Run:
         workers = min(jobs, len(queue))
         with (
             bar(f"decoding {len(queue)} files (MB)", total // 10**6) as update,
-            DecodingPool(workers, self.settings.sample_rate, silent_limit_s) as pool,
+            DecodingPool(workers, self.settings.sample_rate, timeout_s) as pool,
         ):
             for outcome in pool.run(queue):
                 update(pool.done_bytes // 10**6)
@@ -278,7 +279,7 @@ class _Run:
             )
 
 
-def _facts(skipped: Skipped) -> tuple[str, str]:
+def _source_and_reason(skipped: Skipped) -> tuple[str, str]:
     return skipped.source, skipped.reason
 
 
@@ -336,4 +337,4 @@ def verify_corpus(folder: Path) -> CorpusIndex:
 
 def _default_jobs() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, MOST_WORKERS))
+    return max(1, min(cores or 1, MAX_WORKERS))

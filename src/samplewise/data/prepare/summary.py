@@ -123,10 +123,10 @@ def silent_files(files: Sequence[SourceFile]) -> set[str]:
     return silent if len(silent) < len(files) else set()
 
 
-def names(sources: Sequence[str], most: int = NAMES_SHOWN) -> str:
+def names(sources: Sequence[str], limit: int = NAMES_SHOWN) -> str:
     """Return the first names and how many more there are."""
-    more = f" and {len(sources) - most} more" if len(sources) > most else ""
-    return ", ".join(sources[:most]) + more
+    more = f" and {len(sources) - limit} more" if len(sources) > limit else ""
+    return ", ".join(sources[:limit]) + more
 
 
 def plural(number: int, noun: str) -> str:
