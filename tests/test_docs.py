@@ -24,6 +24,19 @@ def test_every_local_link_leads_somewhere(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_source_file_that_is_named_exists(document):
-    for name in re.findall(r"`((?:tests|examples|src|\w+)/[\w/]+\.py)`", document.read_text()):
+    for name in re.findall(r"(?<![\w/.])\w+(?:/\w+)+\.(?:py|cc|h)\b", document.read_text()):
         places = [ROOT / name, ROOT / "src/samplewise" / name]
         assert any(place.exists() for place in places), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_line_is_longer_than_200_characters(document):
+    longest = max(document.read_text().splitlines(), key=len)
+    assert len(longest) <= 200, longest
+
+
+def test_the_folders_of_the_readme_are_those_of_the_package():
+    text = (ROOT / "README.md").read_text()
+    tree = text[text.index("src/samplewise/\n") :].partition("```")[0]
+    named = set(re.findall(r"^  (\w+)/", tree, re.MULTILINE))
+    assert named == {path.parent.name for path in (ROOT / "src/samplewise").glob("*/__init__.py")}
