@@ -177,13 +177,13 @@ def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
     assert bench.main([*options, "--json", "-o", str(file)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result == json.loads(file.read_text())
-    (training,), (generation, native) = result["training"], result["generation"]
+    (trained,), (generation, native) = result["training"], result["generation"]
     assert (generation["backend"], native["backend"]) == ("reference", "native")
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert training["ratio"] == pytest.approx(
-        training["samples_per_s"] / training["hand_written_samples_per_s"]
+    assert trained["ratio"] == pytest.approx(
+        trained["samples_per_s"] / trained["hand_written_samples_per_s"]
     )
-    assert (training["lanes"], generation["clips"]) == (16, 2)
+    assert (trained["lanes"], generation["clips"]) == (16, 2)
     assert bench.main([*options, "--lanes", "2"]) == 0
     table = capsys.readouterr().out
     assert "hand-written" in table

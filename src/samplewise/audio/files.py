@@ -1,4 +1,7 @@
-"""Sound files, read and written in blocks of at most 65,536 frames; no header is believed."""
+"""Reading and writing of sound files, in blocks of at most 65,536 frames.
+
+The claims of a header are checked against the file.
+"""
 
 import contextlib
 import math
@@ -27,11 +30,11 @@ if TYPE_CHECKING:
     import soundfile
 
 MAX_BLOCK_VALUES = 2**20
-"""Frames times channels per call."""
+"""Maximum of frames times channels in one call."""
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
-"""Hz; outside of this a header is taken for damaged."""
+"""Range of sample rates, Hz; a header with another rate counts as damaged."""
 LARGEST_AMPLITUDE = 16.0
-"""24 dB over full scale; beyond it a float file is taken for damaged."""
+"""Largest amplitude, 24 dB over full scale; a float file above it counts as damaged."""
 _UNKNOWN_FRAMES = 2**62
 _CONVERT = "convert it to WAV or FLAC"
 
@@ -45,15 +48,15 @@ class SoundInfo:
     channels: int
     """Number of channels."""
     frames: int | None
-    """Claimed length in frames, not to be relied upon; None if the header does not know."""
+    """Length in frames as the header claims it, possibly wrong; None if it has no length."""
     format: str
-    """Container, as libsndfile names it."""
+    """Name of the container in libsndfile."""
     subtype: str
-    """Encoding, as libsndfile names it."""
+    """Name of the encoding in libsndfile."""
 
 
 class Sound:
-    """An open sound file; made by :func:`open_sound`. Errors do not repeat the file's name."""
+    """An open sound file, from :func:`open_sound`. Its errors do not contain the file's name."""
 
     def __init__(self, file: "soundfile.SoundFile", descriptor: int) -> None:
         self._file, self._descriptor = file, descriptor
@@ -69,13 +72,13 @@ class Sound:
         _check_info(self.info)
 
     def bytes_read(self) -> int:
-        """Return the position in the file, for progress."""
+        """Return the number of bytes read so far, for progress."""
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
     def blocks(self) -> Iterator[Float32[np.ndarray, "frames channels"]]:
-        """Yield the whole file once; a block is overwritten by the next one.
+        """Yield the blocks of the file once; each block overwrites the one before it.
 
-        A file that breaks off is given as far as it goes, and :attr:`notes` says so.
+        A truncated file is read up to its end, and :attr:`notes` says so.
 
         Raises:
             AudioError: At NaN, infinity or an amplitude above 16, with its position.
@@ -101,17 +104,17 @@ class Sound:
     def _read(
         self, buffer: Float32[np.ndarray, "frames channels"]
     ) -> tuple[Float32[np.ndarray, "read channels"], str]:
-        """Read what fits into ``buffer``; after an error, what was decoded before it."""
+        """Fill ``buffer``; after an error, return the part that was decoded before it."""
         import soundfile
 
-        buffer.fill(np.nan)  # where a decoder stops with an error, NaN is left behind
+        buffer.fill(np.nan)  # after an error, the part that was not decoded is still NaN
         try:
             with silence_stderr():
                 return self._file.read(len(buffer), out=buffer), ""
         except soundfile.LibsndfileError as error:
             untouched = np.isnan(buffer).all(axis=1)
             decoded = int(untouched.argmax()) if untouched.any() else len(buffer)
-            return buffer[:decoded], _one_line(error.error_string) or "the decoder gave up"
+            return buffer[:decoded], _one_line(error.error_string) or "the decoder failed"
 
     def _note_missing(self, done: int) -> None:
         claimed, rate = self.info.frames, self.info.sample_rate
@@ -130,11 +133,11 @@ class Sound:
 
 @contextlib.contextmanager
 def open_sound(path: Path) -> Iterator[Sound]:
-    """Open a regular file as sound; never waits on a FIFO, never trusts a file name's ending.
+    """Open a regular file as sound, whatever its name ends in; FIFOs and devices are refused.
 
     Raises:
-        AudioError: If it is not a sound file that libsndfile reads. The message is the reason
-            alone, without the path.
+        AudioError: If libsndfile cannot read the file. The message is the reason, without the
+            path.
     """
     descriptor = _open_regular(path)
     try:
@@ -147,7 +150,7 @@ def open_sound(path: Path) -> Iterator[Sound]:
 
 
 def probe(path: Path) -> SoundInfo:
-    """Return what the header of a sound file says.
+    """Return the information in the header of a sound file.
 
     Raises:
         AudioError: If the file cannot be read as sound.
@@ -176,7 +179,7 @@ def read_audio(
     Args:
         path: The file.
         sample_rate: Rate to convert to, Hz; None keeps the file's own.
-        notes: Takes what is damaged or missing, in words.
+        notes: A list to which notes about damaged or missing parts are appended.
 
     Returns:
         Amplitude (full scale ±1, float files may exceed it) and its sample rate in Hz.
@@ -223,13 +226,13 @@ def _open_soundfile(descriptor: int) -> "soundfile.SoundFile":
     import soundfile
 
     class Sequential(soundfile.SoundFile):
-        """Read front to back: soundfile would otherwise seek after every block."""
+        """A sound file that is not seekable: soundfile would otherwise seek after every block."""
 
         def seekable(self) -> bool:
             return False
 
     try:
-        # By descriptor: the name could be of any bytes, and its ending means nothing.
+        # By descriptor, because the name may be of any bytes and its ending is ignored.
         return Sequential(descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
         reason = _unsupported(descriptor) or _one_line(error.error_string)
@@ -241,7 +244,7 @@ def _open_soundfile(descriptor: int) -> "soundfile.SoundFile":
 
 
 def _unsupported(descriptor: int) -> str:
-    """Name the containers that people have and libsndfile refuses."""
+    """Return a message for common containers that libsndfile does not read, else nothing."""
     try:
         magic = os.pread(descriptor, 12, 0)
     except OSError as error:
@@ -265,7 +268,7 @@ def _check_info(info: SoundInfo) -> None:
 
 
 def _check_block(block: Float32[np.ndarray, "frames channels"], done: int, rate: int) -> None:
-    """Refuse what no microphone gives; ``done`` frames came before."""
+    """Refuse NaN, infinity and amplitudes above 16; ``done`` frames came before."""
     peak = max(float(block.max()), -float(block.min()))
     if peak <= LARGEST_AMPLITUDE:  # false for NaN
         return
@@ -287,7 +290,7 @@ def _one_line(text: str) -> str:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Put the path in front of the reason."""
+    """Add the path to the message of an :class:`AudioError`."""
     try:
         yield
     except AudioError as error:
@@ -295,7 +298,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def shown(name: str) -> str:
-    """Return a file name that is safe to print: one line, no control or undecodable bytes."""
+    """Return a file name in a printable form: one line, control and undecodable bytes escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in name
     )

@@ -1,4 +1,4 @@
-"""Levels: decibels, the gain of a corpus, the per-clip scaling of the official SampleRNN code."""
+"""Levels: the gain of a corpus, and the per-clip scaling of the official SampleRNN code."""
 
 import math
 
@@ -8,11 +8,11 @@ from jaxtyping import Float, Float32
 PEAK_TARGET = 0.99
 """Peak of a corpus at the level policy `keep`."""
 LARGEST_GAIN = 2.0**16
-"""Of a corpus that is nowhere further than half a 16-bit step from its mean."""
+"""Gain of a corpus whose samples are within half a 16-bit step of their mean."""
 PAPER_Q_LEVELS = 256
 PAPER_EPSILON = 1e-5
 _BIN_GUARD = 2.0**-22
-"""Below the next code by this much: survives float32 rounding of x + 1."""
+"""Distance kept below the next code, so that float32 rounding of x + 1 cannot reach it."""
 
 
 def peak_gain(peak: float) -> float:
@@ -56,5 +56,5 @@ def paper_min_max(wave: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, " 
     exact = x01 * (PAPER_Q_LEVELS - PAPER_EPSILON) + PAPER_EPSILON / 2
     half = PAPER_Q_LEVELS / 2
     floor = np.floor(exact) / half - 1
-    # float32 must not carry a sample over the edge of its code.
+    # Rounding to float32 must not move a sample into the next code.
     return np.clip(exact / half - 1, floor, floor + 1 / half - _BIN_GUARD).astype(np.float32)

@@ -1,10 +1,10 @@
-"""Linear prediction that follows from a mel spectrogram, and the excitation that it leaves.
+"""Linear prediction from a mel spectrogram, and the excitation.
 
-Every sample is predicted from those before it by an all-pole filter; what remains, divided by how
-large it should be, is the excitation. The filter gives a sound its formants and, from an order of
-about a hundred, its harmonics; both come from the spectrogram alone, so a vocoder that draws
-excitations knows them too (filter from a spectrum: Valin & Skoglund 2019, section 3.2; a network
-that draws the excitation: Song et al. 2019, ExcitNet).
+An all-pole filter predicts every sample from the samples before it. The excitation is the error of
+the prediction divided by its expected size. The filter contains the formants of a sound and, from
+an order of about a hundred, its harmonics. Both come from the spectrogram alone, so a vocoder needs
+to generate only the excitation (filter from a spectrum: Valin & Skoglund 2019, section 3.2; a
+network that generates the excitation: Song et al. 2019, ExcitNet).
 """
 
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from samplewise.audio.mel import mel_filters
 from samplewise.config.conditioning import MelConfig
 
 FULL_SCALE = 32.0
-"""Excitation, in units of its expected size, at amplitude 1; what is larger is clipped. The largest
-of eight recordings of speech was 14."""
+"""Excitation at amplitude 1, in units of its expected size; larger values are clipped. The largest
+value in eight recordings of speech was 14."""
 LAG_WINDOW_HZ = 2.0
-"""Every spectral line is made about so wide, as a Gaussian's deviation."""
+"""Width to which every spectral line is smoothed, the standard deviation of a Gaussian."""
 WHITE_NOISE = 1e-6
-"""Share of the power that is added as white noise, -60 dB: no filter rings for ever."""
+"""Share of the power that is added as white noise, -60 dB, so that every filter decays."""
 HANN_POWER = 0.375
 """Mean square of a Hann window."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Filters that stay in force for a part of a frame each."""
+    """Prediction filters, each for one part of a frame."""
 
     weights: Float64[np.ndarray, "parts order"]
-    """Of the sample before, the one before that, and so on."""
+    """Weights of the previous samples, the latest first."""
     gain: Float64[np.ndarray, " parts"]
-    """Expected root mean square of what remains, in amplitude."""
+    """Expected root mean square of the prediction error, in amplitude."""
 
 
 def predict(
@@ -45,17 +45,17 @@ def predict(
     order: int,
     parts: int,
 ) -> Prediction:
-    """Return the filters of every frame but the last, which only leads to the one before it.
+    """Return the filters of every frame but the last; the last frame serves for interpolation.
 
-    They are the same bits whether frames come two by two or at once.
+    The result has the same bits whether frames are passed in pairs or all at once.
 
-    Bands are interpolated between frames, and the power between the centres of two bands, both on a
-    logarithmic scale. The transform of the power is the autocorrelation; Levinson's recursion does
-    the rest.
+    Bands are interpolated between frames, and powers between the centres of two bands, both on a
+    logarithmic scale. The Fourier transform of the power is the autocorrelation, from which
+    Levinson's recursion computes the filters.
 
     Args:
-        mel: As :func:`samplewise.audio.mel.mel_spectrogram` gives it.
-        config: Its parameters.
+        mel: A spectrogram from :func:`samplewise.audio.mel.mel_spectrogram`.
+        config: Parameters of the spectrogram.
         sample_rate: Hz.
         order: Samples that a prediction looks back, at most half of n_fft.
         parts: Filters of each frame.
@@ -77,11 +77,11 @@ def predict(
 def excitation(
     wave: Float[np.ndarray, " samples"], prediction: Prediction
 ) -> Float32[np.ndarray, " excited"]:
-    """Return what the predictions leave, as an amplitude: ±1 is :data:`FULL_SCALE` gains.
+    """Return the excitation of a sound as an amplitude: ±1 is :data:`FULL_SCALE` gains.
 
     Args:
-        wave: Amplitude; the first ``order`` samples are those before the first predicted one, and
-            the number of the others is a multiple of the number of parts.
+        wave: Amplitude; the first ``order`` samples precede the first predicted one, and the
+            number of the others is a multiple of the number of parts.
         prediction: Filters.
     """
     parts, order = prediction.weights.shape
@@ -116,7 +116,7 @@ def synthesize(
 
 
 def _levinson(lags: Float64[np.ndarray, "parts lags"]) -> Prediction:
-    """Solve the normal equations of every part side by side (Levinson & Durbin)."""
+    """Solve the normal equations of all parts at once (Levinson & Durbin)."""
     order = lags.shape[1] - 1
     weights = np.zeros((len(lags), order))
     error = lags[:, 0].copy()
@@ -133,7 +133,7 @@ def _levinson(lags: Float64[np.ndarray, "parts lags"]) -> Prediction:
 def interpolation(
     config: MelConfig, sample_rate: int
 ) -> tuple[Float64[np.ndarray, "used bins"], Float64[np.ndarray, " n_mels"]]:
-    """Return what interpolates over the bands that are not empty, and the area of every band."""
+    """Return the interpolation from non-empty bands to bins, and the area of every band."""
     bank = mel_filters(config, sample_rate).double().numpy()
     areas, bins = bank.sum(1), np.arange(bank.shape[1], dtype=float)
     used = bank[areas > 0]

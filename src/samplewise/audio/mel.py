@@ -1,4 +1,4 @@
-"""Mel spectrograms, and the way back from one to a sound (Griffin & Lim 1984)."""
+"""Mel spectrograms, and their inversion to sound (Griffin & Lim 1984)."""
 
 import math
 from functools import lru_cache
@@ -10,27 +10,27 @@ from torch import Tensor
 from samplewise.config.conditioning import MelConfig
 
 FLOOR = 1e-5
-"""Least magnitude of a band; silence is ln of it."""
+"""Smallest magnitude of a band; its logarithm is the value of silence."""
 SILENCE = math.log(FLOOR)
 BLOCK_FRAMES = 4096
-"""Frames that are transformed at once: memory does not grow with the length."""
+"""Frames that are transformed at once, so that memory does not grow with the length."""
 BREAK_HZ, HZ_PER_MEL = 1000.0, 200.0 / 3
 HTK_HZ = 700.0
-"""Mels of HTK are proportional to ln(1 + f / 700 Hz)."""
+"""Corner frequency of the HTK scale, on which mels are proportional to ln(1 + f / 700 Hz)."""
 LOG_STEP = math.log(6.4) / 27
-"""Above the break, 27 mels are a factor of 6.4 (Slaney 1998, Auditory Toolbox)."""
+"""ln of the ratio of neighbouring mels above the break (Slaney 1998, Auditory Toolbox)."""
 
 
 def mel_spectrogram(
     wave: Float[Tensor, " samples"], config: MelConfig, sample_rate: int, start: int = 0
 ) -> Float[Tensor, "frames n_mels"]:
-    """Return ln of the mel bands of every frame, at least :data:`SILENCE`.
+    """Return the logarithms of the mel bands of every frame, at least :data:`SILENCE`.
 
     Args:
         wave: Amplitude, full scale ±1, at least one sample; beyond its ends there is silence.
         config: Windows and bands.
         sample_rate: Hz.
-        start: Sample that frame 0 is centred on.
+        start: Index of the sample on which frame 0 is centred.
 
     Returns:
         ceil((samples - start) / hop) frames; frame i is centred on sample start + i hop.
@@ -56,18 +56,18 @@ def griffin_lim(
     momentum: float = 0.99,
     seed: int = 0,
 ) -> Float[Tensor, " samples"]:
-    """Return a sound with about this mel spectrogram, without any training: a baseline.
+    """Return a sound whose mel spectrogram is close to ``mel``, without training; a baseline.
 
     The magnitudes are the least-squares ones, clipped at 0; their phases are found by alternating
     projections (Griffin & Lim 1984), with the momentum of Perraudin et al. 2013.
 
     Args:
-        mel: As :func:`mel_spectrogram` gives it.
-        config: Its parameters.
+        mel: A spectrogram from :func:`mel_spectrogram`.
+        config: Parameters of the spectrogram.
         sample_rate: Hz.
-        iterations: Projections.
+        iterations: Number of projections.
         momentum: In [0, 1); 0 is the plain algorithm.
-        seed: Of the first phases.
+        seed: Seed of the initial phases.
 
     Returns:
         frames x hop samples.
@@ -88,9 +88,9 @@ def griffin_lim(
 def mel_filters(
     config: MelConfig, sample_rate: int, is_htk: bool = False, has_unit_area: bool = True
 ) -> Float[Tensor, "n_mels bins"]:
-    """Return triangular filters, evenly spaced on a mel scale: Slaney's, or that of HTK.
+    """Return triangular filters, evenly spaced on the mel scale of Slaney or of HTK.
 
-    They have unit area, or else unit height.
+    The filters have unit area or unit height.
 
     Raises:
         ValueError: If the lowest band would lie above half the sample rate.
@@ -135,7 +135,7 @@ def _log_mel(
 
 @lru_cache
 def hann_window(config: MelConfig) -> Float[Tensor, " n_fft"]:
-    """Return a Hann window in the middle of the transform."""
+    """Return a Hann window, centred in the frame of the transform."""
     spare = config.n_fft - config.win_length
     hann = torch.hann_window(config.win_length)
     return torch.nn.functional.pad(hann, (spare // 2, spare - spare // 2))
@@ -156,7 +156,7 @@ def _stft(wave: Tensor, config: MelConfig) -> Complex[Tensor, "bins frames"]:
 def _istft(
     spectrum: Complex[Tensor, "bins frames"], config: MelConfig
 ) -> Float[Tensor, " samples"]:
-    """Invert; one silent frame more at the end, so that the last hop is whole."""
+    """Invert the transform; a silent frame is added at the end, so that the last hop is whole."""
     longer = torch.nn.functional.pad(spectrum, (0, 1))
     length = spectrum.shape[1] * config.hop
     return torch.istft(longer, config.n_fft, config.hop, window=hann_window(config), length=length)

@@ -1,9 +1,9 @@
-"""Bring a sound nearer to the mel spectrogram that it was made from, frame by frame.
+"""Correction of a sound towards the mel spectrogram that it was generated from, frame by frame.
 
-Every frame of the sound is transformed, each band brought towards the level that was told, and the
-frames are added up again with their own phases. That is an iteration of Griffin & Lim 1984, but
-with magnitudes that keep the fine structure of the sound in place of those that the bands alone
-give (Chosen: no paper of ours has it). Repeated, it converges to a sound with just these bands.
+Every frame of the sound is transformed, each band is moved towards the level in the spectrogram,
+and the frames are added up again with their own phases. This is an iteration of Griffin & Lim 1984,
+but its magnitudes keep the fine structure of the sound (Chosen: no paper of ours has it). Repeated
+corrections converge to a sound with exactly these bands.
 """
 
 from collections import deque
@@ -17,17 +17,17 @@ from samplewise.audio.mel import FLOOR, hann_window, mel_filters
 from samplewise.config.conditioning import MelConfig
 
 STEP = 1.5
-"""Share of a difference, in ln, that is made up for at once: more than 1 converges sooner."""
+"""Share of a difference, in ln, that one correction removes; above 1, it converges sooner."""
 LARGEST = 3.0
-"""ln of the largest change of a band at once."""
+"""ln of the largest change of a band in one correction."""
 
 Frame = Float32[np.ndarray, " n_mels"]
 Piece = tuple[Float[np.ndarray, " hop"], Frame]
-"""The sound of a frame, and the frame that it was made from."""
+"""The sound of a frame, and the frame that it was generated from."""
 
 
 def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Iterator[Piece]:
-    """Yield the pieces corrected once, each as soon as :func:`delay` further ones are there.
+    """Yield the pieces corrected once, each after :func:`delay` further pieces.
 
     Args:
         pieces: Amplitude and frame of each hop; beyond the ends there is silence.
@@ -43,7 +43,7 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
     buffer, targets = np.zeros(half), deque[Frame]()
     sums, weights = np.zeros(config.n_fft), np.zeros(config.n_fft)
     done, waiting, gains = np.zeros(0), deque[Frame](), np.ones(half + 1)
-    skipped = half  # what lies before the first sample
+    skipped = half  # samples before the first one
 
     def ready() -> Iterator[Piece]:
         nonlocal done, skipped
@@ -54,7 +54,7 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
             done = done[hop:]
 
     def add(spectrum: np.ndarray) -> np.ndarray:
-        """Add a frame up and return the samples that no later one reaches."""
+        """Add a frame to the sums and return the samples that no later frame changes."""
         nonlocal sums, weights
         sums += np.fft.irfft(spectrum, config.n_fft) * window
         weights += window**2
@@ -74,7 +74,7 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
     buffer = np.pad(buffer, (0, config.n_fft + hop))
     while targets or waiting:
         spectrum = np.fft.rfft(buffer[: config.n_fft] * window)
-        if targets:  # what comes after the last frame keeps its gains
+        if targets:  # after the last frame, its gains stay in force
             gains = band.gains(spectrum, targets.popleft())
         done = np.concatenate([done, add(spectrum * gains)])
         buffer = np.pad(buffer[hop:], (0, hop))
@@ -84,7 +84,7 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
 def corrected(
     pieces: Iterable[Piece], config: MelConfig, sample_rate: int, times: int
 ) -> Iterator[Float32[np.ndarray, " hop"]]:
-    """Return the sound of each piece, corrected so many times; see :func:`correct`."""
+    """Return the sound of each piece after ``times`` corrections; see :func:`correct`."""
     for _ in range(times):
         pieces = correct(pieces, config, sample_rate)
     return (as_amplitude(sound) for sound, _ in pieces)
@@ -97,26 +97,26 @@ def correct_sound(
     sample_rate: int,
     times: int,
 ) -> Float32[np.ndarray, " samples"]:
-    """Return a whole sound, of as many hops as there are frames, corrected so many times."""
+    """Return a whole sound, one hop for each frame, after ``times`` corrections."""
     pieces = zip(wave.reshape(len(mel), config.hop), mel, strict=True)
     return np.concatenate(list(corrected(pieces, config, sample_rate, times)))
 
 
 def as_amplitude(sound: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
-    """Return the sound within full scale, ±1."""
+    """Return the sound clipped to full scale, ±1."""
     return sound.clip(-1, 1).astype(np.float32)
 
 
 def delay(config: MelConfig) -> int:
-    """Return how many further frames the corrected sound of a frame waits for."""
+    """Return the number of further frames that the corrected sound of a frame waits for."""
     return 2 * -(-config.n_fft // (2 * config.hop)) - 1
 
 
 def check_overlap(config: MelConfig) -> None:
-    """Refuse windows that cannot be added up again.
+    """Check that windows overlap enough to be added up again.
 
     Raises:
-        ValueError: If they overlap by less than half.
+        ValueError: If windows overlap by less than half.
     """
     if 2 * config.hop > config.win_length:
         raise ValueError(
@@ -126,7 +126,7 @@ def check_overlap(config: MelConfig) -> None:
 
 
 class _Bands:
-    """Levels of bands, and the gains of bins that change them."""
+    """Levels of bands, and gains of bins that change these levels."""
 
     def __init__(self, config: MelConfig, sample_rate: int):
         bank = mel_filters(config, sample_rate).double().numpy()
@@ -135,7 +135,7 @@ class _Bands:
         self._bank = bank[self._used]
 
     def gains(self, spectrum: np.ndarray, mel: Frame) -> Float64[np.ndarray, " bins"]:
-        """Return what to multiply a frame's bins with."""
+        """Return the factors for the bins of a frame."""
         own = np.log(np.maximum((self._bank * np.abs(spectrum)).sum(1), FLOOR))
         change = (STEP * (mel[self._used] - own)).clip(-LARGEST, LARGEST)
         return np.exp(change @ self._to_bins)

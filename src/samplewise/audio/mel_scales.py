@@ -1,4 +1,4 @@
-"""Mel spectrograms of other programs: converted to ours, and recognised when they are not ours.
+"""Mel spectrograms of other programs: conversion to our scale, and recognition of other scales.
 
 Our values are ln of amplitudes under filters of unit area (:class:`MelConfig`).
 """
@@ -16,15 +16,15 @@ from samplewise.config.conditioning import MelConfig
 from samplewise.config.mel_scale import MelScale
 
 SMALLEST = 1e-10
-"""Amplitudes and powers at most so large are silence."""
+"""Amplitudes and powers up to this value count as silence."""
 HINT, REFUSED = 1.1, 6.0
-"""Scores from which a spectrogram is doubted, and refused. Of 110 recordings of speech, piano and
+"""Scores above which a spectrogram gets a warning, and is refused. Of 110 recordings of speech, piano and
 other sounds, under the statistics of two corpora of speech, the highest score was 1.0; as log10,
 nine in ten were above 1.2."""
 BELOW, ABOVE = 1.0, 2.0
-"""ln by which values may exceed the floor and the ceiling."""
+"""ln by which values may fall below the floor and exceed the ceiling."""
 LOUDER, NARROWER, LOUDEST = 2.0, 0.35, 0.5
-"""Ordinary deviations of the mean, of the logarithm of the spread, and of the loudest values."""
+"""Usual deviations of the mean, of ln of the standard deviation, and of the loudest values."""
 PILED, PILE_SCORE = 0.005, 3.0
 """Share of values at a floor that is not ours, and what it adds to the score."""
 CONVENTIONS = {
@@ -50,19 +50,19 @@ CONVENTIONS = {
         MelScale("log10-power", 4.0, -4.0)
     ),
 }
-"""What spectrograms may be -> how they are read."""
+"""Description of a convention -> the scale that reads it."""
 
 
 @dataclass(frozen=True)
 class MelStatistics:
-    """Values of the spectrograms that a model was trained on; ln of amplitudes."""
+    """Statistics of the spectrograms that a model was trained on; ln of amplitudes."""
 
     floor: float
     """Smallest value."""
     ceiling: float
     """Largest value."""
     mean: tuple[float, ...]
-    """Of each band."""
+    """Mean of each band."""
     deviation: tuple[float, ...]
     """Standard deviation of each band."""
 
@@ -74,12 +74,12 @@ class MelStatistics:
 
 
 def usual_statistics(n_mels: int) -> MelStatistics:
-    """Return what is usual of speech and music, for models whose files hold no statistics."""
+    """Return usual statistics of speech and music, for model files without statistics."""
     return MelStatistics(SILENCE, 2.0, (-5.5,) * n_mels, (2.2,) * n_mels)
 
 
 def measure(mels: Iterable[Float[np.ndarray, "_ n_mels"]]) -> MelStatistics:
-    """Return the statistics of some spectrograms, at least one frame."""
+    """Return the statistics of spectrograms with at least one frame in all."""
     values = np.concatenate(list(mels)).astype(np.float64)
     rounded = [[round(float(x), 3) for x in row] for row in (values.mean(0), values.std(0))]
     floor, ceiling = round(float(values.min()), 3), round(float(values.max()), 3)
@@ -92,15 +92,15 @@ def convert(
     config: MelConfig,
     sample_rate: int,
 ) -> Float32[np.ndarray, "*frames n_mels"]:
-    """Return spectrograms of another scale as ours, at least :data:`SILENCE`.
+    """Convert spectrograms of another scale to ours; values are at least :data:`SILENCE`.
 
-    Amplitudes of powers, and levels between the centres of other bands, are those of spectra that
-    are flat within a band: exact for noise, near for speech.
+    Amplitudes of powers, and levels between the centres of other bands, are computed as if spectra
+    were flat within a band: this is exact for noise and close for speech.
 
     Args:
-        values: As the other program wrote them.
-        scale: What they are.
-        config: Of the model; windows, hops and the number of bands are taken to be its own.
+        values: Values as the other program wrote them.
+        scale: Scale of these values.
+        config: Parameters of the model; ``values`` must have its windows, hops and bands.
         sample_rate: Hz.
     """
     return _convert(values, scale, config, sample_rate).clip(min=SILENCE).astype(np.float32)
@@ -136,7 +136,7 @@ def _convert(
 def _bands(
     config: MelConfig, sample_rate: int, bands: str, norm: str
 ) -> tuple[Float64[np.ndarray, " n_mels"], Float64[np.ndarray, " n_mels"]]:
-    """Return ln of the area of every band, in bins of the transform, and its centre in bins."""
+    """Return ln of the area of every band in bins of the transform, and its centre in bins."""
     filters = mel_filters(config, sample_rate, bands == "htk", norm == "slaney").double().numpy()
     areas, bins = filters.sum(1), np.arange(filters.shape[1])
     used = areas > 0  # a narrow band may hold no bin
@@ -151,16 +151,16 @@ def doubt(
     config: MelConfig,
     sample_rate: int,
 ) -> tuple[bool, str] | None:
-    """Say why values are hardly ln of amplitudes, and what they may be; None if they may be ours.
+    """Return whether and why values are not ln of amplitudes; None if they may be.
 
     Args:
-        values: A spectrogram; it need not be ours.
-        statistics: Of the spectrograms that the model was trained on.
-        config: The model's.
+        values: A spectrogram of any scale.
+        statistics: Statistics of the spectrograms that the model was trained on.
+        config: Parameters of the model's spectrograms.
         sample_rate: Hz.
 
     Returns:
-        Whether it is out of the question that they are ours, and words.
+        Whether the values are refused, and a message that names the likely scale.
     """
     score = _score(values.astype(np.float64), statistics, is_ours=True)
     if score <= HINT:
@@ -172,7 +172,7 @@ def doubt(
     }
     likely = min(rivals, key=lambda words: rivals[words])
     if score <= REFUSED and rivals[likely] > score / 2:
-        return None  # a sound that is only unusual
+        return None  # an unusual sound
     low, high = values.min(), values.max()
     mean, _ = statistics.overall
     range_text = (
@@ -189,7 +189,7 @@ def doubt(
 def _score(
     values: Float64[np.ndarray, "frames n_mels"], statistics: MelStatistics, is_ours: bool = False
 ) -> float:
-    """Return how unusual a spectrogram is: 0 if as loud and as varied as those of the training."""
+    """Return how unusual a spectrogram is; 0 if as loud and as varied as the training data."""
     low, high = float(values.min()), float(np.quantile(values, 0.999))
     mean, deviation = statistics.overall
     excess = max(0.0, high - statistics.ceiling)
@@ -199,7 +199,7 @@ def _score(
     audible = values.clip(min=SILENCE)
     higher = audible.mean() - mean
     log_spread = math.log(max(audible.std(), 1e-3) / deviation)
-    if is_ours and higher < 0:  # quiet sounds, or silence, are all that is below the mean
+    if is_ours and higher < 0:  # quiet sounds and silence are usual
         higher, log_spread = 0.0, 0.0
     log_spread = min(log_spread, 0.0) if is_ours else log_spread
     unusual = (higher / LOUDER) ** 2 + (excess / LOUDEST) ** 2 + (log_spread / NARROWER) ** 2
@@ -207,7 +207,7 @@ def _score(
 
 
 def is_turned(values: Float[np.ndarray, "n_mels n_mels"], statistics: MelStatistics) -> bool:
-    """Return whether the first axis of a square array is rather the bands."""
+    """Return whether the first axis of a square array is more likely the axis of bands."""
     profile = np.array(statistics.mean)
     if profile.std() == 0:
         # Neighbouring frames are more alike than neighbouring bands of different energy.

@@ -1,21 +1,21 @@
-"""Change of sample rate with soxr, in blocks or at once; both give the same samples."""
+"""Sample rate conversion with soxr; blocks and whole signals give the same samples."""
 
 import numpy as np
 from jaxtyping import Float32
 
 QUALITY = "HQ"
-"""soxr's 20-bit setting: a tone above the new Nyquist frequency comes back below -140 dB."""
+"""soxr's 20-bit setting: aliases of tones above the new Nyquist frequency are below -140 dB."""
 
 
 class Resampler:
-    """Resamples a mono signal that arrives in blocks; memory does not grow with its length."""
+    """A resampler of a mono signal in blocks; memory does not grow with the length."""
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
-        """Prepare for a stream.
+        """Start a stream.
 
         Args:
-            from_rate: Hz, of what is pushed.
-            to_rate: Hz, of what comes back; equal to ``from_rate`` passes everything unchanged.
+            from_rate: Sample rate of the input, Hz.
+            to_rate: Sample rate of the output, Hz; if equal, samples pass unchanged.
 
         Raises:
             ValueError: If a rate is not positive.
@@ -33,7 +33,7 @@ class Resampler:
     def push(
         self, block: Float32[np.ndarray, " samples"], last: bool = False
     ) -> Float32[np.ndarray, " resampled"]:
-        """Take a block in and give out what is ready; ``last`` flushes the rest."""
+        """Add a block and return the samples that are ready; ``last`` flushes the rest."""
         if self._stream is None:
             return block
         return self._stream.resample_chunk(block, last=last)

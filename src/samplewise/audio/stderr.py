@@ -1,4 +1,4 @@
-"""Keeps C libraries from printing."""
+"""Suppression of messages that C libraries print."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ _STDERR = threading.RLock()
 
 @contextlib.contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Close file descriptor 2 for a moment: libmpg123 writes its complaints there."""
+    """Redirect file descriptor 2 to nowhere in this context; libmpg123 prints warnings to it."""
     with _STDERR:  # two threads would restore each other's redirection
         try:
             saved = os.dup(2)

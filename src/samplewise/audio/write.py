@@ -1,4 +1,4 @@
-"""Sound files written whole or not at all, never more than 65,536 frames per call."""
+"""Writing of sound files, atomically and at most 65,536 frames per call."""
 
 import struct
 from collections.abc import Iterable, Iterator
@@ -11,17 +11,17 @@ from jaxtyping import Float32, Int16
 from samplewise.atomic_io import atomic_writer
 
 MAX_FRAMES = 65_536
-"""Frames per call to libsndfile: libvorbis overflows the stack on long writes."""
+"""Maximum of frames per call to libsndfile; libvorbis overflows the stack on longer writes."""
 LARGEST_WAV_BYTES = 2**32 - 1
-"""Above this the sizes of a RIFF header do not fit, and RF64 is written."""
+"""Largest size that fits into a RIFF header; longer files are RF64."""
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 
 
 def pcm16(wave: Float32[np.ndarray, "*shape"]) -> Int16[np.ndarray, "*shape"]:
     """Round amplitude to 16 bit, int16 = round(32768 x); +1 becomes 32767.
 
-    Halves are rounded down: a code of 16 bits, which stands for the middle between two values,
-    becomes the value that it was made of.
+    Halves are rounded down: a 16-bit code decodes to the middle between two values and so becomes
+    the value that it was encoded from.
 
     Raises:
         ValueError: If a sample is outside [-1, 1] or not finite.
@@ -41,8 +41,8 @@ def wav_header(
         frames: Length; None for a stream whose end is not known.
         sample_rate: Hz.
         channels: Interleaved channels.
-        is_padded: Take 80 bytes also where 44 would do, so that the header may be written before
-            the length is known and again after.
+        is_padded: Use 80 bytes in place of 44, so that the header can be written before the length
+            is known and overwritten afterwards.
 
     Raises:
         ValueError: If a number is negative or zero where it cannot be.
@@ -96,7 +96,7 @@ def write_wav(path: Path, wave: Float32[np.ndarray, " samples"], sample_rate: in
 
 
 def write_audio(path: Path, wave: Float32[np.ndarray, "samples ..."], sample_rate: int) -> None:
-    """Write WAV, FLAC (both 16 bit) or OGG Vorbis, as the name ends; mono or (samples, channels).
+    """Write WAV, FLAC (both 16 bit) or OGG Vorbis by the ending of the name.
 
     Raises:
         ValueError: If the ending is another, or a sample is outside [-1, 1] or not finite.
@@ -112,7 +112,7 @@ def write_blocks(
     sample_rate: int,
     channels: int = 1,
 ) -> None:
-    """Write a sound file from blocks of any length, whole or not at all.
+    """Write a sound file atomically from blocks of any length.
 
     Args:
         path: Ends in .wav, .flac or .ogg.
@@ -162,5 +162,5 @@ def _pieces(
     for block in blocks:
         for start in range(0, len(block), MAX_FRAMES):
             piece = block[start : start + MAX_FRAMES]
-            pcm16(piece)  # also a Vorbis file is refused what a WAV file is refused
+            pcm16(piece)  # the same checks for Vorbis as for WAV
             yield piece

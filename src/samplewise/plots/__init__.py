@@ -1,6 +1,6 @@
 """Spectrograms, waveforms and curves as PNG bytes: ink on white, drawn by matplotlib's Agg.
 
-A page with a dark scheme inverts them, so the colours are chosen to survive that.
+A page with a dark colour scheme inverts the pictures; the colours stay legible then.
 matplotlib is imported when the first picture is drawn.
 """
 

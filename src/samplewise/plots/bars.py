@@ -1,4 +1,4 @@
-"""Horizontal bars on a logarithmic scale: speeds side by side."""
+"""Horizontal bars on a logarithmic scale, for speeds."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ def bars_png(rows: Sequence[tuple[str, float, float | None]], label: str, mark: 
     """Draw one bar for each row.
 
     Args:
-        rows: Name, value above 0, and a limit that is shown as a tick, if there is one.
-        label: Of the axis.
+        rows: Name, value above 0, and an optional limit that is shown as a tick.
+        label: Label of the axis.
         mark: Value of the vertical line.
     """
     height = TOP + BOTTOM + ROW * len(rows)

@@ -1,4 +1,4 @@
-"""What every picture needs: a figure in pixels, plain axes, ink, and PNG bytes at the end."""
+"""Common parts of all pictures: figures in pixels, plain axes, colours, PNG bytes."""
 
 import functools
 import io
@@ -19,7 +19,7 @@ SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT = 92, 24
 
 
 def new_figure(width: int, height: int) -> "Figure":
-    """Return an empty white figure of so many pixels, ready to be drawn by Agg."""
+    """Return an empty white figure of this size in pixels, drawn by Agg."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -29,7 +29,7 @@ def new_figure(width: int, height: int) -> "Figure":
 
 
 def add_axes(figure: "Figure", left: int, top: int, right: int, bottom: int) -> "Axes":
-    """Return axes between these pixels, counted from the top left, with two quiet spines."""
+    """Return axes between these pixels, counted from the top left, with two light spines."""
     width, height = figure.get_size_inches() * DPI
     place = (left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height)
     axes = figure.add_axes(place, facecolor="none")
@@ -52,13 +52,13 @@ def seconds_axis(axes: "Axes", pattern: str = "{:g} s") -> None:
 
 
 def set_title(axes: "Axes", title: str) -> None:
-    """Put a title that may come from a file above the left corner; nothing when it is empty."""
+    """Set a title above the left corner, if it is not empty; it may come from a file."""
     if title:
         axes.set_title(drawable(title), loc="left", fontsize=8, color=INK, pad=4, parse_math=False)
 
 
 def drawable(text: str, limit: int = 80) -> str:
-    """Return ``text`` on one line, short, with a box for what the font has no sign for."""
+    """Return ``text`` on one line, shortened, with a box for each character that the font lacks."""
     known = _signs()
     text = " ".join(text.split())
     text = text if len(text) <= limit else text[: limit - 1] + "…"
@@ -66,7 +66,7 @@ def drawable(text: str, limit: int = 80) -> str:
 
 
 def to_png(figure: "Figure", colours: int = 64) -> bytes:
-    """Draw the figure and return a PNG with a palette, a third of the size of a plain one."""
+    """Draw the figure and return a PNG with a palette, a third of the size without one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image  # matplotlib requires it
 
@@ -82,7 +82,7 @@ def to_png(figure: "Figure", colours: int = 64) -> bytes:
 
 @functools.cache
 def ink_map() -> "Colormap":
-    """Return white to near black through a blue grey, its lightness falling evenly."""
+    """Return the colour map of spectrograms: white to near black, lightness falling evenly."""
     from matplotlib.colors import LinearSegmentedColormap
 
     stops = ["#ffffff", "#dfe6ea", "#a9bcc8", "#6a8aa0", "#3c5a75", "#1f3148", "#0c1220"]

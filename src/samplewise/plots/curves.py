@@ -1,4 +1,4 @@
-"""Pictures of training and of scores: bits per sample over time, and against baselines."""
+"""Plots of bits per sample over training, and of scores against baselines."""
 
 import itertools
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def _none() -> Float[np.ndarray, " points"]:
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure as training goes on; the three arrays are equally long."""
+    """A quantity over training; the three arrays are equally long."""
 
     step: Float[np.ndarray, " points"] = field(default_factory=_none)
     """Optimiser steps."""
@@ -53,7 +53,7 @@ def curves_png(
         train: Bits per sample on the training stream.
         valid: Bits per sample on the validation recordings; may be empty.
         learning_rate: Learning rate; may be empty.
-        baselines: Bits per sample of each baseline: horizontal lines, where they are in view.
+        baselines: Bits per sample of each baseline, drawn as horizontal lines.
 
     Returns:
         PNG of ``CURVES_SIZE`` pixels.
@@ -104,7 +104,7 @@ def scores_png(
     Args:
         model_bits: Bits per sample of the model.
         baselines: Bits per sample by name; drawn worst first, the model last.
-        model_name: What stands beside the model's bar.
+        model_name: Label of the model's bar.
 
     Returns:
         PNG, 1000 pixels wide, 52 high per bar.
@@ -135,7 +135,7 @@ def bits_range(
     valid: Float[np.ndarray, " points_"],
     baselines: Mapping[str, float],
 ) -> tuple[float, float]:
-    """Return the range to show: what training ended near, never the spikes of its first steps."""
+    """Return the range of the axis: values near the end of training, without early spikes."""
     train, valid = train[np.isfinite(train)], valid[np.isfinite(valid)]
     lows = [*valid, *baselines.values(), *(np.quantile(train, [0.02]) if len(train) else [])]
     highs = [*valid, *sorted(baselines.values())[:-1]]
@@ -146,7 +146,7 @@ def bits_range(
 
 
 def smooth(values: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
-    """Return the mean over some 3% of the points about each; gaps stay gaps."""
+    """Return the moving mean over about 3% of the points; gaps stay gaps."""
     half = len(values) // 60
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
@@ -158,7 +158,7 @@ def smooth(values: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]
 
 
 def move_apart(places: list[float], gap: float) -> list[float]:
-    """Return ``places`` moved up as little as keeps neighbours ``gap`` apart; order is kept."""
+    """Return ``places``, moved up so that neighbours are at least ``gap`` apart, in their order."""
     moved = list(places)
     order = sorted(range(len(places)), key=places.__getitem__)
     for below, above in itertools.pairwise(order):

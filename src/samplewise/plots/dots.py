@@ -1,4 +1,4 @@
-"""Figures of several systems on several corpora: one line for each system, one dot for each."""
+"""Dot plots of several systems on several corpora: one line for each system."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from samplewise.plots.canvas import ACCENT, BAR, INK, MUTED, add_axes, new_figur
 
 PANEL, ROW, TOP, BOTTOM, LEFT, RIGHT = 225, 52, 56, 64, 260, 20
 FEWEST = 4
-"""A picture is at least as wide as so many panels."""
+"""Number of panels that the width of a picture is made for at least."""
 
 
 def dots_png(
@@ -15,13 +15,13 @@ def dots_png(
     label: str,
     limits: tuple[float, float] | None = None,
 ) -> bytes:
-    """Draw each column in its own panel, since figures of different data share no scale.
+    """Draw each column in its own panel, because figures of different data share no scale.
 
     Args:
         rows: Systems, from top to bottom.
         columns: Title of a panel, and the figure of each system that has one.
-        label: What the figures are.
-        limits: Of every axis; None: each panel shows its own range.
+        label: Unit of the figures.
+        limits: Range of every axis; None for the range of each panel.
     """
     height = TOP + BOTTOM + ROW * len(rows)
     width = LEFT + RIGHT + PANEL * max(FEWEST, len(columns))

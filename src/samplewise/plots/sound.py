@@ -1,4 +1,4 @@
-"""Pictures of sound: spectrograms, and waveforms at two scales."""
+"""Plots of sound: spectrograms, and waveforms at two scales."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -67,7 +67,7 @@ def waveform_png(
 ) -> bytes:
     """Draw 2 s and 100 ms of each wave side by side (Mehri et al. 2017, Figure 2).
 
-    Both are where there is most energy; the 100 ms are marked in the 2 s.
+    Both excerpts are those with the most energy; the 100 ms are marked in the 2 s.
 
     Args:
         waves: Titles (may be empty) and amplitudes, full scale ±1.
@@ -101,7 +101,7 @@ def waveform_png(
 
 
 def loudest(wave: Wave, length: int) -> tuple[int, int]:
-    """Return where the ``length`` samples with the most energy start and stop."""
+    """Return start and stop of the ``length`` samples with the most energy."""
     if len(wave) <= length:
         return 0, len(wave)
     energy = np.concatenate([[0.0], np.cumsum(wave.astype(np.float64) ** 2)])
@@ -110,7 +110,7 @@ def loudest(wave: Wave, length: int) -> tuple[int, int]:
 
 
 def _stack(waves: Sequence[tuple[str, Wave]], panel_height: int) -> tuple[list[int], int]:
-    """Return where each panel's axes begin, and the height of the whole, in pixels."""
+    """Return the top of each panel's axes and the total height, in pixels."""
     if not waves:
         raise ValueError("there is no wave to draw; give at least one")
     tops, bottom = [], 0

@@ -1,4 +1,4 @@
-"""Likelihood against sparsity: the paper's curves and ours, each on its own scale."""
+"""Plots of likelihood against sparsity: the paper's curves and ours, each on its own scale."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,15 @@ SIZE = 1360, 560
 STYLES = ("o-", "s--", "^:", "d-.")
 
 Curve = Mapping[float, float]
-"""A figure by the share of zeros."""
+"""Share of zeros -> figure."""
 
 
 def sparsity_png(panels: Mapping[str, Mapping[str, Curve]], label: str) -> bytes:
-    """Draw one panel for each set of curves; the first is a light reference.
+    """Draw one panel for each set of curves; the first, the reference, is in a light colour.
 
     Args:
-        panels: Title of a panel, and its curves by name; at least one panel.
-        label: What the figures are.
+        panels: Title of each panel -> its curves by name; at least one panel.
+        label: Unit of the figures.
     """
     figure = new_figure(*SIZE)
     width = (SIZE[0] - 100) // len(panels)

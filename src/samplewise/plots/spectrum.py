@@ -1,4 +1,4 @@
-"""The spectrogram as numbers: a short-time Fourier transform in numpy."""
+"""Spectrograms as arrays: a short-time Fourier transform in NumPy."""
 
 import math
 
@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 FLOOR_DB, TOP_DB = -80.0, -15.0
-"""No ink and full ink, in dB of a full-scale sine: fixed, so that pictures can be compared."""
+"""Levels of white and of full ink, dB of a full-scale sine; fixed, so that plots compare."""
 MAX_COLUMNS = 1100
-"""A picture has no more columns than this."""
+"""Largest number of columns of a picture."""
 
 
 def spectrogram_db(
@@ -24,7 +24,7 @@ def spectrogram_db(
     Args:
         wave: Amplitude, full scale ±1.
         sample_rate: Hz.
-        window: Samples; the power of two nearest to 64 ms unless given.
+        window: Length in samples; None for the power of two nearest to 64 ms.
 
     Returns:
         Times, frequencies and levels; a full-scale sine on a bin has 0 dB, silence -200 dB.
@@ -44,7 +44,7 @@ def spectrogram_db(
     padded = np.concatenate([np.zeros(window // 2), wave, np.zeros(window)])
     views = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][:frames]
     power = np.empty((columns, window // 2 + 1))
-    for column in range(columns):  # a column at a time, so that long waves need no second copy
+    for column in range(columns):  # one column at a time, so that long waves need no second copy
         block = np.fft.rfft(views[column * pool : (column + 1) * pool] * hann, axis=1)
         power[column] = (block.real**2 + block.imag**2).mean(0)
     power *= (2 / hann.sum()) ** 2
