@@ -216,7 +216,7 @@ def test_any_name_works_and_is_printed_on_one_line(place, prepared):
 
 def test_a_file_that_vanishes_after_it_was_found_is_skipped(place, prepared, monkeypatch):
     sf.write(place / "gone.wav", noise(16000, 3), 16000)
-    from samplewise.data import prepare as module
+    from samplewise.data.prepare import prepare as module
 
     real_walk = module.walk
 

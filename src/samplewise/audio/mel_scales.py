@@ -18,9 +18,9 @@ from samplewise.config.mel_scale import MelScale
 SMALLEST = 1e-10
 """Amplitudes and powers up to this value count as silence."""
 HINT, REFUSED = 1.1, 6.0
-"""Scores above which a spectrogram gets a warning, and is refused. Of 110 recordings of speech, piano and
-other sounds, under the statistics of two corpora of speech, the highest score was 1.0; as log10,
-nine in ten were above 1.2."""
+"""Scores above which a spectrogram gets a warning, and is refused. Of 110 recordings of speech,
+piano and other sounds, under the statistics of two corpora of speech, the highest score was 1.0. As
+log10, nine in ten were above 1.2."""
 BELOW, ABOVE = 1.0, 2.0
 """ln by which values may fall below the floor and exceed the ceiling."""
 LOUDER, NARROWER, LOUDEST = 2.0, 0.35, 0.5

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from samplewise.data.prepare.decode_worker import _answer, _say
+from samplewise.data.prepare.decode_worker import _answer, _send
 
-_say(sys.stdout, {"ready": True})
+_send(sys.stdout, {"ready": True})
 for line in sys.stdin:
     request = json.loads(line)
     name = Path(request["path"]).name
@@ -18,6 +18,6 @@ for line in sys.stdin:
     if name.startswith("hang"):
         time.sleep(60)
     if name.startswith("full"):
-        _say(sys.stdout, {"failed": "[Errno 28] No space left on device"})
+        _send(sys.stdout, {"failed": "[Errno 28] No space left on device"})
     else:
-        _say(sys.stdout, _answer(request, sys.stdout))
+        _send(sys.stdout, _answer(request, sys.stdout))
