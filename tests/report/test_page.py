@@ -196,7 +196,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(run, content, undrawn):
     found = read(run)
     for name in ("config.json", "evaluation.json", "generation.json"):
         assert f"{name} was left out" in found.text
-    assert "Why it cannot be heard here clip-0001.wav" in found.text
+    assert "Why it is not playable here clip-0001.wav" in found.text
     assert sum(label.startswith("Clip") for label, _ in found.players) == CLIPS - 1
 
 

@@ -1,4 +1,4 @@
-"""Speed of generation: the native engine in every format beside the reference, and the limit."""
+"""Benchmark of generation: the native engine, the reference, and the limit of the machine."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ from samplewise.models.pruning import prune_model
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 
 SAMPLE_RATE, WAVERNN_RATE = 16000, 24000
-"""Hz, of the papers on SampleRNN and on WaveRNN."""
+"""Sample rates of the SampleRNN and the WaveRNN paper, Hz."""
 WARM_UP_SAMPLES = 16
-"""Drawn before the clock starts."""
+"""Samples that are generated before the clock starts."""
 NATIVE_STEPS = 8
-"""The engine draws so many times more samples in a run than the reference."""
+"""Factor by which the engine generates more samples in a run than the reference."""
 
 
 def generation_speed(
@@ -41,25 +41,26 @@ def generation_speed(
     block: tuple[int, int] = (16, 4),
     after_run: Callable[[], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Time the reference and, on a CPU that has it, the native engine, turn by turn.
+    """Time the reference and, where available, the native engine, in turn.
 
     Args:
-        config: Sizes of the model; its weights are the initial ones.
-        clips: Drawn together.
-        samples: Of each clip, per run of the reference.
-        runs: Measured runs.
-        weights: Formats of the native engine.
-        threads: Of the native engine; None: one, and every core that this process may use.
-        device: Where the reference computes.
-        sparsity: Share of the blocks that are pruned; of initial weights, in effect at random.
-        block: Their rows and columns.
+        config: Configuration of the model, which has its initial weights.
+        clips: Clips that are generated together.
+        samples: Samples of each clip in a run of the reference.
+        runs: Number of measured runs.
+        weights: Weight formats of the native engine.
+        threads: Numbers of threads of the native engine; None for one, and for every core that
+            this process may use.
+        device: Device of the reference.
+        sparsity: Share of the blocks that are pruned; with initial weights, in effect at random.
+        block: Rows and columns of a block.
         after_run: Called after every run.
 
     Returns:
         One row for each contestant: backend, weights, threads, clips, macs_per_sample (native);
         samples_per_s of all clips; real_time and real_time_24khz, the speed of one clip at 16 and
-        24 kHz; ratio to the reference; limit_samples_per_s, what the machine's bandwidth and
-        multiply-adds allow (measured now), and share_of_limit.
+        24 kHz; ratio to the reference; limit_samples_per_s, the bound by the bandwidth and
+        multiply-adds of the machine (measured in the same run), and share_of_limit.
 
     Raises:
         ValueError: If blocks do not tile the model's matrices.
@@ -104,7 +105,7 @@ def contestant_threads(threads: Sequence[int] | None) -> list[int]:
 def _in_groups(
     sampler: Sampler, clips: int, samples: int, weights: WeightFormat, threads: int
 ) -> dict[str, Any]:
-    # The sampler may take fewer at once than asked for; then the others come after them.
+    # The sampler may take fewer clips at once; the other groups follow.
     groups = [
         range(i, min(i + sampler.max_batch, clips)) for i in range(0, clips, sampler.max_batch)
     ]

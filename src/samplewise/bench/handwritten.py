@@ -1,8 +1,8 @@
-"""The loop to compare training speed with: SampleRNN written by hand over torch's own GRU.
+"""A hand-written SampleRNN over torch's own GRU, the peer of the benchmark of training.
 
-It is what one writes who needs one SampleRNN and no more: ``nn.GRU`` per tier, ``nn.Embedding`` and
-``nn.Linear`` for the rest, no weight normalisation, state carried between subsequences. It shares
-no layer with this package.
+It has an ``nn.GRU`` for each tier, and ``nn.Embedding`` and ``nn.Linear`` for the rest. It has no
+weight normalisation, and carries its state between subsequences. It shares no layer with this
+package.
 """
 
 import torch
@@ -14,7 +14,7 @@ from samplewise.config.models import SampleRNNConfig
 
 
 class HandWritten(nn.Module):
-    """SampleRNN for subsequences that are a multiple of the top frame."""
+    """A SampleRNN for subsequences whose length is a multiple of the top frame size."""
 
     def __init__(self, config: SampleRNNConfig):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Speed of a matrix times a vector in the engine, by itself: what a sample's time is made of."""
+"""Speed of single matrix-vector products in the engine."""
 
 import statistics
 from typing import Any
@@ -10,7 +10,7 @@ from samplewise.engine.native import native_module
 from samplewise.engine.sampler import WeightFormat
 
 RUNS, RUN_SECONDS = 101, 0.003
-"""Short enough that some runs of a loaded machine are not interrupted."""
+"""Number of runs, and their length: short, so that some are not interrupted on a busy machine."""
 
 
 def product_speed(
@@ -24,17 +24,17 @@ def product_speed(
 ) -> dict[str, Any]:
     """Time products of an h x h matrix and a vector (Kalchbrenner et al. 2018, Table 4).
 
-    The vector is brought into the form that the weights want before every product, and all threads
-    meet after it, as in a step of a model. Only weights that are kept count as work: two operations
+    Before every product the vector is packed for the weight format, and after it all threads
+    synchronise, as in a step of a model. Only weights that are kept count as work: two operations
     each.
 
     Args:
         units: h, rows and columns.
         sparsity: Share of the blocks that is zero, chosen at random, in [0, 1).
         block: Rows and columns of a block.
-        weights: Format of the engine.
-        threads: Of the engine.
-        runs: Measured runs.
+        weights: Weight format of the engine.
+        threads: Threads of the engine.
+        runs: Number of measured runs.
         run_seconds: Length of a run, in seconds.
 
     Returns:
@@ -65,7 +65,7 @@ def product_speed(
 def block_sparse(
     units: int, sparsity: float, block: tuple[int, int]
 ) -> Float32[np.ndarray, "{units} {units}"]:
-    """Return a square matrix of normal numbers, a share of whose blocks is zero.
+    """Return a square matrix of normal random numbers with a share of zero blocks.
 
     Raises:
         ValueError: If blocks do not tile it, or the share is outside [0, 1).

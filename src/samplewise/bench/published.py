@@ -1,7 +1,6 @@
-"""Speeds of sample-by-sample vocoders as others have published them, on their hardware.
+"""Published speeds of sample-by-sample vocoders, on the hardware of their authors.
 
-They are no peers of a figure measured here: another machine, another model. They say what has been
-reached.
+They come from other machines and other models, so they are a rough guide and no baseline.
 """
 
 from dataclasses import dataclass
@@ -9,16 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """One figure."""
+    """One published speed."""
 
     what: str
-    """The model."""
+    """Name of the model."""
     where: str
-    """Hardware, and how the figure was come by."""
+    """Hardware, and how the speed was determined."""
     samples_per_s: float
-    """Of one clip."""
+    """Samples per second of one clip."""
     source: str
-    """The paper and where in it."""
+    """Paper, and the place in it."""
 
 
 TABLE_2 = "Kalchbrenner et al. 2018, Table 2"
@@ -33,4 +32,4 @@ WAVERNN = (
     Published("LPCNet 384, 90%, int8", "1 core, i7-10810U", 16_000.0 / 0.045, LPCNET),
     Published("LPCNet 640, 85%, int8", "1 core, i7-10810U", 16_000.0 / 0.116, LPCNET),
 )
-"""LPCNet 640 reads about as many weights a sample as the sparse WaveRNN."""
+"""Published speeds; LPCNet 640 reads about as many weights a sample as the sparse WaveRNN."""

@@ -1,4 +1,4 @@
-"""Timing: contestants in turn, medians, and on what machine."""
+"""Timing of functions that take turns, medians, and a description of the machine."""
 
 import datetime
 import os
@@ -13,7 +13,7 @@ import torch
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return the info without which a speed says nothing."""
+    """Return a description of the machine, to be stored with every speed."""
     info = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
@@ -37,13 +37,13 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Return the seconds of each run of each contestant; they take turns, so that load is shared.
 
-    Each runs once before, unmeasured.
+    One unmeasured run of each comes first.
 
     Args:
-        contestants: What to time, by name.
-        runs: Measured runs of each.
-        device: Whose queue has to be empty when the clock is read.
-        after_run: Called after every run, the unmeasured ones included.
+        contestants: Functions to time, by name.
+        runs: Number of measured runs of each.
+        device: Device that is synchronised before the clock is read.
+        after_run: Called after every run, including unmeasured ones.
 
     Raises:
         ValueError: If ``runs`` is not positive.
@@ -70,7 +70,7 @@ def median_rate(samples: int, seconds: list[float]) -> float:
 
 
 def synchronize(device: str) -> None:
-    """Wait until all work of ``device`` is done."""
+    """Wait until ``device`` has finished all work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 

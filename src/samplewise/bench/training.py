@@ -1,4 +1,4 @@
-"""Training speed: a preset's own steps against a hand-written loop over torch's GRU, in one run."""
+"""Benchmark of training: the steps of a preset and of a hand-written loop, in one run."""
 
 import statistics
 import time
@@ -23,22 +23,22 @@ from samplewise.training.run import RunState, start
 from samplewise.training.tbptt import Subsequence
 
 PARTS = ("data", "forward", "backward", "clip", "optimizer", "averaging")
-"""Of a step, in their order."""
+"""Parts of a step, in their order."""
 RATE = 16000
-"""Sample rate of the made-up recordings, in Hz."""
+"""Sample rate of the synthetic recordings, in Hz."""
 WHOLE_SECONDS = 8.0
-"""Length of a recording where clips are whole recordings."""
+"""Length of a recording in seconds, if clips are whole recordings."""
 
 
 class PartTimer:
-    """Seconds of the parts of steps."""
+    """A timer of the parts of steps, in seconds."""
 
     def __init__(self, device: str):
         self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._device, self._last = device, time.perf_counter()
 
     def __call__(self, part: str) -> None:
-        """Count the time since the last call as that of ``part``."""
+        """Add the time since the last call to ``part``."""
         synchronize(self._device)
         now = time.perf_counter()
         self.seconds[part] += now - self._last
@@ -52,16 +52,16 @@ def training_speed(
     device: str = "cpu",
     after_run: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Time the steps that ``config`` trains with on made-up recordings, ours and hand-written.
+    """Time training steps of ``config`` and of the hand-written loop, on synthetic recordings.
 
-    Ours are those of :func:`training.loop.fit`. Clips are read when a lane takes them, which is
-    seldom: each step is given its share. Only a SampleRNN has a hand-written counterpart.
+    Our steps are those of :func:`training.loop.fit`. Clips are read seldom, when a lane begins one,
+    so each step gets its share of that time. Only a SampleRNN has a hand-written counterpart.
 
     Args:
-        config: What is trained, and how.
-        steps: Steps per run.
-        runs: Measured runs of each.
-        device: Where.
+        config: Model and training.
+        steps: Steps in a run.
+        runs: Number of measured runs of each.
+        device: Device of the training.
         after_run: Called after every run.
 
     Returns:
@@ -71,7 +71,7 @@ def training_speed(
     """
     if config.optimizer == "muon":  # as many steps of the matrices in each run
         steps = -(-steps // config.muon_every) * config.muon_every
-    # All clips are then of one length.
+    # Without random offsets all clips have one length.
     config, corpus = replace(config, random_offsets=False), made_up_corpus(config)
     with TemporaryDirectory() as folder:
         run = start(config, corpus, Path(folder) / "run", Ranks(0, 1, torch.device(device)))
@@ -116,7 +116,7 @@ def training_speed(
 
 
 def _read_first_clips(run: RunState, corpus: Corpus) -> float:
-    """Read the first clip of every lane; return the seconds of reading for each step to come."""
+    """Read the first clip of every lane; return the seconds of reading for each later step."""
     began = time.perf_counter()
     run.stream.next_batch()
     clip = max(recording.samples for recording in corpus.recordings)
@@ -124,7 +124,7 @@ def _read_first_clips(run: RunState, corpus: Corpus) -> float:
 
 
 def made_up_corpus(config: TrainConfig) -> Corpus:
-    """Return tones and noise in memory: recordings of one clip each, without a folder."""
+    """Return a corpus of tones and noise in memory: recordings of one clip each."""
     size = round((config.clip_seconds or WHOLE_SECONDS) * RATE)
     time = np.arange(size) / RATE
     noise = np.random.default_rng(0).normal(0, 0.02, size)

@@ -1,7 +1,8 @@
-"""What a model has to beat: distributions counted on the training split.
+"""Baselines of the evaluation: distributions counted on the training split.
 
-uniform: every code alike. unigram: p(z). bigram: p(z | previous code). linear prediction:
-p(z | 2 z' - z''), the straight line through the last two codes. Counts are smoothed by 0.1 each.
+uniform: all codes have the same probability. unigram: p(z). bigram: p(z | previous code). linear
+prediction: p(z | 2 z' - z''), the straight line through the last two codes. 0.1 is added to every
+count.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,11 +19,11 @@ from samplewise.evaluate.nll import nats_to_bits
 from samplewise.quantize.base import Quantizer
 
 SMOOTHING = 0.1
-"""Added to every count."""
+"""Number that is added to every count."""
 BLOCK = 2**20
-"""Samples in memory at once."""
+"""Samples that are in memory at once."""
 MAX_PAIR_LEVELS = 1024
-"""With more codes, pairs are too many to count: bigram and linear prediction are left out."""
+"""Largest number of codes for which pairs are counted: bigram and linear prediction."""
 
 Codes = Int[np.ndarray, " _"]
 Progress = Callable[[int, int], None]
@@ -30,23 +31,23 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each code followed each context."""
+    """Counts of each code after each context."""
 
     unigram: Int64[np.ndarray, "1 q_levels"]
-    """No context."""
+    """Counts without context."""
     bigram: Int64[np.ndarray, "q_levels q_levels"] | None
-    """Rows: the code before. None beyond 1,024 codes."""
+    """Counts by the previous code (rows); None beyond 1,024 codes."""
     linear_prediction: Int64[np.ndarray, "predictions q_levels"] | None
-    """Rows: 2 z' - z'' + q - 1, from 0 to 3 q - 3. None beyond 1,024 codes."""
+    """Counts by 2 z' - z'' + q - 1 (rows, 0 to 3 q - 3); None beyond 1,024 codes."""
 
 
 def count(clips: Iterable[Iterable[Codes]], q_levels: int, silence: int) -> Counts:
     """Count contexts and codes over clips, each an iterable of blocks.
 
-    Every sample is counted once; before a clip there is silence.
+    Every sample is counted once. The context at the start of a clip is silence.
 
     Args:
-        clips: Codes in [0, q_levels).
+        clips: Clips of codes in [0, q_levels).
         q_levels: Number of codes.
         silence: Code of amplitude 0.
     """
@@ -107,12 +108,12 @@ def baselines(
     """Count on ``train``, score ``test``: bits per sample of each baseline.
 
     Args:
-        corpus: Where the clips lie.
+        corpus: Corpus of the clips.
         train: Clips to count on.
         test: Clips to score; every sample counts once.
         level: Level policy of the model that is compared.
-        quantizer: Its quantiser.
-        progress: Told how many samples are done.
+        quantizer: Quantiser of the model.
+        progress: Called with the samples done and their total.
     """
     reader = _Reader(corpus, level, quantizer, progress, sum(c.samples for c in [*train, *test]))
     counts = [
@@ -123,7 +124,7 @@ def baselines(
 
 
 class _Reader:
-    """Reads codes in blocks; true levels go through a table of all 65,536 stored values."""
+    """A reader of codes in blocks; level `keep` uses a table of all 65,536 stored values."""
 
     def __init__(
         self,
@@ -139,7 +140,7 @@ class _Reader:
         self._table: Int64[np.ndarray, " stored"] = np.zeros(0, np.int64)
 
     def blocks(self, clip: Clip) -> Iterator[Codes]:
-        """Yield the codes of a clip."""
+        """Yield blocks of the codes of a clip."""
         if self._level == "paper":  # the scale of a clip needs all of it
             yield read_codes(self._corpus, clip, self._level, self._quantizer)
             self._advance(clip.samples)

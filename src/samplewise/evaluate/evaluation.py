@@ -1,4 +1,4 @@
-"""The test likelihood of a model, with everything that makes the figure comparable."""
+"""The test likelihood of a model, with the label that makes it comparable."""
 
 import math
 import time
@@ -21,46 +21,46 @@ from samplewise.heads.base import check_log_probs
 from samplewise.models.io import LoadedModel
 
 DEFAULT_CLIP_SECONDS = 8.0
-"""For a model that does not say how it was trained; the paper's."""
+"""Clip length of the paper, in seconds, for a model without a record of its training."""
 STATE_POLICY = "state carried within a clip, reset at its start"
 Bar = Callable[[str, int | None], AbstractContextManager[Any]]
-"""Opens a progress bar, given what is being done and the total."""
+"""A function that opens a progress bar from a description and a total."""
 
 
 @dataclass(frozen=True)
 class RecordingScore:
-    """One recording's share of an evaluation."""
+    """The score of one recording."""
 
     source: str
     """Path within the prepared folder."""
     samples: int
-    """Samples scored."""
+    """Number of samples scored."""
     bits_per_sample: float
-    """Mean over the recording."""
+    """Mean bits per sample of the recording."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluation.json holds."""
+    """The content of evaluation.json."""
 
     split: str
-    """train, valid or test."""
+    """Name of the split: train, valid or test."""
     bits_per_sample: float
-    """Mean over all samples."""
+    """Mean bits per sample over all samples."""
     label: str
-    """Figures may be compared only where this line is the same."""
+    """The NLL label; only figures with the same label may be compared."""
     samples: int
-    """Samples scored."""
+    """Number of samples scored."""
     baselines: dict[str, float]
-    """Bits per sample of what has to be beaten; empty if not asked for."""
+    """Bits per sample of each baseline; empty if not requested."""
     recordings: tuple[RecordingScore, ...]
-    """Figures per recording, in the order of the corpus."""
+    """Scores of the recordings, in the order of the corpus."""
     device: str
-    """Where the model ran."""
+    """Device of the model."""
     backend: str
-    """What computed: reference, or native and how it stores weights."""
+    """Back end: reference, or native and its weight format."""
     seconds: float
-    """Time the model took."""
+    """Seconds of scoring."""
 
     @property
     def beaten(self) -> list[str]:
@@ -88,17 +88,17 @@ def evaluate_split(
     """Score one split of a corpus, every sample exactly once.
 
     Args:
-        loaded: The model; it runs where it lies.
-        corpus: At the sample rate of the model.
+        loaded: The model, on its device.
+        corpus: A corpus at the sample rate of the model.
         split: train, valid or test.
-        clip_seconds: Length that state is carried through, in seconds; 0: whole recordings; None:
-            as trained.
-        labels: Class of each recording by its source, for a model that is told it.
+        clip_seconds: Length of a clip, through which state is carried, in seconds; 0 for whole
+            recordings; None for the length of the training.
+        labels: Class of each recording by its source, for a model that is conditioned on it.
         with_baselines: Count the baselines on the training split and score them too.
-        lanes: Clips side by side; None chooses.
-        seq_len: Samples per pass; None chooses.
-        weights: Score with the native engine and weights stored so; None: with the reference.
-        bar: Shows progress.
+        lanes: Number of clips side by side; None for a bound by memory.
+        seq_len: Samples in a pass; None for a bound by memory.
+        weights: Weight format of the native engine; None to score with the reference.
+        bar: Opens a progress bar.
 
     Raises:
         CorpusError: If the sample rates differ or the split is empty.
@@ -177,7 +177,7 @@ def clip_length(clip_seconds: float, sample_rate: int) -> int:
 
 
 def label(loaded: LoadedModel, corpus: Corpus, clip_seconds: float, scores: Scores) -> str:
-    """Return what has to be equal before two figures are compared, in one line."""
+    """Return the NLL label, one line that must be equal before two figures are compared."""
     quantizer, level = loaded.model.quantizer, loaded.audio.level
     scaling = f"gain {corpus.gain:.4g}" if level == "keep" else "each clip to full scale"
     clips = f"clips of {clip_seconds:g} s" if clip_seconds else "whole recordings"
@@ -205,7 +205,7 @@ def _excitation(loaded: LoadedModel) -> list[str]:
 
 
 def _density(loaded: LoadedModel, scores: Scores) -> str:
-    """Say what a density is one of; p(code) is about p(x) times the step between codes."""
+    """Describe the unit of a density; p(code) is about p(x) times the step between codes."""
     values = loaded.model.real_values
     step = (values[-1].double() - values[0].double()).item() / (len(values) - 1)
     per_code = scores.bits_per_sample - math.log2(step)

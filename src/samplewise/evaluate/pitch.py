@@ -1,4 +1,4 @@
-"""Fundamental frequency of voices: Praat's tracker where it is installed, else a small one of ours.
+"""Fundamental frequency of speech, by Praat's tracker if it is installed, or by our own.
 
 Both find the peak of a normalised autocorrelation in frames of three periods of the lowest
 frequency (Boersma 1993, "Accurate short-term analysis of the fundamental frequency and the
@@ -15,42 +15,42 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 Tracker = Literal["auto", "praat", "autocorrelation"]
-"""``auto``: praat if parselmouth is installed (``pip install 'samplewise[pitch]'``)."""
+"""Name of a tracker; ``auto`` is praat if parselmouth is installed (extra ``pitch``)."""
 FRAME_S = 0.01
 """Seconds from one frame to the next."""
 PERIODS = 3
 """Periods of the lowest frequency in a frame."""
 OCTAVE_COST = 0.01
-"""Per octave: of two equally good peaks the higher frequency is taken. Praat's."""
+"""Cost per octave below the highest candidate, as in Praat."""
 OCTAVE_JUMP_COST = 0.35
-"""Per octave from one voiced frame to the next. Praat's."""
+"""Cost per octave of a jump between two voiced frames, as in Praat."""
 VOICING_COST = 0.14
-"""Of a change between voiced and unvoiced. Praat's."""
+"""Cost of a change between voiced and unvoiced, as in Praat."""
 CANDIDATES = 6
-"""Peaks that are kept of each frame."""
+"""Number of peaks that are kept of each frame."""
 LAG_RATE = 32000
-"""Lags per second at least: autocorrelations of lower rates are interpolated."""
+"""Lowest number of lags per second; autocorrelations of lower rates are interpolated."""
 BLOCK_FRAMES = 512
-"""Frames that are transformed at once: bounds the memory."""
+"""Number of frames that are transformed at once, to bound the memory."""
 
 
 @dataclass(frozen=True)
 class PitchSettings:
-    """What counts as a voice; the thresholds are Praat's defaults."""
+    """Range and thresholds of a pitch tracker; the thresholds are Praat's defaults."""
 
     floor_hz: float = 60.0
-    """Lowest frequency that is looked for, Hz."""
+    """Lowest frequency, Hz."""
     ceiling_hz: float = 400.0
-    """Highest, Hz."""
+    """Highest frequency, Hz."""
     voicing_threshold: float = 0.45
-    """A frame is voiced if its autocorrelation peaks above this, in [0, 1]."""
+    """Autocorrelation above which a frame is voiced, in [0, 1]."""
     silence_threshold: float = 0.03
-    """Frames whose peak is below this part of the segment's peak need a higher one."""
+    """Share of the segment's peak below which a frame needs a higher autocorrelation."""
     least_voiced_s: float = 0.2
-    """Seconds of voice without which a segment has no mean."""
+    """Shortest voiced duration for which a segment has a mean, seconds."""
 
     def __post_init__(self) -> None:
-        """Check that the range is one."""
+        """Check the range."""
         if not 0 < self.floor_hz < self.ceiling_hz < math.inf:
             raise ValueError(
                 f"floor_hz, ceiling_hz = {self.floor_hz}, {self.ceiling_hz} must be positive "
@@ -59,7 +59,7 @@ class PitchSettings:
 
 
 READ_SPEECH = PitchSettings()
-"""Adults who read aloud."""
+"""Settings for adults who read aloud."""
 
 
 def resolve_tracker(tracker: Tracker = "auto") -> Tracker:
@@ -80,7 +80,7 @@ def resolve_tracker(tracker: Tracker = "auto") -> Tracker:
 
 
 def describe_tracker(tracker: Tracker) -> str:
-    """Return a few words for a result: ``praat 6.1.38 (parselmouth 0.4.7)``."""
+    """Return name and version of a tracker: ``praat 6.1.38 (parselmouth 0.4.7)``."""
     if resolve_tracker(tracker) == "autocorrelation":
         return "autocorrelation"
     import parselmouth
@@ -100,7 +100,7 @@ def track_f0(
         wave: Amplitude; neither its level nor a constant offset matters.
         sample_rate: Hz; at least four times the ceiling.
         settings: Range and thresholds.
-        tracker: Which one.
+        tracker: Name of the tracker.
 
     Raises:
         ValueError: If the wave is not finite or the sample rate too low.
@@ -130,8 +130,8 @@ def mean_f0(
 ) -> float | None:
     """Return the mean fundamental frequency of a segment over its voiced frames, Hz.
 
-    None if less than ``settings.least_voiced_s`` of it is voiced: silence, noise, whispering.
-    See :func:`track_f0`.
+    The result is None for silence, noise or whispering: if less than ``settings.least_voiced_s``
+    is voiced. See :func:`track_f0`.
     """
     return mean_of_voiced(track_f0(wave, sample_rate, settings, tracker), settings)
 
@@ -182,7 +182,7 @@ def _candidates(
     settings: PitchSettings,
     peak: float,
 ) -> tuple[Float64[np.ndarray, "frames candidates"], Float64[np.ndarray, "frames candidates"]]:
-    """Return frequencies and strengths of each frame's candidates; the first, NaN, is no voice."""
+    """Return frequencies and strengths of each frame's candidates; the first, NaN, is unvoiced."""
     centred = frames - frames.mean(1, keepdims=True)
     fine = math.ceil(LAG_RATE / sample_rate)
     r = _normalised(centred, math.ceil(fine * sample_rate / settings.floor_hz) + 1, fine)
@@ -206,7 +206,7 @@ def _candidates(
 def _best_path(
     hz: Float64[np.ndarray, "frames candidates"], strength: Float64[np.ndarray, "frames candidates"]
 ) -> Float64[np.ndarray, " frames"]:
-    """Return the frequencies whose strengths less the costs of changes sum to the most."""
+    """Return the path of frequencies with the largest sum of strengths minus costs."""
     octave = np.log2(hz)
     total, came_from = strength[0], []
     for frame in range(1, len(hz)):
@@ -225,7 +225,7 @@ def _best_path(
 def _normalised(
     frames: Float64[np.ndarray, "frames samples"], lags: int, fine: int
 ) -> Float64[np.ndarray, "frames {lags}+1"]:
-    """Return the autocorrelation of each frame over that of its window; 1 at lag 0.
+    """Return the autocorrelation of each frame divided by that of its window; 1 at lag 0.
 
     Lags are in 1 / ``fine`` of a sample: zeros after the power spectrum interpolate exactly.
     """
@@ -247,7 +247,7 @@ def _peaks(
     Float64[np.ndarray, "frames lags-2"],
     Float64[np.ndarray, "frames lags-2"],
 ]:
-    """Return where there is a peak, and its lag and its height by a parabola."""
+    """Return where the peaks are, and their lags and heights by parabolic interpolation."""
     left, middle, right = r[:, :-2], r[:, 1:-1], r[:, 2:]
     is_peak = (middle > left) & (middle >= right)
     bend = np.where(is_peak, np.minimum(left - 2 * middle + right, -1e-12), -1.0)

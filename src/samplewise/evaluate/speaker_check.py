@@ -1,4 +1,4 @@
-"""The memory experiment's judgement on recordings, where the truth is known: its own error."""
+"""The error of the speaker classifier, measured on recordings with known speakers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from samplewise.generate.clips import samples_of
 from samplewise.models.io import LoadedModel
 
 ReadClip = Callable[[Clip], Float32[np.ndarray, " samples"]]
-"""Gives the sound of a clip."""
+"""A function that returns the sound of a clip."""
 
 
 @dataclass(frozen=True)
 class ClassifierCheck:
-    """Errors of a classifier on pairs of ends of which it is known who speaks."""
+    """Errors of a classifier on pairs of ends with known speakers."""
 
     unvoiced: Share
-    """Of all ends, those without a mean fundamental frequency."""
+    """Share of all ends that have no mean fundamental frequency."""
     wrong: Share
-    """Of the voiced ends, those taken for the other speaker."""
+    """Share of the voiced ends that are classified as the other speaker."""
     same_missed: Share
-    """Of pairs from one recording, those judged to be two speakers."""
+    """Share of pairs from one recording that are classified as two speakers."""
     different_missed: Share
-    """Of pairs from recordings of two speakers, those judged to be one."""
+    """Share of pairs from recordings of two speakers that are classified as one."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -37,7 +37,7 @@ class ClassifierCheck:
 
 
 def quantized_sound(loaded: LoadedModel, corpus: Corpus) -> ReadClip:
-    """Return what gives a clip as a model hears it: at its level, through its codes."""
+    """Return a reader of clips at the model's level, encoded and decoded by its quantiser."""
     quantizer, level = loaded.model.quantizer, loaded.audio.level
     return lambda clip: quantizer.decode(read_codes(corpus, clip, level, quantizer))
 
@@ -53,21 +53,21 @@ def check_classifier(
     splits: Sequence[str] = ("valid", "test"),
     read_clip: ReadClip | None = None,
 ) -> ClassifierCheck:
-    """Run the memory experiment's judgement on recordings, where the truth is known.
+    """Classify the ends of clips of recordings as the memory experiment does.
 
     Recordings are tiled with clips of ``before_s + silence_s + after_s``; the middle is left out.
     The two ends of a clip are a pair of one speaker; the first end of one speaker's clip and the
     last end of the other's, in order, are a pair of two.
 
     Args:
-        corpus: Any with labels.
+        corpus: A corpus with labels.
         speakers: Speaker of each recording, by its source.
-        classifier: Whose error is wanted.
-        before_s: First end, seconds.
-        silence_s: Between the ends, seconds.
-        after_s: Last end, seconds.
-        splits: Not those that the classifier was measured on.
-        read_clip: :func:`quantized_sound`, to judge what a model would hear; None: the recording.
+        classifier: The classifier to check.
+        before_s: Length of the first end, seconds.
+        silence_s: Length between the ends, seconds.
+        after_s: Length of the last end, seconds.
+        splits: Splits on which the classifier was not measured.
+        read_clip: A reader such as :func:`quantized_sound`; None for the recordings themselves.
 
     Raises:
         CorpusError: If no recording is long enough.

@@ -1,4 +1,4 @@
-"""Who speaks: one of two speakers, told apart by mean fundamental frequency.
+"""Classification of two speakers by mean fundamental frequency.
 
 The classifier of Mehri et al. 2017, section 3.3: a segment belongs to the speaker whose mean
 fundamental frequency is nearer to its own, so the threshold lies midway between the two means.
@@ -36,19 +36,21 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Share:
-    """``count`` of ``total``, with the 95% interval of Wilson (1927) for a binomial share."""
+    """A share, ``count`` of ``total``, with the 95% interval of Wilson (1927)."""
 
     count: int
+    """Number of cases that count."""
     total: int
+    """Number of all cases."""
 
     @property
     def value(self) -> float | None:
-        """In [0, 1]; None of nothing."""
+        """The share in [0, 1]; None if ``total`` is 0."""
         return self.count / self.total if self.total else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Lowest and highest share that the count does not speak against; (0, 1) of nothing."""
+        """Bounds of the 95% interval of the share; (0, 1) if ``total`` is 0."""
         if not self.total:
             return 0.0, 1.0
         share, weight = self.count / self.total, Z95**2 / self.total
@@ -66,42 +68,42 @@ class Share:
 
 @dataclass(frozen=True)
 class Speaker:
-    """One of the two."""
+    """One of the two speakers."""
 
     name: str
-    """As the labels say."""
+    """Name in the labels."""
     mean_f0_hz: float
-    """Over all voiced frames that were looked at."""
+    """Mean fundamental frequency over all measured voiced frames, Hz."""
     seconds: float
-    """Of recordings that were looked at."""
+    """Seconds of recordings that were measured."""
     voiced_seconds: float
-    """Of these, with a voice."""
+    """Seconds of these that are voiced."""
 
 
 @dataclass(frozen=True)
 class SpeakerClassifier:
-    """Tells two speakers apart."""
+    """A classifier of two speakers."""
 
     low: Speaker
-    """The one with the lower voice."""
+    """The speaker with the lower voice."""
     high: Speaker
-    """The other."""
+    """The speaker with the higher voice."""
     tracker: Tracker
-    """praat or autocorrelation."""
+    """Name of the tracker: praat or autocorrelation."""
     settings: PitchSettings
-    """Of the tracker."""
+    """Settings of the tracker."""
 
     @property
     def threshold_hz(self) -> float:
-        """Midway between the two means; from here on it is the higher voice."""
+        """Mean of the two frequencies, Hz; from here on a segment is of the higher voice."""
         return (self.low.mean_f0_hz + self.high.mean_f0_hz) / 2
 
     def f0(self, wave: Float32[np.ndarray, " samples"], sample_rate: int) -> float | None:
-        """Return the mean fundamental frequency, Hz; None if there is too little voice."""
+        """Return the mean fundamental frequency, Hz; None if too little is voiced."""
         return mean_f0(wave, sample_rate, self.settings, self.tracker)
 
     def name(self, f0_hz: float | None) -> str | None:
-        """Return the speaker of a segment with this mean; None if it has none."""
+        """Return the speaker of a segment with this mean; None for a segment without one."""
         if f0_hz is None:
             return None
         return (self.high if f0_hz >= self.threshold_hz else self.low).name
@@ -126,8 +128,8 @@ def read_speakers(path: Path, corpus: Corpus) -> dict[str, str]:
     """Return the speaker of each recording, as a CSV file with columns file and speaker says.
 
     Args:
-        path: Other columns, and files that are not in the corpus, do not matter.
-        corpus: ``file`` is a path within the folder that it was prepared from.
+        path: The CSV file; other columns, and files that are not in the corpus, are ignored.
+        corpus: The corpus; ``file`` is a path within the folder that it was prepared from.
 
     Raises:
         CorpusError: If a column or a recording is missing, or there are not two speakers.
@@ -157,12 +159,12 @@ def measure_speakers(
     """Measure both speakers' mean fundamental frequency on the training split.
 
     Args:
-        corpus: With recordings of both in its training split.
+        corpus: A corpus with recordings of both in its training split.
         speakers: Speaker of each recording, by its source; two in all.
-        segment_s: Seconds that are looked at together; segments with too little voice are left out.
-        max_s: Seconds of each speaker that are looked at, evenly spread; 0: all.
-        tracker: Which tracker; the classifier goes on with it.
-        settings: Its range and thresholds.
+        segment_s: Length of a segment, seconds; segments with too little voice are left out.
+        max_s: Seconds of each speaker that are measured, evenly spread; 0 for all.
+        tracker: Name of the tracker, which the classifier uses, too.
+        settings: Range and thresholds of the tracker.
 
     Raises:
         CorpusError: If a speaker has no voiced segment there.
@@ -199,7 +201,7 @@ def measure_speakers(
 
 
 def tile(recordings: Sequence[Recording], length: int) -> list[Clip]:
-    """Return all whole clips that fit, from the start of each recording."""
+    """Return all whole clips of ``length`` samples, from the start of each recording."""
     return [
         Clip(recording, start, start + length)
         for recording in recordings

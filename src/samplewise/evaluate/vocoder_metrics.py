@@ -1,4 +1,4 @@
-"""How near a vocoder's sound is to the original, and to what Griffin-Lim makes of the same mels."""
+"""Distances of vocoded sound from the original, and the baselines Griffin-Lim and noise."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -19,22 +19,22 @@ from samplewise.config.seeds import numpy_generator
 from samplewise.evaluate.pitch import describe_tracker, track_f0
 
 DB = 20 / math.log(10)
-"""Decibels of a magnitude that is e times as large."""
+"""Decibels of a factor of e in magnitude."""
 N_FFT, HOP = 1024, 256
-"""Of the log-spectral distance, in samples."""
+"""Transform and hop of the log-spectral distance, in samples."""
 SPECTRAL_FLOOR = 1e-3
-"""Magnitude, of an unscaled transform, that counts as silence."""
+"""Magnitude of the unscaled transform that counts as silence."""
 LEAST_S = 0.5
-"""Shorter sounds have neither STOI, which looks at 384 ms at a time, nor PESQ."""
+"""Shortest sound, in seconds, that has STOI (segments of 384 ms) and PESQ."""
 PESQ_HZ = 16000
-"""Wideband PESQ is defined at this rate alone."""
+"""Sample rate at which wideband PESQ is defined, Hz."""
 PITCH_ERROR = 0.2
 """Relative error of a frame's pitch that counts as gross."""
 
 
 @dataclass(frozen=True)
 class VocodingScores:
-    """One sound against its original."""
+    """Scores of a sound against its original."""
 
     mel_db: float
     """Mean absolute difference of the mel bands, in dB; lower is nearer."""
@@ -53,7 +53,7 @@ class VocodingScores:
         return asdict(self)
 
     def formatted(self) -> dict[str, str]:
-        """Return each score for a table, by its heading; a dash for one that is not known."""
+        """Return each score as text, by its heading; a dash for an unknown one."""
         known = asdict(self)
         return {
             title: "–" if known[name] is None else format(known[name], layout)
@@ -81,8 +81,8 @@ def score_vocoding(
 
     Args:
         original: The recording, full scale ±1.
-        made: What was made of its mel spectrogram.
-        mel: Parameters of that.
+        made: The sound that was generated from its mel spectrogram.
+        mel: Parameters of the spectrogram.
         sample_rate: Hz.
 
     Raises:
@@ -110,9 +110,9 @@ def f0_frame_error(
     made: Float32[np.ndarray, " samples"],
     sample_rate: int,
 ) -> float:
-    """Return the F0 frame error; see :class:`VocodingScores`. 0 if there is no whole frame."""
+    """Return the F0 frame error, see :class:`VocodingScores`; 0 if there is no whole frame."""
     tracks = [track_f0(wave, sample_rate) for wave in (original, made)]
-    count = min(map(len, tracks))  # that of silence has a few frames more
+    count = min(map(len, tracks))  # the track of silence has a few frames more
     true, found = (track[:count] for track in tracks)
     both = ~np.isnan(true) & ~np.isnan(found)
     wrong = np.isnan(true) != np.isnan(found)
@@ -121,7 +121,7 @@ def f0_frame_error(
 
 
 def instruments() -> dict[str, str | None]:
-    """Return what measures pitch, STOI and PESQ here; None for what is not installed."""
+    """Return the programs that measure pitch, STOI and PESQ; None if not installed."""
     optional = {"stoi": "pystoi", "pesq": "pesq"}
     found = {name: package if find_spec(package) else None for name, package in optional.items()}
     return {"f0": describe_tracker("auto"), **found}
@@ -130,7 +130,7 @@ def instruments() -> dict[str, str | None]:
 def griffin_lim_of(
     wave: Float32[np.ndarray, " samples"], mel: MelConfig, sample_rate: int
 ) -> Float32[np.ndarray, " samples"]:
-    """Return what 60 iterations of Griffin-Lim make of the mel spectrogram of a sound."""
+    """Return the sound that 60 iterations of Griffin-Lim make from a sound's mel spectrogram."""
     frames = mel_spectrogram(torch.from_numpy(wave), mel, sample_rate)
     made = griffin_lim(frames, mel, sample_rate).numpy()[: len(wave)]
     return as_amplitude(made)
@@ -142,9 +142,9 @@ def noise_of(
     sample_rate: int,
     corrections: int,
 ) -> Float32[np.ndarray, " samples"]:
-    """Return what noise becomes by the mel spectrogram of a sound: what a model has to beat.
+    """Return white noise, filtered and corrected by the mel spectrogram of a sound; a baseline.
 
-    White noise takes the place of the excitation that a model draws; filters and corrections are
+    Noise takes the place of the excitation that a model generates. Filters and corrections are
     those of a vocoder.
     """
     mel = conditioning.mel
@@ -184,7 +184,7 @@ def _stoi(original: np.ndarray, made: np.ndarray, sample_rate: int) -> float | N
 
 def _pesq(original: np.ndarray, made: np.ndarray, sample_rate: int) -> float | None:
     try:
-        # In no extra: its sources ask for a NumPy that no longer fits (docs/vocode.md).
+        # pesq is in no extra, because its sources require an old NumPy (docs/vocode.md).
         from pesq import NoUtterancesError, pesq  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         return None

@@ -1,4 +1,4 @@
-"""The shell of every page: one file with everything inside, no network, no fonts, no plug-ins."""
+"""The HTML document of every page: one self-contained file, without network, fonts or plug-ins."""
 
 import base64
 import hashlib
@@ -34,5 +34,5 @@ def document(title: str, body: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return what lets a browser run this very text and nothing that was smuggled in."""
+    """Return the hash with which the content security policy allows exactly this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

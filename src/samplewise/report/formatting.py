@@ -1,4 +1,4 @@
-"""Figures in words: one way to write durations, counts and bits on the whole page."""
+"""Formatting of durations, counts and bits, the same on the whole page."""
 
 import math
 
@@ -24,28 +24,28 @@ def plural(value: int, one: str, many: str = "") -> str:
 
 
 def minutes(value: float) -> str:
-    """Return a duration given in minutes."""
+    """Format a duration given in minutes."""
     if value >= 120:
         return f"{value / 60:.1f} hours"
     return f"{value:.1f} minutes" if value >= 1 else f"{value * 60:.0f} seconds"
 
 
 def seconds(value: float) -> str:
-    """Return a duration given in seconds."""
+    """Format a duration given in seconds."""
     return (
         f"{value:.1f} s" if value < 60 else f"{int(value // 60)}:{math.floor(value % 60):02d} min"
     )
 
 
 def big(value: float) -> str:
-    """Return a large number as people say it: 312 thousand, 1.24 million."""
+    """Return a large number in words: 312 thousand, 1.24 million."""
     if value >= 999_500:
         return f"{value / 1e6:.3g} million"
     return f"{value / 1e3:.3g} thousand" if value >= 10_000 else count(value)
 
 
 def kilohertz(rate: float) -> str:
-    """Return a sample rate."""
+    """Format a sample rate in Hz as kHz."""
     return f"{rate / 1000:g} kHz"
 
 

@@ -1,4 +1,4 @@
-"""HTML from Python: escaping, tables, players and pictures as data: addresses."""
+"""HTML elements: escaped text, tables, players and pictures as data URLs."""
 
 import base64
 import html
@@ -11,9 +11,9 @@ Row = tuple[str, ...]
 
 
 def esc(value: object) -> str:
-    """Return text that is safe in HTML, in attributes too, and always valid UTF-8.
+    """Return text that is safe in HTML and in attributes, always valid UTF-8.
 
-    Control characters become visible signs, and bytes that were no UTF-8 in a file's name become
+    Control characters become visible signs. Bytes of a file name that are not UTF-8 become
     backslash escapes.
     """
     text = str(value).encode("utf-8", "backslashreplace").decode()
@@ -21,12 +21,12 @@ def esc(value: object) -> str:
 
 
 def name(value: object) -> str:
-    """Return a name from a file, isolated so that its direction of writing cannot spread."""
+    """Return a name from a file, isolated so that its writing direction stays inside."""
     return f"<bdi>{esc(value)}</bdi>"
 
 
 def audio(wav: bytes, label: str) -> str:
-    """Return a player with the sound inside the page."""
+    """Return a player with the sound embedded in the page."""
     data = base64.b64encode(wav).decode()
     return (
         f'<audio controls preload="metadata" aria-label="{esc(label)}" '
@@ -35,7 +35,7 @@ def audio(wav: bytes, label: str) -> str:
 
 
 def picture(png: bytes, alt: str, kind: str = "plate") -> str:
-    """Return an image inside the page, with its size so that nothing moves while it loads."""
+    """Return an image embedded in the page, with its size so that the layout does not move."""
     data = base64.b64encode(png).decode()
     width, height = png_size(png)
     return (
@@ -45,12 +45,12 @@ def picture(png: bytes, alt: str, kind: str = "plate") -> str:
 
 
 def png_size(png: bytes) -> tuple[int, int]:
-    """Return width and height in pixels, as the header of a PNG says."""
+    """Return width and height in pixels from the header of a PNG."""
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
 def spectrogram(png: bytes, alt: str, shown_s: float) -> str:
-    """Return a spectrogram on which the page's script shows where the player is."""
+    """Return a spectrogram on which the page's script shows the position of the player."""
     width, _ = png_size(png)
     left, right = SPECTROGRAM_LEFT / width, 1 - SPECTROGRAM_RIGHT / width
     return (
@@ -60,7 +60,7 @@ def spectrogram(png: bytes, alt: str, shown_s: float) -> str:
 
 
 def table(head: Row, rows: Iterable[Row], caption: str = "", kind: str = "") -> str:
-    """Return a table of cells that are HTML already; every column but the first is of numbers."""
+    """Return a table of HTML cells; every column but the first holds numbers."""
     titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"

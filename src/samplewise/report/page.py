@@ -1,4 +1,4 @@
-"""report.html of a run: one file with everything inside, no network, no fonts, no plug-ins."""
+"""report.html of a run: one self-contained file, without network, fonts or plug-ins."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -13,21 +13,21 @@ from samplewise.report.run_data import RunData, gather
 NAME = "report.html"
 PICTURES = "pictures"
 COMPARED = 4
-"""Clips in the picture that compares them with a recording."""
+"""Number of clips in the picture that compares them with a recording."""
 
 
 def write_report(run_folder: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write ``report.html`` into a run folder and return its path.
 
     Two of its pictures are also written as files: ``pictures/curves.png``, and
-    ``pictures/clips.png`` with a recording and the best clips one above the other.
+    ``pictures/clips.png`` with the spectrograms of a recording and of the best clips.
 
     Args:
-        run_folder: The run; whatever it does not hold yet is a sentence on the page.
-        progress: Called with what is drawn and what there is to draw.
+        run_folder: The run; a sentence on the page names each missing part.
+        progress: Called with the number of pictures drawn and their total.
 
     Raises:
-        CheckpointError: If it is no run folder.
+        CheckpointError: If ``run_folder`` is not a run folder.
         OSError: If the page cannot be written.
     """
     path = run_folder / NAME
@@ -40,7 +40,7 @@ def write_report(run_folder: Path, progress: Callable[[int, int], None] | None =
 
 
 def render(run: RunData, progress: Callable[[int, int], None] | None = None) -> str:
-    """Return the page about ``run``."""
+    """Return the page of a run as HTML."""
     total = len(run.clips) + len(run.previews) + (run.excerpt is not None) + 1
     done = 0
 
@@ -52,7 +52,7 @@ def render(run: RunData, progress: Callable[[int, int], None] | None = None) -> 
 
     folder = esc(shlex.quote(str(run.folder)))
     body = [sections.headline(run, folder), listening.listening(run, folder, drawn)]
-    body.append('<section id="learning"><h2>How it learned</h2>' + sections.curves(run))
+    body.append('<section id="learning"><h2>Training</h2>' + sections.curves(run))
     drawn()
     body.append(listening.previews(run, folder, drawn) + "</section>")
     body += [sections.figures(run, folder), sections.configuration(run)]
@@ -61,7 +61,7 @@ def render(run: RunData, progress: Callable[[int, int], None] | None = None) -> 
 
 
 def _pictures(run: RunData) -> Iterator[tuple[str, bytes]]:
-    """Yield the pictures that are also wanted outside the page, by name."""
+    """Yield name and PNG of the pictures that are also written as files."""
     if len(run.train.step) or len(run.valid.step):
         yield "curves.png", sections.curves_picture(run)
     if run.clips:

@@ -1,4 +1,4 @@
-"""Reading a run folder that may be unfinished, damaged or from a stranger: nothing is believed."""
+"""Reading of run folders that may be unfinished, damaged or untrusted: all values are checked."""
 
 import os
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ def read_json(path: Path, notes: list[str]) -> dict[str, Any] | None:
 
 
 def is_file(path: Path) -> bool:
-    """Say whether ``path`` is a file; a name that no system would take is none, not an error."""
+    """Return whether ``path`` is a file; an impossible name is not a file and no error."""
     return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises for a name that is too long
 
 
 def is_folder(path: str) -> bool:
-    """Say whether ``path`` is a folder; a name that no system would take is none, not an error."""
+    """Return whether ``path`` is a folder; an impossible name is not a folder and no error."""
     return bool(path) and os.path.isdir(path)  # noqa: PTH112  as above
 
 
@@ -38,7 +38,7 @@ def number(mapping: Any, *keys: str) -> float | None:
     """Return the finite number under nested ``keys``, or None."""
     value = find(mapping, *keys)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) < 2**1000 else None  # NaN is not either
+    return float(value) if is_number and abs(value) < 2**1000 else None  # False for NaN, too
 
 
 def text(mapping: Any, *keys: str) -> str | None:
@@ -51,7 +51,7 @@ def text(mapping: Any, *keys: str) -> str | None:
 
 
 def find(mapping: Any, *keys: str) -> Any:
-    """Return what lies under nested ``keys``, or None."""
+    """Return the value under nested ``keys``, or None."""
     for key in keys:
         if not isinstance(mapping, dict):
             return None
@@ -60,7 +60,7 @@ def find(mapping: Any, *keys: str) -> Any:
 
 
 def objects(mapping: Any, *keys: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in the list under nested ``keys``; anything else is left out."""
+    """Return the JSON objects in the list under nested ``keys``; other items are left out."""
     value = find(mapping, *keys)
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
@@ -75,13 +75,13 @@ def numbers(mapping: Any, *keys: str) -> dict[str, float]:
 
 
 def metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of metrics.jsonl; a torn line, as a killed run leaves it, is passed over."""
+    """Yield the lines of metrics.jsonl; an incomplete line of a killed run is skipped."""
     if path.is_file():
         yield from read_lines(path)
 
 
 def read_curve(lines: list[dict[str, Any]], event: str, key: str) -> Curve:
-    """Return figure ``key`` of the lines of one event; a step that was repeated counts once."""
+    """Return the values of ``key`` in the lines of one event; a repeated step counts once."""
     points: dict[float, tuple[float, float]] = {}
     for line in lines:
         step, value = number(line, "step"), number(line, key)
@@ -100,7 +100,7 @@ def read_start(path: Path, seconds: float) -> tuple[Float32[np.ndarray, " sample
         Amplitude within [-1, 1], sample rate in Hz, and the whole length in seconds.
 
     Raises:
-        AudioError: If it is not a regular file, or not sound.
+        AudioError: If the path is not a regular file, or not sound.
     """
     from samplewise.audio.files import blocks, mono, probe
 

@@ -1,4 +1,4 @@
-"""How to make a run again: the commands, their seeds, the versions."""
+"""How to reproduce a run: the commands, their seeds, the versions."""
 
 import platform
 import shlex
@@ -13,7 +13,7 @@ from samplewise.report.run_data import RunData
 
 
 def reproduction(run: RunData) -> str:
-    """Return the commands that lead here, with their seeds."""
+    """Return the section with the commands of the run and their seeds."""
     lines = "".join(f'<span class="command">{_line(command)}\n</span>' for command in commands(run))
     digest = reading.text(run.config, "corpus", "digest")
     same = (
@@ -32,13 +32,13 @@ def reproduction(run: RunData) -> str:
 
 
 def _line(command: list[str]) -> str:
-    """Return a command that breaks between its words only, unless a word is very long."""
+    """Return a command whose lines break only between words, unless a word is very long."""
     words = [esc(shlex.quote(word)) for word in command]
     return " ".join(f"<span>{word}</span>" if len(word) < 30 else word for word in words)
 
 
 def commands(run: RunData) -> list[list[str]]:
-    """Return the commands, as recorded where they were, otherwise from the settings."""
+    """Return the commands: the recorded ones, or else commands made from the settings."""
     folder, program = str(run.folder), "samplewise"
     corpus = reading.text(run.config, "corpus", "folder") or "CORPUS"
     settings = reading.find(run.corpus, "settings") or {}
@@ -60,7 +60,7 @@ def commands(run: RunData) -> list[list[str]]:
 
 
 def environment(run: RunData) -> str:
-    """Return the versions that trained the model, and those that wrote this page."""
+    """Return the section with the versions of the training and of this page."""
     rows = [(esc(key), esc(value)) for key, value in markup.flatten(_versions(run))]
     device = reading.text(run.evaluation, "device")
     rows += [("device of the evaluation", esc(device))] if device else []
@@ -86,14 +86,14 @@ def _python() -> str:
 
 
 def _recorded(part: dict[str, Any] | None) -> list[str] | None:
-    """Return the command that a file says it came from, if it says so."""
+    """Return the command that is recorded in a file, or None."""
     command = reading.find(part, "command")
     is_command = isinstance(command, list) and all(isinstance(word, str) for word in command)
     return command if is_command and command else None
 
 
 def _training(run: RunData) -> list[str]:
-    """Return the flags of training: the preset, and what differs from it."""
+    """Return the flags of training: the preset, and the settings that differ from it."""
     from samplewise.config.presets import PRESETS
 
     preset = reading.text(run.config, "train", "preset")
@@ -119,7 +119,7 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _options(settings: dict[str, Any]) -> list[str]:
-    """Return settings as flags; what is None stays away."""
+    """Return settings as flags; those that are None are left out."""
     words = []
     for key, value in settings.items():
         flag = key.replace("_", "-")

@@ -1,4 +1,4 @@
-"""What a report says about a run, gathered from its folder; missing parts are simply empty."""
+"""The data of a report, read from a run folder; missing parts are empty."""
 
 import os
 from dataclasses import dataclass
@@ -20,70 +20,70 @@ MAX_EXCERPT_S = 10.0
 
 @dataclass(frozen=True)
 class ReportClip:
-    """A sound to play, or the reason why it cannot be played."""
+    """A clip in a report, or the reason why it cannot be played."""
 
     name: str
-    """File name, as found."""
+    """File name."""
     wave: Float32[np.ndarray, " samples"]
-    """Amplitude of what is embedded, full scale ±1; empty when there is a problem."""
+    """Amplitude of the embedded part, full scale ±1; empty if there is a problem."""
     sample_rate: int
     """Hz."""
     seconds: float | None = None
-    """Whole length, of which only a part may be embedded."""
+    """Length of the whole clip; only a part may be embedded."""
     bits: float | None = None
-    """Bits per sample that the model gives to what it drew."""
+    """Bits per sample of the clip under the model."""
     rank: int | None = None
-    """1 is the likeliest."""
+    """Rank by likelihood; 1 is the likeliest."""
     flags: tuple[str, ...] = ()
-    """What is suspicious about it."""
+    """Flags of artifacts: silence, noise, stuck."""
     index: int | None = None
-    """Number of the clip under its seed."""
+    """Index of the clip under its seed."""
     problem: str = ""
-    """Why there is no sound."""
+    """Reason why there is no sound; empty if there is."""
     step: int = 0
     """Training step, for a preview."""
 
 
 @dataclass(frozen=True)
 class RunData:
-    """A run folder, read."""
+    """The content of a run folder."""
 
     folder: Path
-    """As commands name it, without what is above the working folder."""
+    """Path as written in commands, without the folders above the working folder."""
     name: str
     """Name of the run."""
     config: dict[str, Any]
-    """config.json."""
+    """Content of config.json."""
     evaluation: dict[str, Any] | None
-    """evaluation.json."""
+    """Content of evaluation.json."""
     generation: dict[str, Any] | None
-    """generated/generation.json."""
+    """Content of generated/generation.json."""
     corpus: dict[str, Any] | None
-    """Part of the corpus's own index: its settings, and whether it is still the same."""
+    """Settings of the corpus, and whether its digest is that of the training."""
     train: Curve
     """Bits per sample on the training stream."""
     valid: Curve
     """Bits per sample on the validation recordings."""
     learning_rate: Curve
-    """Learning rate."""
+    """Learning rate over training."""
     sparsity: Curve
-    """Share of the blocks that each pruning left at zero; empty for a dense model."""
+    """Share of zero blocks after each pruning; empty for a dense model."""
     clips: tuple[ReportClip, ...]
     """Generated clips with sound, best rank first; at most ``MAX_CLIPS``."""
     silent_clips: tuple[ReportClip, ...]
-    """The other clips: beyond the limit; without sound."""
+    """The other clips, without sound or beyond the limit."""
     excerpt: ReportClip | None
-    """A recording that the model has not heard."""
+    """The start of a recording that the model was not trained on."""
     previews: tuple[ReportClip, ...]
-    """Earliest to latest; without sound where the file cannot be read."""
+    """Previews, earliest first; without sound if the file cannot be read."""
     n_previews: int
-    """How many steps have a preview, shown or not."""
+    """Number of steps with a preview, shown or not."""
     notes: tuple[str, ...]
-    """What could not be read, and why."""
+    """Messages about parts that could not be read."""
 
     @property
     def last_step(self) -> int:
-        """Optimiser steps so far."""
+        """Number of optimizer steps so far."""
         return int(max([0.0, *self.train.step[-1:], *self.valid.step[-1:]]))
 
     @property
@@ -114,10 +114,10 @@ class RunData:
 
 
 def gather(folder: Path) -> RunData:
-    """Read everything that a report shows.
+    """Read all data of a report.
 
     Raises:
-        CheckpointError: If ``folder`` is no run folder.
+        CheckpointError: If ``folder`` is not a run folder.
     """
     has_metrics = (folder / "metrics.jsonl").is_file()
     if not has_metrics and not (folder / "config.json").is_file():
@@ -156,7 +156,7 @@ def gather(folder: Path) -> RunData:
 
 
 def _shown(path: Path) -> Path:
-    """Return a path that tells a reader nothing about the folders above the working folder."""
+    """Return a path that does not reveal the folders above the working folder."""
     if not path.is_absolute():
         return path
     here = Path.cwd()
@@ -164,7 +164,7 @@ def _shown(path: Path) -> Path:
 
 
 def _load(path: Path, limit_s: float, **fields: Any) -> ReportClip:
-    """Return the clip in ``path``, which must lie in its folder and not be a link out of it."""
+    """Return the clip in ``path``, which must not be a link to another folder."""
     name, nothing = path.name, np.zeros(0, np.float32)
     if not reading.is_file(path):
         return ReportClip(name, nothing, 0, problem="the file is missing", **fields)
@@ -180,7 +180,7 @@ def _load(path: Path, limit_s: float, **fields: Any) -> ReportClip:
 def _clips(
     folder: Path, generation: dict[str, Any] | None
 ) -> tuple[tuple[ReportClip, ...], tuple[ReportClip, ...]]:
-    """Return the clips with sound, best rank first, and the rest."""
+    """Return the clips with sound, best rank first, and the other clips."""
     entries: dict[str, dict[str, Any]] = {}
     for entry in reading.objects(generation, "clips"):
         name = reading.find(entry, "file")
@@ -217,7 +217,7 @@ def _clips(
 
 
 def _previews(folder: Path) -> tuple[tuple[ReportClip, ...], int]:
-    """Return the first clip of some steps, evenly chosen, the first and the last among them."""
+    """Return the first clip of evenly spaced steps, the first and last included, and the count."""
     steps: dict[int, Path] = {}
     for entry in folder.glob("step-*") if folder.is_dir() else ():
         digits = entry.name.removeprefix("step-")
@@ -233,7 +233,7 @@ def _previews(folder: Path) -> tuple[tuple[ReportClip, ...], int]:
 def _corpus(
     config: dict[str, Any], notes: list[str]
 ) -> tuple[dict[str, Any] | None, ReportClip | None]:
-    """Return what the corpus says about its making, and the start of a recording not trained on."""
+    """Return settings of the corpus, and the start of a recording not trained on."""
     from samplewise.data.corpus import Corpus
 
     name = reading.find(config, "corpus", "folder")

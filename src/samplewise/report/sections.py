@@ -1,4 +1,4 @@
-"""The part of a report that is read: headline, curves, figures, configuration."""
+"""Sections of a report without sound: headline, curves, figures, configuration."""
 
 import shlex
 from typing import Any
@@ -12,7 +12,7 @@ MAX_ROWS = 200
 
 
 def headline(run: RunData, folder: str) -> str:
-    """Return the name of the run, its result in one sentence, and the figures behind it."""
+    """Return the name of the run, its result in one sentence, and its main figures."""
     entries = [("Test, bits per sample", formatting.bits(run.test_bits))]
     if run.baselines:
         best = min(run.baselines, key=run.baselines.__getitem__)
@@ -81,7 +81,7 @@ def _result(run: RunData, folder: str) -> str:
 
 
 def curves(run: RunData) -> str:
-    """Return the training curves, or the sentence that says why there are none."""
+    """Return the training curves, or a sentence that names the command that makes them."""
     if not len(run.train.step) and not len(run.valid.step):
         corpus = reading.text(run.config, "corpus", "folder") or "CORPUS"
         command = esc(shlex.join(["samplewise", "train", corpus, "-o", str(run.folder)]))
@@ -116,7 +116,7 @@ def curves_picture(run: RunData) -> bytes:
 
 
 def figures(run: RunData, folder: str) -> str:
-    """Return the score against the baselines and per recording, with the label that it carries."""
+    """Return the score against the baselines and per recording, with its label."""
     if run.evaluation is None or run.test_bits is None:
         return (
             '<section id="figures"><h2>Figures</h2><p>Not evaluated yet: '
@@ -168,7 +168,7 @@ def _recordings(evaluation: dict[str, Any]) -> str:
 
 
 def configuration(run: RunData) -> str:
-    """Return config.json as a table that can be folded away."""
+    """Return config.json as a table that can be collapsed."""
     shown = {key: value for key, value in run.config.items() if key != "versions"}
     if not shown:
         return (

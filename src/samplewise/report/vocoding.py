@@ -16,33 +16,34 @@ from samplewise.report.markup import esc
 
 @dataclass(frozen=True)
 class Version:
-    """One sound of the comparison."""
+    """One version of a recording in the comparison."""
 
     title: str
-    """Original, or what made it."""
+    """Original, or the name of the method."""
     wave: Float32[np.ndarray, " samples"]
     """Full scale ±1."""
     scores: VocodingScores | None
-    """Against the original; None of the original itself."""
+    """Scores against the original; None for the original itself."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording, and what was made of its mel spectrogram."""
+    """A recording, and the sounds that were generated from its mel spectrogram."""
 
     name: str
+    """Name of the recording."""
     versions: tuple[Version, ...]
-    """The original first; the same titles in every utterance."""
+    """Versions, the original first; the same titles in every utterance."""
 
 
 def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, how: str) -> str:
-    """Return the page.
+    """Return the page as HTML.
 
     Args:
-        name: Of the model.
-        utterances: At least one.
+        name: Name of the model.
+        utterances: At least one utterance.
         sample_rate: Hz.
-        how: How they were made, in one sentence.
+        how: Method and settings, in one sentence.
     """
     by_title = scores_by_title(utterances)
     means = {title: mean_scores(list(own.values())) for title, own in by_title.items()}
@@ -51,12 +52,12 @@ def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, 
     head = ("Mean", *(title for title, _ in TITLES.values()))
     body = [
         f'<header><p class="kind">samplewise report</p><h1>{markup.name(name)}</h1>'
-        f'<p class="lead">{count} and what was made of nothing but their mel spectrograms. '
+        f'<p class="lead">{count} and the sounds generated from their mel spectrograms alone. '
         f"{esc(how)}</p>{markup.table(head, rows)}"
         '<p class="legend">Mel and log-spectral distance: lower is nearer to the original. F0 '
         "error: frames whose voicing or pitch is wrong. STOI, short-time objective "
         "intelligibility: higher is clearer, 1 is the original. PESQ, quality: 1 to 4.6. "
-        "Noise: white noise in place of what the model draws."
+        "Noise: white noise in place of the excitation of the model."
         "</p></header>"
     ]
     for utterance in utterances:
@@ -66,7 +67,7 @@ def vocoding_page(name: str, utterances: Sequence[Utterance], sample_rate: int, 
 
 
 def scores_by_title(utterances: Sequence[Utterance]) -> dict[str, dict[str, VocodingScores]]:
-    """Return what each version but the original scored, by its title and the recording's name."""
+    """Return the scores of each version but the original, by title and by recording."""
     scores: dict[str, dict[str, VocodingScores]] = {}
     for utterance in utterances:
         for version in utterance.versions:
