@@ -13,6 +13,12 @@ def reason(error: Exception) -> str:
     return str(error)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python or torch says that memory is exhausted."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 class SamplewiseError(Exception):
     """Base of the project's own errors; its message says what was wrong and what to do."""
 

@@ -17,6 +17,7 @@ from samplewise.experiments.runner import StoppedError, result_path, run_experim
 from samplewise.experiments.samplernn import EXPERIMENTS, WEEK_MINUTES
 from samplewise.experiments.tables import write_rendered
 from samplewise.models.build import build_model
+from samplewise.training import session
 from samplewise.training.run import count_parameters
 
 ROWS = {f"{e.name}: {row.name}": row for e in EXPERIMENTS.values() for row in e.rows}
@@ -95,9 +96,9 @@ def test_an_experiment_that_was_stopped_goes_on_to_the_same_figures(
     experiment, setting, monkeypatch, tmp_path
 ):
     whole, _ = run(experiment, replace(setting, folder=tmp_path / "whole"))
-    train = runner.fit
+    train = session.fit
 
-    def stopped(run, journal, interrupts):
+    def stopped(run, logger, interrupts, should_stop):
         if run.config.model.family == "samplernn":
             next_batch = run.stream.next_batch
 
@@ -106,12 +107,12 @@ def test_an_experiment_that_was_stopped_goes_on_to_the_same_figures(
                 return next_batch()
 
             run.stream.next_batch = counted  # Ctrl-C in the middle of the second row
-        return train(run, journal, interrupts)
+        return train(run, logger, interrupts, should_stop)
 
-    monkeypatch.setattr(runner, "fit", stopped)
+    monkeypatch.setattr(session, "fit", stopped)
     with pytest.raises(StoppedError, match="3-tier: interrupted"):
         run(experiment, setting)
-    monkeypatch.setattr(runner, "fit", train)
+    monkeypatch.setattr(session, "fit", train)
     parts, said = run(experiment, setting)
     assert said[0] == "test.table 2/2: 3-tier"
     for name, found in whole["rows"].items():

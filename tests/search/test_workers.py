@@ -243,7 +243,7 @@ def test_the_reason_of_a_failure_is_kept(search, corpus, silent, monkeypatch, er
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(attempt_module, "fit", fail)
+    monkeypatch.setattr("samplewise.training.session.fit", fail)
     work(replace(search, trials=1), 1, silent)
     (trial,) = open_study(search, corpus.digest).get_trials()
     assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", reason)
@@ -256,7 +256,7 @@ def test_what_is_no_fault_of_the_trial_stops_the_search_and_not_the_trial(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(attempt_module, "fit", full)
+        patch.setattr("samplewise.training.session.fit", full)
         with pytest.raises(OSError, match="No space left"):
             work(search, 1, silent)
     work(search, 1, silent)

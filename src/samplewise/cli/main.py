@@ -67,7 +67,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _run(command: str, arguments: list[str]) -> int:
-    from samplewise.errors import SamplewiseError
+    from samplewise.errors import SamplewiseError, is_out_of_memory
 
     try:
         os.getcwd()  # noqa: PTH109
@@ -94,12 +94,6 @@ def _run(command: str, arguments: list[str]) -> int:
             raise
         print(f"error: {_explain(error)}", file=sys.stderr)
         return 1
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error is Python's, or torch's, of memory that there is not."""
-    words = ("can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _explain(error: Exception) -> str:

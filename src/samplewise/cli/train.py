@@ -1,8 +1,6 @@
 """`samplewise train`: train a model on a corpus; the same command goes on after any stop."""
 
-import contextlib
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from samplewise.atomic_io import claim
 from samplewise.cli.output import guarded
 from samplewise.config.presets import PRESETS
 from samplewise.config.training import TrainConfig
 
 if TYPE_CHECKING:
-    from samplewise.training.ranks import Ranks
+    from samplewise.training.run import RunState
 
 DEFAULT_PRESET = "music"
 
@@ -83,60 +80,49 @@ def _train(args: TrainArgs, with_report: bool) -> str:
 
 
 def _train_guarded(args: TrainArgs, with_report: bool) -> str:
-    import torch
-
-    from samplewise.audio.files import shown
-    from samplewise.cli.main import is_out_of_memory
     from samplewise.data.corpus import Corpus
-    from samplewise.data.prepare.summary import split_warnings
-    from samplewise.training.interrupts import Interrupts
-    from samplewise.training.logger import RunLogger
-    from samplewise.training.loop import fit
     from samplewise.training.ranks import joined
-    from samplewise.training.run import count_parameters, discard, start
+    from samplewise.training.session import train_run
 
-    config = args.config
-    if config.threads or config.ranks > 1:
-        torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // config.ranks))
     corpus = Corpus.open(args.corpus)
-    with joined(config.device) as ranks, Interrupts() as interrupts, _alone(args.output, ranks):
-        if args.fresh and ranks.is_first:
-            discard(args.output)
-        ranks.wait()
-        run = start(config, corpus, args.output, ranks)
-        progress = run.progress
-        if not ranks.is_first:
-            return fit(run, None, interrupts)
-        _say(
-            f"{args.output}: {config.preset}, {count_parameters(run.model) / 1e6:.2f} M parameters "
-            f"on {ranks.device}, {config.lanes} lanes of {config.seq_len} samples"
+    with joined(args.config.device) as ranks:
+        outcome = train_run(
+            args.config,
+            corpus,
+            args.output,
+            say=_say,
+            ranks=ranks,
+            fresh=args.fresh,
+            on_start=_announce,
         )
-        for warning in split_warnings(corpus.index):
-            _say(f"warning: {shown(warning)}")
-        if progress.step:
-            _say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} min trained)")
-        journal = RunLogger(args.output, progress.step, _say)
-        try:
-            with contextlib.closing(journal):
-                reason = fit(run, journal, interrupts)
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error) and not progress.step:
-                discard(args.output)  # so that a corrected command can use the folder
-            raise
-    _say(f"stopped at step {progress.step}: {reason}")
+    if not ranks.is_first:
+        return outcome.reason
+    progress = outcome.run.progress
+    _say(f"stopped at step {progress.step}: {outcome.reason}")
     if progress.best_bits is not None:
         _say(f"best validation {progress.best_bits:.3f} bits/sample at step {progress.best_step}")
     if with_report:
         from samplewise.report.page import write_report
 
         _say(f"report: {write_report(args.output)}")
-    return reason
+    return outcome.reason
 
 
-def _alone(folder: Path, ranks: "Ranks") -> AbstractContextManager[None]:
-    from samplewise.training.run import CONFIG, KIND
+def _announce(run: "RunState") -> None:
+    """Print what will be trained, and where a resumed run stands."""
+    from samplewise.audio.files import shown
+    from samplewise.data.prepare.summary import split_warnings
+    from samplewise.training.run import count_parameters
 
-    return claim(folder, "training", CONFIG, KIND) if ranks.is_first else nullcontext()
+    config, progress = run.config, run.progress
+    _say(
+        f"{run.folder}: {config.preset}, {count_parameters(run.model) / 1e6:.2f} M parameters on "
+        f"{run.ranks.device}, {config.lanes} lanes of {config.seq_len} samples"
+    )
+    for warning in split_warnings(run.corpus.index):
+        _say(f"warning: {shown(warning)}")
+    if progress.step:
+        _say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} min trained)")
 
 
 def _say(text: str) -> None:

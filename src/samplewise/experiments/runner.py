@@ -3,7 +3,6 @@
 import datetime
 import math
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,8 @@ from samplewise.models.pruning import kept_weights, zero_share
 from samplewise.nn.device import choose_device
 from samplewise.plots.sound import waveform_png
 from samplewise.strict_json import read_object
-from samplewise.training.interrupts import Interrupts
-from samplewise.training.logger import RunLogger
-from samplewise.training.loop import fit
-from samplewise.training.ranks import Ranks
-from samplewise.training.run import count_parameters, start
+from samplewise.training.run import count_parameters
+from samplewise.training.session import train_run
 
 FORMAT = 1
 FIGURE_SECONDS = 8.0
@@ -124,17 +120,14 @@ def _minutes(corpus: Corpus, split: str) -> float:
 
 
 def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
-    """Train a row, or go on with it; return the facts of its training."""
-    config, folder = setting.config_of(row), setting.run_folder(row)
-    ranks = Ranks(0, 1, choose_device(config.device))
-    with Interrupts() as interrupts, lock(folder, "training"):
-        run = start(config, setting.corpus, folder, ranks)
-        with closing(
-            RunLogger(folder, run.progress.step, lambda line: say(f"  {line}"))
-        ) as journal:
-            reason = fit(run, journal, interrupts)
-    if reason.startswith("interrupted"):
-        raise StoppedError(f"{row.name}: {reason}")
+    """Train a row, or go on with it; return what is noted of its training."""
+    folder = setting.run_folder(row)
+    outcome = train_run(
+        setting.config_of(row), setting.corpus, folder, say=lambda line: say(f"  {line}")
+    )
+    if outcome.is_interrupted:
+        raise StoppedError(f"{row.name}: {outcome.reason}")
+    run = outcome.run
     progress = run.progress
     return {
         "run": str(folder.relative_to(setting.folder)),
@@ -144,7 +137,7 @@ def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
         "minutes": round(progress.seconds / 60, 2),
         "samples_seen": progress.samples_seen,
         "epochs": round(run.stream.epochs, 3),
-        "machine": machine(str(ranks.device)),
+        "machine": machine(str(run.ranks.device)),
         "version": __version__,
         "commit": commit(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

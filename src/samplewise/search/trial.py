@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Callable
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,14 @@ from samplewise.atomic_io import lock
 from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.errors import SamplewiseError, TrainingError
-from samplewise.nn.device import choose_device
 from samplewise.search.liveness import Heartbeat
 from samplewise.search.settings import RUNGS, Search
 from samplewise.search.space import Choices, Entry, text, value_of
 from samplewise.search.trial_queue import BEAT, FAILED, INTERRUPTED, OUTCOME, REASON, ancestors
 from samplewise.training.interrupts import Interrupts
-from samplewise.training.logger import RunLogger
-from samplewise.training.loop import GIVEN_UP, fit, share_used
-from samplewise.training.ranks import Ranks
-from samplewise.training.run import RunState, count_parameters, start
+from samplewise.training.loop import STOPPED_EARLY, share_used
+from samplewise.training.run import RunState, count_parameters
+from samplewise.training.session import train_run
 
 TRIALS = "trials"
 Say = Callable[[str], None]
@@ -73,7 +70,7 @@ def _end(place: Workplace, trial: Trial, bits: float | None, reason: str) -> Non
         _end_as(place, trial, INTERRUPTED, "interrupted")
         return
     assert bits is not None
-    if reason == GIVEN_UP:
+    if reason == STOPPED_EARLY:
         place.study.tell(trial, state=TrialState.PRUNED)
         place.say(f"trial {trial.number}: given up at {bits:.3f} bits per sample")
     else:
@@ -127,36 +124,36 @@ def _meant(entry: Entry, written: Any) -> Any:
 
 def _train(place: Workplace, trial: Trial, config: TrainConfig) -> tuple[float | None, str]:
     """Train; return the best validation in bits per sample, and why training stopped."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     trials = place.study.get_trials(deepcopy=False)
     folder = _take_over(place.search, trial.number, ancestors(trial, trials))
-    with ExitStack() as stack:
-        stack.enter_context(lock(folder, "training"))
-        run = start(config, place.corpus, folder, Ranks(0, 1, choose_device(config.device)))
-        _announce(place, trial, run)
-        journal = stack.enter_context(closing(RunLogger(folder, run.progress.step, _silent)))
-        beats = stack.enter_context(Heartbeat(lambda number: _beat(trial, number)))
-        judge = _Judge(place, trial, run, beats)
-        reason = fit(run, journal, place.interrupts, judge)
-    progress = run.progress
+    with Heartbeat(lambda number: _beat(trial, number)) as beats:
+        outcome = train_run(
+            config,
+            place.corpus,
+            folder,
+            say=_silent,
+            interrupts=place.interrupts,
+            on_start=lambda run: _announce(place, trial, run),
+            should_stop=_Judge(place, trial, beats),
+        )
+    progress = outcome.run.progress
     trial.set_user_attr("steps", progress.step)
     trial.set_user_attr("seconds", round(progress.seconds, 1))
     trial.set_user_attr("best_step", progress.best_step)
-    return progress.best_bits, reason
+    return progress.best_bits, outcome.reason
 
 
 class _Judge:
     """Says after each validation whether to give up, comparing at equal shares of the budget."""
 
-    def __init__(self, place: Workplace, trial: Trial, run: RunState, beats: Heartbeat):
-        self._place, self._trial, self._run, self._beats = place, trial, run, beats
+    def __init__(self, place: Workplace, trial: Trial, beats: Heartbeat):
+        self._place, self._trial, self._beats = place, trial, beats
         self._rung = 0
 
-    def __call__(self, bits: float) -> bool:
+    def __call__(self, run: RunState, bits: float) -> bool:
         if self._beats.lost:
             raise optuna.exceptions.UpdateFinishedTrialError
-        rung = int(share_used(self._run) * RUNGS)
+        rung = int(share_used(run) * RUNGS)
         if not self._rung < rung < RUNGS:
             return False
         self._rung = rung

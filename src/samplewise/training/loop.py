@@ -1,7 +1,4 @@
-"""The loop: fit, validate, preview, save. Nothing is hidden in it.
-
-It asks one question, whether to give up after a validation, if it was told whom to ask.
-"""
+"""The training loop: fit, validate, preview, save."""
 
 import math
 import time
@@ -40,9 +37,9 @@ BUDGET_AFTER_S = 30.0
 ENOUGH_STEPS = 1 / 3
 """Share of the steps that a preset was made for below which a budget is warned of."""
 INTERRUPTED = "interrupted; give the same command to go on"
-"""What :func:`fit` returns when somebody asked it to stop."""
-GIVEN_UP = "given up"
-"""What :func:`fit` returns when it was told that going on is hopeless."""
+"""Returned by :func:`fit` when somebody asked it to stop."""
+STOPPED_EARLY = "stopped early"
+"""Returned by :func:`fit` when ``should_stop`` ended the run."""
 
 
 @dataclass
@@ -57,20 +54,20 @@ class _Interval:
 
 def fit(
     run: RunState,
-    journal: RunLogger | None,
+    logger: RunLogger | None,
     interrupts: Interrupts,
-    gives_up: Callable[[float], bool] | None = None,
+    should_stop: Callable[[float], bool] | None = None,
 ) -> str:
     """Train until a budget is used up or somebody stops it; return why it stopped.
 
-    Every rank runs this; only the first has a journal.
+    Every rank calls this function; only the first has a logger.
 
     Args:
-        run: What is trained.
-        journal: Where it is written down.
+        run: The run to train.
+        logger: Writes metrics and lines of progress; None on the other ranks.
         interrupts: Requests to stop.
-        gives_up: Asked after each validation on the way, with its bits per sample; if it says yes,
-            the run is saved and ends as ``GIVEN_UP``.
+        should_stop: Called after each validation but the last, with its bits per sample; True
+            saves the run and ends it with ``STOPPED_EARLY``.
 
     Raises:
         TrainingError: If the cost or its gradient is not finite, or has exploded.
@@ -95,39 +92,39 @@ def fit(
         progress.seconds = clock.now
         interval.seconds += progress.seconds - began
         if config.sparsity:
-            prune_if_due(run, journal, share_used(run))
-        if journal is not None and interval.seconds >= config.log_seconds:
-            _log(run, journal, interval)
+            prune_if_due(run, logger, share_used(run))
+        if logger is not None and interval.seconds >= config.log_seconds:
+            _log(run, logger, interval)
             interval = _Interval()
-        if journal is not None and progress.seconds >= budget_due:
-            _say_budget(run, journal)
+        if logger is not None and progress.seconds >= budget_due:
+            _say_budget(run, logger)
             budget_due = math.inf
         if progress.step % config.valid_every == 0:
-            bits = validate(run, journal, clips)
+            bits = validate(run, logger, clips)
             progress.seconds = clock.now
-            if run.ranks.sum(gives_up is not None and gives_up(bits))[0]:
+            if run.ranks.sum(should_stop is not None and should_stop(bits))[0]:
                 run.save()
-                return GIVEN_UP
+                return STOPPED_EARLY
         due = clock.now - saved >= 60 * config.save_minutes
         if run.ranks.sum(due)[0] or (config.save_every and progress.step % config.save_every == 0):
             run.save()
             saved = clock.now
         if config.preview_minutes and clock.now - previewed >= 60 * config.preview_minutes:
-            if journal is not None:
-                make_preview(run, journal)
+            if logger is not None:
+                make_preview(run, logger)
             previewed = clock.now
-    if journal is not None and interval.samples:
-        _log(run, journal, interval)
-    if journal is not None and progress.sparsity < config.sparsity:
-        journal.say(
+    if logger is not None and interval.samples:
+        _log(run, logger, interval)
+    if logger is not None and progress.sparsity < config.sparsity:
+        logger.say(
             f"only {progress.sparsity:.1%} of the blocks are zero, not {config.sparsity:.1%}: the "
             "schedule had not ended"
         )
     if reason != INTERRUPTED:
-        validate(run, journal, clips)
+        validate(run, logger, clips)
         progress.seconds = clock.now
-        if config.preview_minutes and journal is not None:
-            make_preview(run, journal)
+        if config.preview_minutes and logger is not None:
+            make_preview(run, logger)
     run.save()
     return reason
 
@@ -162,7 +159,7 @@ def _share(run: RunState, seconds: float) -> float:
     return min(1.0, max(shares))
 
 
-def validate(run: RunState, journal: RunLogger | None, clips: Sequence[Clip]) -> float:
+def validate(run: RunState, logger: RunLogger | None, clips: Sequence[Clip]) -> float:
     """Score the usable weights on ``clips``; keep them as the run's model if they are the best."""
     config, progress, ranks = run.config, run.progress, run.ranks
     own = clips[ranks.rank :: ranks.world]
@@ -179,11 +176,11 @@ def validate(run: RunState, journal: RunLogger | None, clips: Sequence[Clip]) ->
             run.save_model()
     else:
         progress.bad_validations += 1
-    if journal is not None:
+    if logger is not None:
         values = {"seconds": progress.seconds, "bits": bits, "best": progress.best_bits}
-        journal.event("valid", progress.step, **values)
+        logger.event("valid", progress.step, **values)
         best = "the best" if progress.best_step == progress.step else f"best {values['best']:.3f}"
-        journal.say(f"step {progress.step}  valid {bits:.3f} bits/sample ({best})")
+        logger.say(f"step {progress.step}  valid {bits:.3f} bits/sample ({best})")
     return bits
 
 
@@ -280,8 +277,8 @@ def _stop_before_damage(run: RunState, bits: float, norm: float) -> None:
     step = run.progress.step
     if run.ranks.is_first:
         cursor = run.stream.cursor
-        facts = {"step": step, "bits": str(bits), "grad_norm": str(norm), "cursor": cursor.lanes}
-        write_json(run.folder / "failed-batch.json", facts)
+        batch = {"step": step, "bits": str(bits), "grad_norm": str(norm), "cursor": cursor.lanes}
+        write_json(run.folder / "failed-batch.json", batch)
     raise TrainingError(
         f"the cost at step {step} is {bits:.4g} bits per sample and its gradient's norm {norm:.4g} "
         f"(clips in failed-batch.json): {_ADVICE}"
@@ -301,11 +298,11 @@ def _finished(run: RunState, interrupts: Interrupts) -> str | None:
     return None
 
 
-def _log(run: RunState, journal: RunLogger, interval: _Interval) -> None:
+def _log(run: RunState, logger: RunLogger, interval: _Interval) -> None:
     progress = run.progress
     bits = nats_to_bits(interval.nats / interval.samples)
     speed = interval.samples / interval.seconds
-    journal.event(
+    logger.event(
         "train",
         progress.step,
         seconds=progress.seconds,
@@ -318,13 +315,13 @@ def _log(run: RunState, journal: RunLogger, interval: _Interval) -> None:
     )
     valid = "" if progress.best_bits is None else f"  valid {progress.best_bits:.3f}"
     sparse = f"  sparse {progress.sparsity:.1%}" if run.config.sparsity else ""
-    journal.say(
+    logger.say(
         f"step {progress.step}  train {bits:.3f}{valid} bits/sample{sparse}  "
         f"{_thousands(speed)} samples/s{_time_left(run)}"
     )
 
 
-def _say_budget(run: RunState, journal: RunLogger) -> None:
+def _say_budget(run: RunState, logger: RunLogger) -> None:
     """Say how many steps the budget will hold, and whether the preset needs many more."""
     used = _share(run, run.progress.seconds)
     if not used:
@@ -338,7 +335,7 @@ def _say_budget(run: RunState, journal: RunLogger) -> None:
             "noise. Give it a larger budget (--minutes) or a faster computer, or take a smaller "
             "preset"
         )
-    journal.say(text)
+    logger.say(text)
 
 
 def _thousands(value: float) -> str:

@@ -19,7 +19,7 @@ from samplewise.training.logger import RunLogger
 from samplewise.training.run import RunState
 
 
-def make_preview(run: RunState, journal: RunLogger) -> None:
+def make_preview(run: RunState, logger: RunLogger) -> None:
     """Write ``previews/step-N/``; the clips have the same seeds every time.
 
     A model that is told mel spectrograms is given those of validation recordings.
@@ -32,17 +32,17 @@ def make_preview(run: RunState, journal: RunLogger) -> None:
         check_weights(model)
         waves = _waves(run, loaded)
     except (CheckpointError, EngineError) as error:
-        journal.say(f"no preview at step {step}: {error}")
+        logger.say(f"no preview at step {step}: {error}")
         return
     folder = run.folder / "previews" / f"step-{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)
     for index, wave in enumerate(waves):
         write_wav(folder / f"clip-{index}.wav", wave, run.audio.sample_rate)
-        journal.sound(f"preview/{index}", wave, run.audio.sample_rate, step)
+        logger.sound(f"preview/{index}", wave, run.audio.sample_rate, step)
     named = [(f"clip {index}", wave) for index, wave in enumerate(waves)]
     png = spectrogram_png(named, run.audio.sample_rate)
     write_bytes(folder / "spectrogram.png", png)
-    journal.picture("preview/spectrogram", png, step)
+    logger.picture("preview/spectrogram", png, step)
 
 
 def _waves(run: RunState, loaded: LoadedModel) -> list[Float32[np.ndarray, " samples"]]:

@@ -53,7 +53,7 @@ def is_due(config: TrainConfig, step: int, share: float, pruned: float) -> bool:
     return share > pruned and (step % every == 0 or share == config.sparsity)
 
 
-def prune_if_due(run: RunState, journal: RunLogger | None, used: float) -> None:
+def prune_if_due(run: RunState, logger: RunLogger | None, used: float) -> None:
     """Prune a run if its schedule says so; all ranks do the same to the same weights.
 
     Adam's moments of what goes are cleared, so that nothing moves it any more. Averaged weights get
@@ -62,7 +62,7 @@ def prune_if_due(run: RunState, journal: RunLogger | None, used: float) -> None:
 
     Args:
         run: After a step.
-        journal: Of the first rank.
+        logger: The run's; None on all ranks but the first.
         used: Share of the budget used, in [0, 1].
     """
     config, progress = run.config, run.progress
@@ -75,10 +75,10 @@ def prune_if_due(run: RunState, journal: RunLogger | None, used: float) -> None:
     clear_moments(run.model, run.optimizer)
     progress.sparsity = share
     progress.best_bits, progress.bad_validations = None, 0
-    if journal is not None:
-        journal.event("prune", progress.step, seconds=progress.seconds, sparsity=share)
+    if logger is not None:
+        logger.event("prune", progress.step, seconds=progress.seconds, sparsity=share)
         if share == config.sparsity:
-            journal.say(f"step {progress.step}  {share:.1%} of the blocks are zero from now on")
+            logger.say(f"step {progress.step}  {share:.1%} of the blocks are zero from now on")
 
 
 @torch.no_grad()
