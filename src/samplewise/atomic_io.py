@@ -123,14 +123,14 @@ def explain_failed_write(error: OSError, path: Path, needed: int | None = None) 
     """Return ``error`` again with the path, the bytes needed and the bytes free in its message."""
     if (error.strerror or "").startswith("cannot write"):
         return error  # a file in this folder, already explained
-    facts = [f"cannot write {path}: {error.strerror or error}"]
+    parts = [f"cannot write {path}: {error.strerror or error}"]
     if needed:
-        facts.append(f"needs {needed / 1e6:.1f} MB")
+        parts.append(f"needs {needed / 1e6:.1f} MB")
     try:
-        facts.append(f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB free")
+        parts.append(f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB free")
     except OSError:
-        facts.append("the folder cannot be examined")
-    return OSError(error.errno, "; ".join(facts))
+        parts.append("the folder cannot be examined")
+    return OSError(error.errno, "; ".join(parts))
 
 
 @contextmanager

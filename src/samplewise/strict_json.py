@@ -74,10 +74,10 @@ def read_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
 
 def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the bytes of a regular file of at most ``max_bytes``; else raise ValueError."""
-    facts = path.stat()
-    if not stat.S_ISREG(facts.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a regular file")
-    if facts.st_size > max_bytes:
+    if status.st_size > max_bytes:
         raise ValueError(f"it is larger than {max_bytes / 2**20:g} MiB")
     return path.read_bytes()
 

@@ -161,4 +161,4 @@ def test_a_failing_write_anywhere_leaves_the_old_checkpoint_and_is_reported(
 def test_a_manifest_is_what_is_verified(tmp_path):
     path = save(tmp_path, 1)
     manifest = json.loads((path / checkpoint.MANIFEST).read_text())
-    assert set(manifest["sha256"]) == {checkpoint.TENSORS, checkpoint.FACTS}
+    assert set(manifest["sha256"]) == {checkpoint.TENSORS, checkpoint.VALUES}

@@ -166,11 +166,11 @@ def doubt(
     if score <= HINT:
         return None
     rivals = {
-        words: _score(_convert(values, scale, config, sample_rate), statistics)
-        for words, scale in CONVENTIONS.items()
+        name: _score(_convert(values, scale, config, sample_rate), statistics)
+        for name, scale in CONVENTIONS.items()
         if values.min() >= 0 or scale.scale not in ("amplitude", "power")
     }
-    likely = min(rivals, key=lambda words: rivals[words])
+    likely = min(rivals, key=lambda name: rivals[name])
     if score <= REFUSED and rivals[likely] > score / 2:
         return None  # an unusual sound
     low, high = values.min(), values.max()

@@ -20,11 +20,11 @@ GENERATION_STEPS = 256
 class BenchArgs:
     """Measure training and generation speed, medians of several runs.
 
-    A preset is trained as it says: its optimizer, clipping, averaging and precision, on made-up
-    recordings. The shares of a step's parts are printed, and, turn by turn, the speed of a
-    hand-written loop over torch's own GRU of the same sizes. Generation by the native engine is
-    compared with the reference back end and with what the machine's bandwidth and multiply-adds
-    allow. A WaveRNN's speed is printed beside what others have published of theirs.
+    A preset is trained with its own optimizer, clipping, averaging and precision, on synthetic
+    recordings. The shares of the parts of a step are printed. A hand-written loop over torch's own
+    GRU of the same sizes takes turns with it. Generation by the native engine is compared with the
+    reference back end and with the limits of the machine's bandwidth and multiply-adds. Published
+    speeds are printed beside the speed of a WaveRNN.
     """
 
     what: tyro.conf.Positional[Literal["all", "train", "generate"]] = "all"
@@ -32,7 +32,7 @@ class BenchArgs:
     preset: tuple[str, ...] = ("tiny", "paper-2tier", "paper-3tier")
     """Presets to measure."""
     runs: int = 3
-    """Measured runs of each; one more comes first and is not measured."""
+    """Number of measured runs of each; an unmeasured one comes first."""
     lanes: int | None = None
     """Sequences trained side by side; default: the preset's, or 16 on a CPU if its steps are of
     more than 16,384 samples."""
@@ -51,13 +51,13 @@ class BenchArgs:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["float32", "bfloat16"] | None = None
-    """Of training; default: the preset's."""
+    """Precision of training; default: the preset's."""
     json: bool = False
     """Print JSON instead of tables."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Also write the JSON to this file, and a picture of generation beside it."""
     force: bool = False
-    """Overwrite files that are no benchmark's."""
+    """Overwrite files that are not from a benchmark."""
 
 
 def main(argv: list[str]) -> int:
@@ -148,7 +148,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
             result["training"].append({"preset": name, **speed})
         if conditioning_of(config.model) is not None:
             config = replace(config, model=replace(config.model, conditioning=None))
-            name = f"{name}, told nothing"
+            name = f"{name}, unconditioned"
         if args.sparsity:
             name = f"{name}, {args.sparsity:.0%} of {args.block} blocks zero"
         for clips in args.batch if args.what != "train" else ():
@@ -171,7 +171,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
 
 
 def format_benchmark(result: dict[str, Any]) -> str:
-    """Return a result as lines: the machine and one table for each part."""
+    """Return a result as text: the machine and one table for each part."""
     info = result["machine"]
     lines = [
         f"{info.get('gpu', info['cpu'])}, {info['threads']} threads, torch {info['torch']}, "
@@ -225,7 +225,7 @@ def _generation_line(row: dict[str, Any], width: int) -> str:
 
 
 def _contestants(args: BenchArgs) -> int:
-    """Return how many back ends, formats and numbers of threads take turns."""
+    """Return the number of back ends, formats and numbers of threads that take turns."""
     from samplewise.bench.generation import contestant_threads
     from samplewise.engine.native import has_native
     from samplewise.nn.device import choose_device
@@ -252,7 +252,7 @@ def _picture(rows: list[dict[str, Any]]) -> bytes:
 
 
 class _Counter:
-    """Counts finished runs for a progress bar."""
+    """A counter of finished runs for a progress bar."""
 
     def __init__(self, update: Any, total: int):
         self._update, self._total, self._done = update, total, 0

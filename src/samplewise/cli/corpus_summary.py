@@ -1,4 +1,4 @@
-"""What `samplewise prepare` prints at the end."""
+"""The summary that `samplewise prepare` prints at the end."""
 
 from samplewise.audio.files import shown
 from samplewise.data.prepare.prepare import Prepared

@@ -104,10 +104,10 @@ def beaten(evaluation: dict[str, Any]) -> list[str]:
 def verdict(evaluation: dict[str, Any]) -> str:
     """Return one line: the model's score, and which baselines it beats."""
     baselines, names = evaluation["baselines"], beaten(evaluation)
-    facts = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in baselines.items())
+    scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in baselines.items())
     score = "all" if len(names) == len(baselines) else f"{len(names)} of {len(baselines)}"
     bits = evaluation["bits_per_sample"]
-    return f"test: {bits:.3f} bits per sample; beats {score} of the baselines ({facts})"
+    return f"test: {bits:.3f} bits per sample; beats {score} of the baselines ({scores})"
 
 
 def find_faults(evaluation: dict[str, Any], clips: list[dict[str, Any]]) -> list[str]:
@@ -131,16 +131,16 @@ def find_faults(evaluation: dict[str, Any], clips: list[dict[str, Any]]) -> list
 def explain_speed(trained: dict[str, Any]) -> str:
     """Say whether training was too slow, from its last line of metrics.jsonl."""
     steps, made_for = trained["step"], PRESET_STEPS[PRESET]
-    facts = (
+    summary = (
         f"{steps:,} steps were made at {trained['samples_per_s']:,.0f} samples/s; the preset "
         f"{PRESET} was made for about {made_for:,} steps"
     )
     if steps < made_for / 3:
         return (
-            f"{facts}: training was too slow. End other programs that use the processor and give "
+            f"{summary}: training was too slow. End other programs that use the processor and give "
             "the same command with more --minutes"
         )
-    return f"{facts}: speed is not the cause. Please report it, with what was printed"
+    return f"{summary}: speed is not the cause. Please report it, with what was printed"
 
 
 def _prepare(recordings: Path, corpus: Path) -> None:

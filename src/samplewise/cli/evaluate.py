@@ -37,7 +37,7 @@ class EvaluateArgs:
     clip_seconds: float | None = None
     """Seconds that recurrent state is carried through; 0: whole recordings; default: as trained."""
     labels: str | None = None
-    """Class of each recording, for a model that is told it: a CSV with the columns file and
+    """Classes of the recordings, for a model conditioned on them: a CSV with the columns file and
     speaker, or `folders`; default: as trained."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -119,7 +119,7 @@ def describe(result: "Evaluation") -> str:
 def find_labels(
     words: str | None, loaded: "LoadedModel", corpus: "Corpus"
 ) -> dict[str, str] | None:
-    """Return the class of each recording for a model that is told it; else None."""
+    """Return the class of each recording for a model that is conditioned on it; else None."""
     from samplewise.config.models import conditioning_of
     from samplewise.data.labels import read_labels
 

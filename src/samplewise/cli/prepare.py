@@ -43,7 +43,7 @@ class PrepareArgs:
     """Compare the stored samples of a corpus with their checksums. With -o: decode what is damaged
     again. Without: change nothing, and name the damaged recordings."""
     jobs: int | None = None
-    """Worker processes; one per core unless told otherwise, at most 8."""
+    """Worker processes; default: one per core, at most 8."""
     json: bool = False
     """Print the summary as JSON."""
 

@@ -1,4 +1,4 @@
-"""`samplewise report`: one page about a run that can be sent to anybody."""
+"""`samplewise report`: a self-contained page about a run."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -18,7 +18,7 @@ class TaggedUnion:
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """Return the schema of a tagged union: only the faults of the named member are told."""
+        """Return the schema of a tagged union: only faults of the named member are reported."""
         from pydantic import Discriminator
 
         return handler.generate_schema(Annotated[source, Discriminator(TAG)])

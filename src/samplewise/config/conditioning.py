@@ -1,4 +1,4 @@
-"""What a model is told besides its own past: mel spectrograms, a class. Without torch."""
+"""Conditioning of a model on mel spectrograms and on a class, without torch."""
 
 from dataclasses import dataclass
 
@@ -44,12 +44,12 @@ class MelConfig:
 
 @dataclass(frozen=True)
 class ConditioningConfig:
-    """What a model is told, and the small network that prepares it (nn/conditioning.py)."""
+    """Conditioning inputs, and the small network that encodes them (nn/conditioning.py)."""
 
     mel: MelConfig | None = None
-    """Parameters of mel spectrograms; None: it is not told any."""
+    """Parameters of mel spectrograms; None without them."""
     classes: tuple[str, ...] = ()
-    """Names of speakers or of other classes; empty: it is not told any."""
+    """Names of speakers or of other classes; empty without them."""
     channels: int = 128
     """Width of the network over frames."""
     layers: int = 2

@@ -210,8 +210,8 @@ VOCODER = replace(
     mel=True,
     clip_seconds=4.0,
 )
-"""WaveRNN-896 that is told mel spectrograms (docs/vocode.md). What the paper does not state, and it
-states nothing of conditioning, is ours."""
+"""WaveRNN-896 conditioned on mel spectrograms (docs/vocode.md). The paper states nothing about
+conditioning; those values are ours."""
 
 VOCODER_SMALL = replace(
     VOCODER,

@@ -126,7 +126,7 @@ class TrainConfig:
     save_minutes: float = 2.0
     """Minutes between two checkpoints."""
     keep: int = 2
-    """Checkpoints that are kept, the newest ones; `generate RUN --step N` lets each be heard."""
+    """Number of newest checkpoints that are kept; `generate RUN --step N` generates with one."""
     preview_minutes: float = 10.0
     """Minutes between two previews; 0: none."""
     preview_seconds: float = 2.0

@@ -1,4 +1,4 @@
-"""A prepared corpus: corpus.json says what it holds, samples.npy (int16) holds it."""
+"""A prepared corpus: corpus.json describes the content, samples.npy (int16) holds it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,28 +22,28 @@ from samplewise.data.stored import BLOCK_BYTES, DIGITS, SAMPLE_BYTES, StoredSamp
 from samplewise.errors import CorpusError
 
 FULL_SCALE = 32768
-"""int16 units per unit of amplitude, at ``scale`` 1."""
+"""Number of int16 units per unit of amplitude, at ``scale`` 1."""
 LARGEST_SCALE = 2.0**10
-"""Far above 16, the largest amplitude that is accepted, with the overshoot of any resampler."""
+"""Limit of ``scale``, far above 16, the largest accepted amplitude."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened corpus; nothing of the audio is in memory until it is asked for."""
+    """An open corpus; audio is read only when it is needed."""
 
     folder: Path
-    """Where it lies."""
+    """Folder of the corpus."""
     index: CorpusIndex
-    """corpus.json as it was read."""
+    """Content of corpus.json."""
     stored: StoredSamples | Int16[np.ndarray, " samples"]
-    """samples.npy."""
+    """Samples of samples.npy."""
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
         """Open the corpus in ``folder`` and check that its two files fit each other.
 
         Raises:
-            CorpusError: If there is none, or it is damaged, unfinished or of another version.
+            CorpusError: If the corpus is missing, damaged, unfinished or of another version.
         """
         folder = Path(folder)
         if (folder / WORK_FOLDER / PENDING_INDEX).exists():
@@ -58,32 +58,32 @@ class Corpus:
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
+        """Sample rate, Hz."""
         return self.index.sample_rate
 
     @property
     def channels(self) -> int:
-        """Always 1 in this version."""
+        """Number of channels, always 1 in this version."""
         return self.index.channels
 
     @property
     def gain(self) -> float:
-        """0.99 / the largest peak: the level policy `keep`."""
+        """Gain of the level policy `keep`: 0.99 / the largest peak."""
         return self.index.gain
 
     @property
     def recordings(self) -> tuple[Recording, ...]:
-        """Everything that may be trained on or scored, in a fixed order."""
+        """All recordings, in a fixed order."""
         return self.index.recordings
 
     @property
     def split_rule(self) -> str:
-        """How the splits came about, for the label of a likelihood."""
+        """Rule of the splits, for the label of a likelihood."""
         return self.index.split_rule
 
     @property
     def digest(self) -> str:
-        """SHA-256 over rate, gain and recordings."""
+        """SHA-256 of rate, gain and recordings."""
         return self.index.digest
 
     def split(self, name: str) -> tuple[Recording, ...]:
@@ -106,7 +106,7 @@ class Corpus:
         """Read part of a recording at the level policy `keep`: true level times the gain.
 
         Args:
-            recording: One of this corpus.
+            recording: A recording of this corpus.
             start: First sample, relative to the recording.
             stop: End, exclusive; None for the recording's end.
             gain: In place of the corpus's; with 1 the samples are those of the file (without its
@@ -143,7 +143,7 @@ class Corpus:
 
 
 def _check(folder: Path, index: CorpusIndex, stored: int) -> None:
-    """Check what types cannot say."""
+    """Check the values that types cannot express."""
     faults = []
     if index.channels != 1:
         faults.append(f"channels = {index.channels} must be 1")

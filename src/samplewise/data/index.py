@@ -1,4 +1,4 @@
-"""corpus.json: the record of what a corpus holds, read strictly."""
+"""corpus.json, the description of a corpus, read strictly."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from samplewise.strict_json import parse_object, read_bounded
 FORMAT = 1
 INDEX = "corpus.json"
 MAX_BYTES = 2**30
-"""Of that file: a million recordings take about half of it."""
+"""Largest size of corpus.json; a million recordings take about half of it."""
 SAMPLES = "samples.npy"
 WORK_FOLDER = ".prepare"
 PENDING_INDEX = "new-corpus.json"
@@ -32,7 +32,7 @@ class Recording:
     split: str
     """train, valid or test."""
     sha256: str
-    """Of the stored int16 samples, little endian."""
+    """SHA-256 of the stored int16 samples, little endian."""
     scale: float
     """Amplitude is int16 / 32768 * scale; 1 unless the recording exceeds full scale."""
     peak: float
@@ -40,12 +40,12 @@ class Recording:
     offset: int = 0
     """Where this part begins in its recording, in samples; 0 unless the recording was cut."""
     dc: float = 0.0
-    """Subtracted from the amplitude: with ``--remove-dc`` the mean of the recording, else 0."""
+    """Constant that is subtracted: with ``--remove-dc`` the mean of the recording, else 0."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One decoded file as it lies in samples.npy; what a later prepare takes over undecoded."""
+    """One decoded file in samples.npy, which a later prepare reuses."""
 
     source: str
     """Path relative to the prepared folder, as in :class:`Recording`."""
@@ -58,7 +58,7 @@ class SourceFile:
     samples: int
     """Length in samples, at the rate of the corpus."""
     sha256: str
-    """Of the stored int16 samples."""
+    """SHA-256 of the stored int16 samples."""
     scale: float
     """Amplitude is int16 / 32768 * scale."""
     peak: float
@@ -66,15 +66,15 @@ class SourceFile:
     sum_squares: float
     """Sum of the squared amplitudes."""
     silent_windows: int
-    """20 ms windows with an RMS about their mean below -60 dBFS."""
+    """Number of 20 ms windows with an RMS about their mean below -60 dBFS."""
     windows: int
-    """Whole 20 ms windows."""
+    """Number of whole 20 ms windows."""
     rate: int
     """Sample rate of the file, Hz."""
     channels: int
-    """Channels of the file."""
+    """Number of channels of the file."""
     notes: tuple[str, ...] = ()
-    """What is odd about the file, in words."""
+    """Notes about oddities of the file."""
     mean: float | None = None
     """Mean amplitude (DC); None in corpora of earlier versions."""
     peak_about_mean: float | None = None
@@ -83,7 +83,7 @@ class SourceFile:
     """End of the last window that is not silent, in samples; None if ``mean`` is."""
 
     def dc(self, settings: "Settings") -> float:
-        """Return what is subtracted from the amplitude."""
+        """Return the constant that is subtracted from the amplitude."""
         return (self.mean or 0.0) if settings.remove_dc else 0.0
 
     def level(self, settings: "Settings") -> float:
@@ -99,13 +99,13 @@ class Skipped:
     source: str
     """Path relative to the prepared folder."""
     reason: str
-    """Why, in one line."""
+    """Reason, in one line."""
     bytes: int = -1
     """Size of the file; -1 if it has to be tried again next time."""
     modified_ns: int = -1
     """Time of its last change; -1 if it has to be tried again next time."""
     same_as: str = ""
-    """The recording that it is a copy of; it is looked at again once that one is gone."""
+    """Recording of which this file is a copy; the file is tried again once that one is gone."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class Note:
     source: str
     """Path relative to the prepared folder."""
     note: str
-    """What, in one line."""
+    """The note, in one line."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides about the content of a corpus, besides the recordings."""
+    """Settings that determine the content of a corpus, besides the recordings."""
 
     sample_rate: int
     """Rate of the corpus, Hz."""
@@ -131,7 +131,7 @@ class Settings:
     seed: int
     """Seed of the splits."""
     split: str
-    """auto, recordings or folders."""
+    """Split rule: auto, recordings or folders."""
     remove_dc: bool = False
     """Subtract the mean of each recording."""
 
@@ -141,7 +141,7 @@ class Summary:
     """Figures about a corpus; every level is before the gain."""
 
     recordings: int
-    """Files that are in the corpus."""
+    """Number of files in the corpus."""
     minutes: dict[str, float]
     """Minutes per split."""
     peak_dbfs: float | None
@@ -152,18 +152,18 @@ class Summary:
     silence_share: float
     """Share of 20 ms windows with an RMS about their mean below -60 dBFS."""
     resampled: int
-    """Files that came at another sample rate."""
+    """Number of files with another sample rate."""
     mixed: int
-    """Files whose channels were averaged to one."""
+    """Number of files whose channels were averaged to one."""
     over_full_scale: int
-    """Files louder than full scale, stored with a scale above 1."""
+    """Number of files above full scale, stored with a scale above 1."""
     skipped: int
-    """Files that are not in the corpus."""
+    """Number of files that are not in the corpus."""
 
 
 @dataclass(frozen=True)
 class CorpusIndex:
-    """corpus.json."""
+    """The content of corpus.json."""
 
     format: int
     sample_rate: int
@@ -179,7 +179,7 @@ class CorpusIndex:
     skipped: tuple[Skipped, ...]
     notes: tuple[Note, ...]
     checksums: str = ""
-    """Of the blocks of samples.npy, see data/stored.py; empty in corpora of earlier versions."""
+    """Checksums of the blocks of samples.npy (data/stored.py); empty in older corpora."""
 
 
 def corpus_digest(sample_rate: int, gain: float, recordings: tuple[Recording, ...]) -> str:
@@ -197,7 +197,7 @@ def read_index(folder: Path) -> CorpusIndex:
     """Read corpus.json, strictly.
 
     Raises:
-        CorpusError: If it is missing, of another version or not what this version writes.
+        CorpusError: If it is missing, of another version or damaged.
     """
     from pydantic import TypeAdapter, ValidationError
 

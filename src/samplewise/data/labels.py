@@ -17,28 +17,28 @@ from samplewise.errors import CorpusError
 
 FOLDERS = "folders"
 SEPARATORS = ",;\t"
-"""Between the columns of a table: the first that makes sense of its first line."""
+"""Separators of columns; the first one that fits the first line of a table is used."""
 LINES_SHOWN = 10
 
 
-def read_labels(words: str, corpus: Corpus) -> dict[str, str]:
+def read_labels(place: str, corpus: Corpus) -> dict[str, str]:
     """Return the class of each recording, by its source.
 
     Args:
-        words: ``folders`` if each class has a folder, else the path of a CSV file.
-        corpus: Whose recordings.
+        place: ``folders`` if each class has a folder, else the path of a CSV file.
+        corpus: Corpus of the recordings.
 
     Raises:
-        CorpusError: If a recording has none.
+        CorpusError: If a recording has no class.
     """
-    if words == FOLDERS:
+    if place == FOLDERS:
         return labels_by_folder(corpus)
-    return labels_from_csv(Path(words), corpus)
+    return labels_from_csv(Path(place), corpus)
 
 
-def located(words: str | None) -> str | None:
-    """Return what finds the same labels from any folder."""
-    return words if words in (None, FOLDERS) else str(Path(words).resolve())
+def located(place: str | None) -> str | None:
+    """Return ``place`` in a form that is valid from any working folder."""
+    return place if place in (None, FOLDERS) else str(Path(place).resolve())
 
 
 def labels_digest(labels: Mapping[str, str]) -> str:
@@ -62,15 +62,14 @@ def labels_by_folder(corpus: Corpus) -> dict[str, str]:
 
 
 def labels_from_csv(path: Path, corpus: Corpus) -> dict[str, str]:
-    """Return what a table with the columns file and speaker says.
+    """Return the speaker of each recording from a table with the columns file and speaker.
 
-    Commas, semicolons or tabs separate the columns. A recording is found however its path is
-    written: with backslashes, from another folder, in another case or Unicode form, or by its name
-    alone; but only where that is one recording.
+    Commas, semicolons or tabs separate the columns. A path may have backslashes, begin in another
+    folder, have another case or Unicode form, or be a name alone, if one recording fits.
 
     Args:
-        path: Other columns, and files that are not in the corpus, do not matter.
-        corpus: Whose recordings.
+        path: The table; other columns, and files that are not in the corpus, are ignored.
+        corpus: Corpus of the recordings.
 
     Raises:
         CorpusError: If there is no such file, it is neither UTF-8 nor UTF-16, a column or a
@@ -120,7 +119,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _columns(path: Path, first: str) -> tuple[list[str], str]:
-    """Return the names of the columns, in small letters, and what separates them."""
+    """Return the names of the columns, in small letters, and their separator."""
     for separator in SEPARATORS:
         cells = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
         if {"file", "speaker"} <= set(_folded(cells)):
@@ -156,7 +155,7 @@ def _text(path: Path) -> str:
 
 
 class _Names:
-    """Finds recordings by paths that are written in another way."""
+    """An index that finds recordings by other forms of their paths."""
 
     def __init__(self, sources: Set[str]) -> None:
         self._sources = sources
@@ -169,7 +168,7 @@ class _Names:
                 self._ends.setdefault((fold, parts[first:]), set()).add(source)
 
     def find(self, name: str) -> tuple[int, Set[str]]:
-        """Return how far ``name`` is from the source that it means, and the sources it may mean."""
+        """Return a distance between ``name`` and the sources that fit, and these sources."""
         if name in self._sources:
             return 0, {name}
         for fold in (False, True):

@@ -39,7 +39,7 @@ class Batch:
     samples: int
     """Targets that are not padding, over the lanes of all ranks."""
     conditioning_inputs: ConditioningInputs | None = None
-    """What the model is told besides its past."""
+    """Conditioning inputs of the lanes."""
 
 
 @dataclass
@@ -101,7 +101,7 @@ class LaneStream:
             random_offsets: Cut each recording at another place in every epoch.
             rows: The lanes that this rank reads; it follows all of them.
             cursor: Where to go on.
-            conditioning_inputs: Gives what a model is told besides its past.
+            conditioning_inputs: Reads the conditioning inputs of clips.
         """
         if not recordings:
             raise ValueError("recordings is empty: there is nothing to train on")
@@ -198,12 +198,12 @@ def finite_batches(
                 lane.position, lane.codes, lane.conditioning_inputs = 0, None, None
         if all(lane.clip is None for lane in rows):
             return
-        told = _conditioning_inputs(rows, seq_len, conditioning_inputs)
+        inputs = _conditioning_inputs(rows, seq_len, conditioning_inputs)
         batch = _fill(rows, seq_len, silence, read)
         names = tuple(None if lane.clip is None else lane.index for lane in rows)
         samples = sum(_advance(lane, seq_len) for lane in rows)
         marks = torch.tensor(reset)
-        yield Batch(*batch, reset=marks, clips=names, samples=samples, conditioning_inputs=told)
+        yield Batch(*batch, reset=marks, clips=names, samples=samples, conditioning_inputs=inputs)
 
 
 def _fill(
@@ -238,8 +238,8 @@ def _conditioning_inputs(
     for lane in lanes:
         if lane.clip is not None and lane.conditioning_inputs is None:
             lane.conditioning_inputs = reader.read(lane.clip)
-    told = [None if lane.clip is None else lane.conditioning_inputs for lane in lanes]
-    return reader.cut(told, [lane.position for lane in lanes], seq_len)
+    states = [None if lane.clip is None else lane.conditioning_inputs for lane in lanes]
+    return reader.cut(states, [lane.position for lane in lanes], seq_len)
 
 
 def _advance(lane: _Lane, seq_len: int) -> int:

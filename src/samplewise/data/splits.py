@@ -1,4 +1,4 @@
-"""Which recordings are for training, validation and test: by folder, by recording, by cutting."""
+"""Splits into training, validation and test: by folder, by recording, or by cutting."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -17,20 +17,20 @@ FOLDER_NAMES = {
     "test": "test",
 }
 GAP_S = 1.0
-"""Left out between two parts of a cut recording."""
+"""Gap between two parts of a cut recording, seconds."""
 SHORTEST_CUT_S = 1.0
-"""A recording shorter than this is not cut."""
+"""Shortest recording that is cut, seconds."""
 OVERSHOOT = 1.25
-"""A held-out split may exceed its share by this factor before a recording is passed over."""
+"""Factor by which a held-out split may exceed its share."""
 LEAST_OF_SHARE = 0.5
-"""A held-out split with less than this part of its share gets one more recording."""
+"""Part of its share below which a held-out split gets one more recording."""
 SIMILAR = 1.5
-"""Where every recording is too long, one at most this much longer than the shortest is taken."""
+"""Length, relative to the shortest recording, up to which a long one may be chosen."""
 SMALLEST_TRAIN_SHARE = 0.5
 """If whole recordings would leave less than this for training, the longest one is cut; with large
 held-out splits, three quarters of the share of training."""
 MAX_CUT_OFF = 0.9
-"""Of a recording that is cut, at most this goes to held-out splits."""
+"""Largest share of a cut recording that goes to held-out splits."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Shares:
-    """What part of the seconds is held out, and how the dice are thrown."""
+    """Shares of the seconds that are held out, and the seed of the choice."""
 
     valid: float = 0.06
     """Share of the seconds for validation."""
     test: float = 0.06
     """Share of the seconds for the test."""
     seed: int = 0
-    """Changes which recordings are held out."""
+    """Seed of the choice of held-out recordings."""
 
     def __post_init__(self) -> None:
         """Check the shares."""
@@ -83,12 +83,12 @@ def folder_split(source: str) -> str | None:
 
 
 def has_split_folders(sources: Sequence[str]) -> bool:
-    """Say whether there are top folders for all of train, valid and test."""
+    """Return whether there are top folders for all of train, valid and test."""
     return {"train", "valid", "test"} <= {folder_split(source) for source in sources}
 
 
 def split_by_folder(lengths: Mapping[str, int]) -> dict[str, tuple[Piece, ...]]:
-    """Give each file to the split that its top folder names.
+    """Assign each file to the split that its top folder names.
 
     Args:
         lengths: Samples of each file, by its source; all lie in a folder that names a split.
@@ -119,13 +119,13 @@ def split_by_recording(
 ) -> dict[str, tuple[Piece, ...]]:
     """Split by whole recordings and by seconds; cut the longest where that is impossible.
 
-    The outcome depends on what the recordings hold, not on their names or their order. Each
-    held-out split gets at least half its share, unless what is free is shorter than that.
+    The result depends on the content of the recordings, not on their names or order. Each held-out
+    split gets at least half its share, unless the unassigned recordings are shorter than that.
 
     Args:
         lengths: Samples of each recording, by the hash of its content.
-        shares: What to hold out.
-        sample_rate: Of the samples, Hz.
+        shares: Shares to hold out.
+        sample_rate: Sample rate, Hz.
         earlier: Recordings that already have their split; it is kept.
         silent: Recordings that are for training, unless they have another split already, and
             count for no share.
@@ -178,7 +178,7 @@ def cut(
     """Cut one recording into train | gap | valid | gap | test.
 
     Args:
-        samples: Its length.
+        samples: Length of the recording.
         held_out: Shares of the splits to cut from its end, in order.
         sample_rate: Hz.
         others: Samples of all other recordings; the shares are of everything.

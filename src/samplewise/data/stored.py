@@ -1,4 +1,4 @@
-"""samples.npy: read in parts, each block compared once with its checksum."""
+"""Reading of samples.npy in parts; each block is compared once with its checksum."""
 
 import hashlib
 import os
@@ -16,22 +16,22 @@ from samplewise.errors import CorpusError
 
 SAMPLE_BYTES = 2
 BLOCK_BYTES = 2**19
-"""Length of a block with a checksum of its own; 16 s at 16 kHz."""
+"""Length of a block that has a checksum; 16 s at 16 kHz."""
 DIGITS = 8
-"""Hexadecimal digits of a checksum."""
+"""Number of hexadecimal digits of a checksum."""
 MAX_READ_BYTES = 2**30
-"""Bytes asked for in one call; the system gives at most 2 GiB."""
+"""Maximum of bytes per read; the system returns at most 2 GiB."""
 
 
 class Checksums:
-    """CRC-32 of each block of a stream of bytes."""
+    """The CRC-32 of each block of a stream of bytes."""
 
     def __init__(self) -> None:
         self._done: list[str] = []
         self._sum = self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Take in the next bytes."""
+        """Add the next bytes."""
         view = memoryview(data)
         while view:
             part = view[: BLOCK_BYTES - self._size]
@@ -54,8 +54,8 @@ class Checksums:
 class StoredSamples:
     """The samples of a corpus; a slice is read from the file.
 
-    Chosen: not mapped into memory. The system ends a process that touches a map of a file that
-    was cut short, or of a failing disk; a read ends with an error.
+    Chosen: the file is not mapped into memory. If a mapped file is truncated or its disk fails, the
+    system kills the process; a read gives an error.
     """
 
     def __init__(self, folder: Path, checksums: str = "", files: Sequence[SourceFile] = ()) -> None:
@@ -63,11 +63,11 @@ class StoredSamples:
 
         Args:
             folder: The corpus.
-            checksums: As :class:`Checksums` wrote them; empty if there are none.
-            files: What the samples are of, to name what is damaged.
+            checksums: Checksums from :class:`Checksums`; empty if there are none.
+            files: Files of the samples, named in errors.
 
         Raises:
-            CorpusError: If it is missing, cut short or not one flat int16 array.
+            CorpusError: If samples.npy is missing, truncated or not one flat int16 array.
         """
         self._path, self._files, self._checksums = folder / SAMPLES, files, checksums
         self.offset, self._length = _layout(self._path)
@@ -92,7 +92,7 @@ class StoredSamples:
         return np.frombuffer(self._read(first, last), "<i2")
 
     def damaged(self, files: Sequence[SourceFile]) -> list[str]:
-        """Return the sources of the files whose samples are not what their SHA-256 says."""
+        """Return the sources of the files whose samples do not match their SHA-256."""
         return [file.source for file in files if not self._is_sound(file)]
 
     def _is_sound(self, file: SourceFile) -> bool:
@@ -145,7 +145,7 @@ def damage(folder: Path, sources: Sequence[str]) -> str:
 
 
 def repair(folder: Path) -> str:
-    """Return what to do about damaged samples."""
+    """Return the advice for damaged samples."""
     return f"`samplewise prepare RECORDINGS -o {folder} --verify` decodes what is damaged again"
 
 

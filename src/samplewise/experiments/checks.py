@@ -59,8 +59,8 @@ def _check_run(row: Row, setting: Setting) -> None:
         if (name not in RESUMABLE or name in BUDGET_FIELDS) and name != MEASURED
     }
     if changed:
-        facts = "; ".join(f"{name} was {a}, now {b}" for name, (a, b) in changed.items())
+        changes = "; ".join(f"{name} was {a}, now {b}" for name, (a, b) in changed.items())
         raise SamplewiseError(
-            f"{path.parent} was trained with other settings ({facts}); choose another -o, or "
+            f"{path.parent} was trained with other settings ({changes}); choose another -o, or "
             "remove it"
         )

@@ -81,12 +81,12 @@ def measure_speeds(
         EngineError: If there is no native engine.
     """
     native_module()
-    facts = machine("cpu")
-    path = folder / experiment.name / f"{slug(facts['cpu']) or 'cpu'}.json"
+    info = machine("cpu")
+    path = folder / experiment.name / f"{slug(info['cpu']) or 'cpu'}.json"
     counts = sorted({1, threads or default_threads()})
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock(path.parent, "experiment"):
-        results = _open(path, experiment, facts["cpu"], counts)
+        results = _open(path, experiment, info["cpu"], counts)
         measured = [row for row in experiment.rows if row.weights is not None]
         for number, row in enumerate(measured, 1):
             if row.name in results["rows"]:

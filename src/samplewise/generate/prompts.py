@@ -30,13 +30,13 @@ def read_prompt(path: Path, audio: AudioFormat) -> Prompt:
     Raises:
         AudioError: If the file cannot be read as sound, or holds no samples.
     """
-    facts = probe(path)
+    info = probe(path)
     notices: list[str] = []
     wave, _ = read_audio(path, audio.sample_rate, notices)
-    if facts.sample_rate != audio.sample_rate:
-        notices.append(f"resampled from {facts.sample_rate} Hz to {audio.sample_rate} Hz")
-    if facts.channels > 1:
-        notices.append(f"its {facts.channels} channels are averaged to one")
+    if info.sample_rate != audio.sample_rate:
+        notices.append(f"resampled from {info.sample_rate} Hz to {audio.sample_rate} Hz")
+    if info.channels > 1:
+        notices.append(f"its {info.channels} channels are averaged to one")
     levelled, factor = level_prompt(wave, audio)
     if audio.level == "paper":
         notices.append("stretched to the full range, as the training clips were")

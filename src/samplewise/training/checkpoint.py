@@ -25,7 +25,7 @@ from samplewise.errors import CheckpointError, reason
 from samplewise.strict_json import read_object, to_text
 
 KEPT = 2
-TENSORS, FACTS, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+TENSORS, VALUES, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +33,7 @@ def save_checkpoint(
     folder: Path,
     step: int,
     tensors: dict[str, Tensor],
-    facts: dict[str, Any],
+    values: dict[str, Any],
     keep: int = KEPT,
 ) -> Path:
     """Write the checkpoint of ``step`` and drop all but the last ``keep``.
@@ -53,7 +53,7 @@ def save_checkpoint(
         TENSORS: save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         ),
-        FACTS: to_text(facts, indent=1).encode(),
+        VALUES: to_text(values, indent=1).encode(),
     }
     try:
         temporary.mkdir()
@@ -75,7 +75,7 @@ def save_checkpoint(
 
 
 def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the tensors and facts of the newest sound checkpoint; None if there is none at all.
+    """Return the tensors and values of the newest sound checkpoint; None if there is none at all.
 
     Raises:
         CheckpointError: If there are checkpoints, and all of them are damaged.
@@ -106,7 +106,7 @@ def _sweep(folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and facts of one checkpoint.
+    """Return the tensors and values of one checkpoint.
 
     Raises:
         ValueError: If it is damaged; also KeyError, TypeError and OSError.
@@ -115,13 +115,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors.torch import load
 
     manifest = read_object(path / MANIFEST)
-    for name in (TENSORS, FACTS):  # before either is in memory
+    for name in (TENSORS, VALUES):  # before either is in memory
         with (path / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"][name]:
                 raise ValueError(f"SHA-256 of {name} does not match")
-    facts = read_object(path / FACTS)
+    values = read_object(path / VALUES)
     try:
-        return load((path / TENSORS).read_bytes()), facts
+        return load((path / TENSORS).read_bytes()), values
     except SafetensorError as error:
         raise ValueError(f"{TENSORS} cannot be read ({error})") from error
 

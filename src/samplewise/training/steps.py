@@ -51,10 +51,10 @@ def load_at(
             "larger --keep to have more"
         )
     try:
-        tensors, facts = read_checkpoint(folder)
+        tensors, values = read_checkpoint(folder)
         there = read_config(path / CONFIG)
         config = from_json(TrainConfig, there["train"], "train")
-        progress = from_json(Progress, facts["progress"], "progress")
+        progress = from_json(Progress, values["progress"], "progress")
         prefix = "averaged." if config.ema else "model."
         check_memory(config.model, max_memory)
         model = build_model(config.model, seed=None)

@@ -75,7 +75,7 @@ def test_a_full_disk_ends_the_job_with_an_os_error(jobs, monkeypatch):
     monkeypatch.setattr(pool_module, "WORKER", (BROKEN,))
     with (
         DecodingPool(1, 8000) as pool,
-        pytest.raises(OSError, match=r"No space left.*; mend that and run"),
+        pytest.raises(OSError, match=r"No space left.*; solve that and run"),
     ):
         outcomes(pool, jobs("full.wav"))
 

@@ -1,4 +1,4 @@
-"""Puts decoded files together as samples.npy and corpus.json, and replaces both as one."""
+"""Writing of samples.npy and corpus.json from decoded files; both are replaced together."""
 
 import hashlib
 import shutil
@@ -44,25 +44,25 @@ PENDING_SAMPLES = "new-samples.npy"
 COPY_BYTES = 2**20
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Makes a progress bar from a description and a total, as cli/progress.py does."""
+"""A function that opens a progress bar from a description and a total."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Decoded samples and where they lie now."""
+    """Decoded samples and their present place."""
 
     file: SourceFile
-    """Facts; ``start`` is not settled yet."""
+    """Properties of the file; ``start`` is not final yet."""
     path: Path
-    """A part, or the samples.npy of the earlier corpus."""
+    """Path of a decoded part, or of the samples.npy of the earlier corpus."""
     position: int
     """First byte in ``path``."""
     is_earlier: bool
-    """Taken over from the earlier corpus."""
+    """Whether the samples come from the earlier corpus."""
 
 
 def without_copies(stored: Sequence[Stored]) -> tuple[list[Stored], list[Skipped]]:
-    """Keep identical audio once: what was there before, then what is held out, then by name."""
+    """Keep identical audio once: earlier files first, then held-out ones, then by name."""
     rank = {"test": 0, "valid": 1}
     order = sorted(
         stored,
@@ -97,7 +97,7 @@ def assemble(
 
     Raises:
         CorpusError: If nothing is usable, or stored samples are damaged.
-        OSError: If it cannot be written; the earlier corpus is then as it was.
+        OSError: If the corpus cannot be written; the earlier corpus is then unchanged.
     """
     kept, copies = without_copies(stored)
     if not kept:
@@ -128,13 +128,13 @@ def assemble(
         notes=tuple(Note(file.source, note) for file in files for note in file.notes),
         checksums=checksums,
     )
-    write_json(work / PENDING_INDEX, asdict(index))  # from here on the new corpus is the corpus
+    write_json(work / PENDING_INDEX, asdict(index))  # from here on the new corpus is valid
     finish_pending(output)
     return index
 
 
 def finish_pending(output: Path) -> None:
-    """Replace the corpus by a complete new one that waits in the work folder; clean up."""
+    """Install a complete new corpus from the work folder, if there is one, and clean up."""
     work = output / WORK_FOLDER
     if (work / PENDING_INDEX).exists():
         if (work / PENDING_SAMPLES).exists():
@@ -197,7 +197,7 @@ def _same_splits(earlier: Settings, settings: Settings) -> bool:
 def _earlier_pieces(
     files: Sequence[SourceFile], before: CorpusIndex
 ) -> dict[str, tuple[Piece, ...]]:
-    """Return what was decided before: for the same content, or for a file changed in place."""
+    """Return the earlier pieces of the same content, or of a file that changed in place."""
     by_source: dict[str, list[Piece]] = {}
     for part in before.recordings:
         piece = Piece(part.offset, part.samples, part.split)

@@ -1,4 +1,4 @@
-"""One sound file to 16-bit mono samples at the corpus rate, in constant memory."""
+"""Decoding of a sound file to 16-bit mono samples at the corpus rate, in constant memory."""
 
 import hashlib
 import os
@@ -15,20 +15,20 @@ from samplewise.audio.resample import Resampler
 from samplewise.errors import AudioError
 
 SHORTEST_S = 0.05
-"""Recordings shorter than this are left out."""
+"""Shortest duration of a recording, seconds; shorter ones are left out."""
 WINDOW_S = 0.02
-"""Length of the windows of the silence figure."""
+"""Length of the windows in which silence is measured, seconds."""
 SILENCE_DBFS = -60.0
-"""A window whose RMS about its mean is below this is silent."""
+"""RMS about the mean below which a window is silent, dBFS."""
 LARGE_BYTES = 4096
-"""A file of this size that claims to hold nothing has a header that was never completed."""
+"""Size from which a file that claims no samples has an incomplete header, bytes."""
 CANCEL_RATIO = 1e-3
-"""Channels whose mean peaks below this share of their own peak cancel each other."""
+"""Share of the channels' peak below which the peak of their mean counts as cancelled."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is known about a file after it has been decoded."""
+    """Properties of a decoded file; see :class:`~samplewise.data.index.SourceFile`."""
 
     samples: int
     sha256: str
@@ -46,7 +46,7 @@ class Decoded:
 
 
 class Meter:
-    """Levels of a stream of stored samples, in int16 units unless said otherwise."""
+    """A meter of the levels of stored samples, in int16 units unless noted."""
 
     def __init__(self, sample_rate: int) -> None:
         self._window = max(1, round(WINDOW_S * sample_rate))
@@ -55,13 +55,13 @@ class Meter:
         self.sum = 0
         self.lowest, self.highest = 32767, -32768
         self.sum_squares = 0.0
-        """Of the amplitudes."""
+        """Sum of the squared amplitudes."""
         self.silent_windows = self.windows = 0
         self.sound_end = 0
         """End of the last window that is not silent, in samples."""
 
     def add(self, stored: Int16[np.ndarray, " samples"], scale: float) -> None:
-        """Take in the next samples."""
+        """Add the next samples."""
         self.sum += int(stored.sum(dtype=np.int64))
         self.lowest = min(self.lowest, int(stored.min()))
         self.highest = max(self.highest, int(stored.max()))
@@ -91,11 +91,11 @@ def decode_to(
     Args:
         path: The sound file.
         sample_rate: Rate of the corpus, Hz.
-        output: Raw samples; an existing file is replaced. Of no use after an error.
+        output: File of raw samples; an existing one is replaced. Invalid after an error.
         tick: Called after each block with the number of bytes read so far.
 
     Raises:
-        AudioError: If there is nothing usable in the file; the message is the reason.
+        AudioError: If the file holds no usable sound; the message is the reason.
         OSError: If ``output`` cannot be written.
     """
     first = _Pass(path, sample_rate, tick)
@@ -141,7 +141,7 @@ def decode_to(
 
 
 class _Pass:
-    """One walk through a file: decode, mix, resample, round, write, measure."""
+    """One pass over a file: decode, mix, resample, round, write, measure."""
 
     def __init__(self, path: Path, sample_rate: int, tick: Callable[[int], None] | None) -> None:
         self._path, self._sample_rate, self._tick = path, sample_rate, tick

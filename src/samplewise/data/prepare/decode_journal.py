@@ -1,4 +1,4 @@
-"""What a prepare remembers while it runs: what it has decoded so far."""
+"""The journal of an unfinished ``prepare``: the files that it has decoded so far."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from samplewise.strict_json import parse, to_text
 
 
 class DecodeJournal:
-    """What has been decoded so far, one JSON line each; a torn last line is ignored."""
+    """Outcomes of decoding, one JSON line each; an incomplete last line is ignored."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,7 +23,7 @@ class DecodeJournal:
                 self._read(line)
         self._file = self._path.open("ab", buffering=0)
         with named_failures(self._path):
-            self._file.write(b"\n")  # ends a torn line
+            self._file.write(b"\n")  # ends an incomplete line
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -31,7 +31,7 @@ class DecodeJournal:
             self._file.close()
 
     def add(self, key: str, outcome: Decoded | str) -> None:
-        """Remember an outcome; it survives a kill of this process."""
+        """Append an outcome, so that it survives a kill of this process."""
         assert self._file is not None
         record = outcome if isinstance(outcome, str) else asdict(outcome)
         with named_failures(self._path):

@@ -1,4 +1,4 @@
-"""Decodes many files in worker processes; a worker that crashes or hangs costs one file."""
+"""Decoding of many files in worker processes; a crash or hang affects one file only."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from samplewise.errors import SamplewiseError
 WORKER = ("-m", "samplewise.data.prepare.decode_worker")
 """Arguments to Python that start a decoding process."""
 TIMEOUT_S = 60.0
-"""A worker that has not said anything for so long is taken for hung."""
+"""Seconds without a message after which a worker counts as hung."""
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,30 @@ class Job:
     """A file to decode."""
 
     key: str
-    """Identity; given back with the outcome."""
+    """Key of the job, returned with the outcome."""
     path: str
-    """The sound file."""
+    """Path of the sound file."""
     output: Path
-    """Where its raw samples go."""
+    """File for the raw samples."""
     bytes: int
-    """Its size, for progress."""
+    """Size of the sound file, for progress."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job."""
+    """The outcome of a job."""
 
     job: Job
     decoded: Decoded | None
-    """Facts; None if the file is skipped."""
+    """Properties of the decoded file; None if it is skipped."""
     reason: str = ""
-    """Why it is skipped."""
+    """Reason why the file is skipped."""
     is_final: bool = True
-    """False if another attempt may end differently: the worker crashed or hung."""
+    """False if the worker crashed or hung, so that decoding is tried again next time."""
 
 
 class _Worker:
-    """A decoding process and the job that it has."""
+    """A decoding process and its current job."""
 
     def __init__(self) -> None:
         package = str(Path(samplewise.__file__).parent.parent)
@@ -83,10 +83,10 @@ class _Worker:
             self._input.write(json.dumps(request).encode() + b"\n")
             self._input.flush()
         except BrokenPipeError:
-            pass  # it died; the end of its output says so
+            pass  # the worker has ended, which :meth:`read` reports
 
     def read(self) -> list[dict[str, object]] | None:
-        """Return the messages that have come; None at the end of its output."""
+        """Return the messages received; None at the end of the worker's output."""
         data = os.read(self.output.fileno(), 65536)
         if not data:
             return None
@@ -104,7 +104,7 @@ class _Worker:
 
 
 class DecodingPool:
-    """A context manager; :meth:`run` yields outcomes in the order in which they come."""
+    """A pool of decoding processes, a context manager; :meth:`run` yields the outcomes."""
 
     def __init__(self, workers: int, sample_rate: int, timeout_s: float = TIMEOUT_S) -> None:
         self._size, self._sample_rate = workers, sample_rate
@@ -128,14 +128,14 @@ class DecodingPool:
 
     @property
     def done_bytes(self) -> int:
-        """Bytes of sound files read so far, of the running ones too."""
+        """Bytes of sound files read so far, including files in progress."""
         return self._finished_bytes + sum(worker.done_bytes for worker in self._workers)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome | None]:
-        """Yield an outcome per job, and None now and then for progress.
+        """Yield the outcome of each job as it ends, and None between them for progress.
 
         Raises:
-            OSError: If a worker cannot write its samples: the disk is full, say.
+            OSError: If a worker cannot write its samples, for example because the disk is full.
         """
         waiting = deque(jobs)
         while len(self._workers) < min(self._size, len(waiting)):
@@ -151,7 +151,7 @@ class DecodingPool:
                     yield outcome
             yield from self._end_hung_workers()
             while len(self._workers) < self._size and len(waiting) > len(self._workers):
-                self._start()  # in place of one that crashed or hung
+                self._start()  # replaces one that crashed or hung
 
     def _start(self) -> None:
         worker = _Worker()
@@ -166,7 +166,7 @@ class DecodingPool:
     def _finish(self, worker: _Worker) -> Job:
         job = worker.job
         if job is None:
-            raise SamplewiseError("a decoding process answered without having been asked")
+            raise SamplewiseError("a decoding process answered without a request")
         self._finished_bytes += job.bytes
         worker.job, worker.done_bytes = None, 0
         return job
@@ -177,7 +177,7 @@ class DecodingPool:
             status = self._drop(worker)
             if worker.job is None or not worker.is_ready:
                 raise SamplewiseError(
-                    f"a decoding process ended before it was asked (status {status}); "
+                    f"a decoding process ended before its first request (status {status}); "
                     f"does `{sys.executable} -m {WORKER} </dev/null` work?"
                 )
             return Outcome(
@@ -190,8 +190,7 @@ class DecodingPool:
                 worker.done_bytes = int(str(message["tick"]))
             elif "failed" in message:
                 raise OSError(
-                    f"{message['failed']}; mend that and run the same prepare again, it goes on "
-                    "where it was"
+                    f"{message['failed']}; solve that and run the same prepare again; it resumes"
                 )
             elif "skipped" in message:
                 return Outcome(self._finish(worker), None, str(message["skipped"]))

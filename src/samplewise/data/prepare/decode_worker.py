@@ -1,7 +1,7 @@
-"""The decoding process: one JSON request per line in, ticks and one answer per line out.
+"""The decoding process: it reads one JSON request per line and writes ticks and one answer each.
 
-A process of its own, because a decoder that crashes or hangs must take nobody with it. It never
-imports torch. Its standard error is closed to the decoders, which print to it.
+It is a separate process, so that a crash or hang of a decoder does not affect others. It never
+imports torch. Its standard error is redirected, because decoders print to it.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TextIO
 
 ADDRESS_SPACE_BYTES = 2**31
-"""Most address space of a worker: a header's claim cannot take the machine's memory."""
+"""Limit of a worker's address space, so that a false header cannot use up the memory."""
 TICK_INTERVAL_S = 0.2
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    import samplewise.data.prepare.decode  # noqa: F401 - what fails to import should be heard of
+    import samplewise.data.prepare.decode  # noqa: F401 - import errors are printed while stderr is open
 
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     nothing = os.open(os.devnull, os.O_RDWR)

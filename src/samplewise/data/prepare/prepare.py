@@ -1,4 +1,4 @@
-"""A folder of recordings to a corpus: find, decode in parallel, split, store; resumable."""
+"""Preparation of a corpus from a folder: find, decode in parallel, split, store; resumable."""
 
 import hashlib
 import json
@@ -37,29 +37,29 @@ JOURNAL = "journal.jsonl"
 PARTS = "parts"
 SPLIT_RULES = ("auto", "recordings", "folders")
 LOWEST_RATE, HIGHEST_RATE = 1_000, 192_000
-"""Rates a corpus may have, Hz."""
+"""Range of sample rates of a corpus, Hz."""
 MAX_WORKERS = 8
-"""Workers unless told otherwise: the disk is the limit beyond, and each takes about 60 MB."""
+"""Largest default number of workers: more are limited by the disk, and each takes 60 MB."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a prepare did."""
+    """The result of :func:`prepare`."""
 
     folder: Path
-    """The corpus."""
+    """Folder of the corpus."""
     index: CorpusIndex
-    """Its corpus.json."""
+    """Content of corpus.json."""
     decoded: int
-    """Files decoded by this call."""
+    """Number of files decoded by this call."""
     taken_over: int
-    """Files decoded by an earlier call."""
+    """Number of files decoded by an earlier call."""
     is_unchanged: bool
-    """Nothing was written, because nothing had changed."""
+    """Whether nothing had changed, so that nothing was written."""
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know, also of a corpus that an earlier version made."""
+        """Warnings about the corpus, including those that earlier versions did not record."""
         return list(dict.fromkeys([*self.index.warnings, *split_warnings(self.index)]))
 
 
@@ -77,18 +77,18 @@ def prepare(
     timeout_s: float = TIMEOUT_S,
     verify: bool = False,
 ) -> Prepared:
-    """Make the corpus ``output`` of the recordings in ``folder``, or bring it up to date.
+    """Make the corpus ``output`` from the recordings in ``folder``, or update it.
 
-    May be killed at any time; the next call goes on where it was. Recordings that were in the
-    corpus before keep their split, and unchanged files are not decoded again.
+    The process may be killed at any time; the next call resumes. Recordings that were in the corpus
+    before keep their split, and unchanged files are not decoded again.
 
     Args:
-        folder: Holds sound files, nested as you like; or one sound file.
-        output: Folder of the corpus; made if it does not exist.
-        settings: What decides about the content.
-        jobs: Worker processes; None for one per core, at most 8.
-        bar: Makes progress bars.
-        timeout_s: Seconds without a sign of life after which a decoder is given up.
+        folder: A folder of sound files, in nested folders too; or one sound file.
+        output: Folder of the corpus; created if it does not exist.
+        settings: Settings that determine the content.
+        jobs: Number of worker processes; None for one per core, at most 8.
+        bar: Opens progress bars.
+        timeout_s: Seconds without a message after which a decoder counts as hung.
         verify: Compare the samples of an earlier corpus with their SHA-256, and decode damaged
             recordings again.
 
@@ -114,7 +114,7 @@ def prepare(
 
 
 class _Run:
-    """One prepare: what is taken over, what is decoded, what is skipped."""
+    """One preparation: files that are reused, decoded and skipped."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class _Run:
         return inside
 
     def _take_over(self, verify: bool) -> list[Candidate]:
-        """Use what the earlier corpus knows; return the candidates that it does not know."""
+        """Reuse files of the earlier corpus; return the candidates that are new."""
         if self.earlier is None or self.earlier.sample_rate != self.settings.sample_rate:
             return self.candidates
         try:
@@ -222,7 +222,7 @@ class _Run:
         return self.work / PARTS / key
 
     def _file_away(self, candidate: Candidate, outcome: Decoded | str) -> bool:
-        """Note an outcome; False if the samples that belong to it are not there."""
+        """Record an outcome; return False if its samples are missing."""
         identity = (candidate.source, candidate.bytes, candidate.modified_ns)
         if isinstance(outcome, str):
             self.skipped.append(Skipped(candidate.source, outcome, *identity[1:]))
@@ -249,7 +249,7 @@ class _Run:
         timeout_s: float,
     ) -> None:
         by_key = {self._key(candidate): candidate for candidate in todo}
-        # The largest first, so that no worker is left alone with a long file at the end.
+        # The largest files first, so that all workers end at about the same time.
         queue = [
             Job(key, candidate.path, self._part(key), candidate.bytes)
             for key, candidate in sorted(by_key.items(), key=lambda item: -item[1].bytes)
@@ -308,7 +308,7 @@ def _check_arguments(folder: Path, output: Path, settings: Settings, jobs: int |
 
 
 def _check_output(output: Path) -> None:
-    """Refuse a folder that holds something else: a run, or the user's own files."""
+    """Refuse a folder with other content: a run, or the user's own files."""
     if not output.is_dir():
         return
     present = {child.name for child in output.iterdir()}
@@ -326,7 +326,7 @@ def verify_corpus(folder: Path) -> CorpusIndex:
     """Compare all stored samples of a corpus with their SHA-256.
 
     Raises:
-        CorpusError: If it is damaged; the message names the recordings.
+        CorpusError: If the corpus is damaged; the message names the recordings.
     """
     index = Corpus.open(folder).index
     damaged = StoredSamples(folder).damaged(index.files)

@@ -17,23 +17,23 @@ from samplewise.data.index import (
 from samplewise.data.splits import BY_FOLDER, LEAST_OF_SHARE
 
 LITTLE_TRAINING_MIN = 10.0
-"""Less training audio than this, in minutes, earns a warning."""
+"""Minutes of training audio below which a warning is given."""
 MUCH_SILENCE = 0.5
-"""A larger share of silent windows earns a warning."""
+"""Share of silent windows above which a warning is given."""
 LOUD_PEAK = 1.5
-"""A larger peak, as an amplitude, earns a warning: every other recording gets quieter for it."""
+"""Peak amplitude above which a warning is given, because it makes other recordings quieter."""
 SILENT_SHARE = 0.99
-"""A recording with at least this share of silent windows is silent."""
+"""Share of silent windows from which a recording is silent."""
 SILENT_PEAK = 1e-3
-"""A part of a recording that never exceeds this amplitude, -60 dBFS, is silent."""
+"""Peak amplitude, -60 dBFS, up to which a part of a recording is silent."""
 LITTLE_HELD_OUT_S = 60.0
-"""Where folders name the splits, a held-out split is small only below this, too."""
+"""Seconds below which a held-out split is small, if folders name the splits."""
 DC_SHARE = 0.1
-"""A mean above this share of the RMS about it (-20 dB) earns a warning."""
+"""Share of the RMS about the mean (-20 dB) above which a mean gives a warning."""
 LEAST_DC = 8 / 32768
-"""A smaller mean, as an amplitude, earns none."""
+"""Smallest mean, as an amplitude, that gives a warning."""
 DC_GAIN = 1.1
-"""A warning about DC names the gains with and without it if they differ by this factor."""
+"""Factor between the gains with and without DC from which a warning names both."""
 NAMES_SHOWN = 3
 DC_NAMES_SHOWN = 10
 
@@ -44,7 +44,7 @@ def summarise(
     recordings: Sequence[Recording],
     skipped: Sequence[Skipped],
 ) -> Summary:
-    """Compute the figures that are printed and kept in corpus.json."""
+    """Compute the figures that are printed and stored in corpus.json."""
     minutes: dict[str, float] = {"train": 0.0, "valid": 0.0, "test": 0.0}
     for recording in recordings:
         minutes[recording.split] += recording.samples / settings.sample_rate / 60
@@ -72,7 +72,7 @@ def warnings_about(
     skipped: Sequence[Skipped],
     use_folders: bool,
 ) -> list[str]:
-    """Say in words what a user should know before training on this corpus."""
+    """Return the warnings about a corpus that a user should read before training."""
     warnings = []
     minutes = summary.minutes
     if minutes["train"] < LITTLE_TRAINING_MIN:
@@ -110,7 +110,7 @@ def warnings_about(
 
 
 def split_warnings(index: CorpusIndex) -> list[str]:
-    """Say which held-out splits of a corpus, of any version, have too little to decide."""
+    """Return the warnings about small held-out splits of a corpus of any version."""
     use_folders = index.split_rule == BY_FOLDER
     return _small_splits(index.settings, index.files, index.recordings, use_folders)
 
@@ -124,7 +124,7 @@ def silent_files(files: Sequence[SourceFile]) -> set[str]:
 
 
 def names(sources: Sequence[str], limit: int = NAMES_SHOWN) -> str:
-    """Return the first names and how many more there are."""
+    """Return the first names and the number of the others."""
     more = f" and {len(sources) - limit} more" if len(sources) > limit else ""
     return ", ".join(sources[:limit]) + more
 

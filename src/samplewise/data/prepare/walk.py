@@ -1,4 +1,4 @@
-"""Finds the files of a folder that may be sound; never opens one."""
+"""Search of a folder for sound files by name; no file is opened."""
 
 import os
 import stat
@@ -12,14 +12,14 @@ from samplewise.kinds import SOUND_ENDINGS
 
 @dataclass(frozen=True)
 class Candidate:
-    """A regular file whose name says that it is sound."""
+    """A regular file with the name of a sound file."""
 
     path: str
-    """As the operating system knows it; bytes that are not UTF-8 are surrogates."""
+    """Path for the operating system; bytes that are not UTF-8 are surrogates."""
     source: str
-    """Relative to the folder, with slashes, always valid UTF-8."""
+    """Path relative to the folder, with slashes, always valid UTF-8."""
     bytes: int
-    """Size."""
+    """Size of the file."""
     modified_ns: int
     """Time of the last change, nanoseconds since 1970."""
 
@@ -30,13 +30,13 @@ def source_name(relative: str) -> str:
 
 
 def walk(folder: Path, leave_out: Path) -> tuple[list[Candidate], list[Skipped]]:
-    """List the files below ``folder``, sorted by name, and what is not even looked at.
+    """List the sound files below ``folder``, sorted by name, and the files that are skipped.
 
     Links to files and folders are followed; each folder is entered once, so cycles end.
 
     Args:
-        folder: Where to look; or one file, which is taken for sound whatever its name is.
-        leave_out: A folder that is not entered: the output.
+        folder: The folder; or one file, which counts as sound whatever its name is.
+        leave_out: A folder that is not entered, the output.
 
     Raises:
         CorpusError: If ``folder`` itself cannot be read.
@@ -84,7 +84,7 @@ class _Walk:
         return [entry.path for entry in entries if self._is_new_folder(entry)]
 
     def _is_new_folder(self, entry: "os.DirEntry[str]") -> bool:
-        """Sort one entry in; True for a folder to be entered."""
+        """Record one entry; return whether it is a folder to be entered."""
         try:
             status = entry.stat()
         except OSError as error:
