@@ -82,7 +82,10 @@ def test_a_full_disk_ends_the_job_with_an_os_error(jobs, monkeypatch):
 
 def test_workers_that_cannot_start_are_an_error_not_a_list_of_skipped_files(jobs, monkeypatch):
     monkeypatch.setattr(pool_module, "WORKER", ("-c", "raise SystemExit(3)"))
-    with DecodingPool(1, 8000) as pool, pytest.raises(SamplewiseError, match="ended before it was"):
+    with (
+        DecodingPool(1, 8000) as pool,
+        pytest.raises(SamplewiseError, match="ended before its first request"),
+    ):
         outcomes(pool, jobs("a.wav"))
 
 

@@ -178,7 +178,7 @@ class DecodingPool:
             if worker.job is None or not worker.is_ready:
                 raise SamplewiseError(
                     f"a decoding process ended before its first request (status {status}); "
-                    f"does `{sys.executable} -m {WORKER} </dev/null` work?"
+                    f"does `{sys.executable} {' '.join(WORKER)} </dev/null` work?"
                 )
             return Outcome(
                 self._finish(worker), None, f"the decoder crashed (status {status})", False
