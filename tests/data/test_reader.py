@@ -16,7 +16,7 @@ from samplewise.data.clips import Clip
 from samplewise.data.corpus import Corpus
 from samplewise.data.reader import conditioning_reader
 from samplewise.errors import CorpusError
-from samplewise.generate.vocoder import Sounding, condition_frames, frame_vectors
+from samplewise.generate.vocoder import LPCSynthesis, condition_frames
 from samplewise.models.build import build_model
 from samplewise.nn.conditioning import Conditioner
 from samplewise.nn.init import Initializer
@@ -76,7 +76,7 @@ def test_a_model_is_told_of_a_recording_what_a_vocoder_is(corpus):
     )
     wave = torch.from_numpy(corpus.amplitude(recording))
     frames = mel_spectrogram(wave, MEL, corpus.sample_rate).numpy()
-    vocoded = np.concatenate(list(frame_vectors(model, frames, "low")))
+    vocoded = np.concatenate([frame.vectors for frame in condition_frames(model, frames, "low")])
     np.testing.assert_allclose(vocoded, trained[0].detach().numpy(), atol=1e-4)
 
 
@@ -104,7 +104,7 @@ def test_a_vocoder_makes_of_the_excitation_the_sound_that_it_was_of(corpus, star
     assert conditioning_inputs.excitation is not None
     assert conditioning_inputs.mel is not None
     model = build_model(WaveRNNConfig(dim=4, conditioning=told))
-    sounding = Sounding(model, corpus.sample_rate)
+    sounding = LPCSynthesis(model, corpus.sample_rate)
     sounding.past = np.pad(corpus.amplitude(recording, 0, start), (12, 0))[-12:].astype(float)
     codes = np.pad(
         conditioning_inputs.excitation.codes, (0, -clip.samples % MEL.hop), constant_values=32768

@@ -16,7 +16,7 @@ from samplewise.engine.weights import can_pack
 from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.uniforms import uniforms
-from samplewise.generate.vocoder import frame_vectors
+from samplewise.generate.vocoder import condition_frames
 
 KINDS = {"mel": TOLD, "class": ConditioningConfig(classes=("a", "b"), width=4)}
 
@@ -29,7 +29,7 @@ def told(request):
     if request.param == "class":
         return model, class_conditioning(model, "b", [0]).at(0, samples)
     mel = np.random.default_rng(0).uniform(-9, 2, (10, TOLD.mel.n_mels)).astype(np.float32)
-    return model, np.concatenate(list(frame_vectors(model, mel, "b")))[None]
+    return model, np.concatenate([frame.vectors for frame in condition_frames(model, mel, "b")])[None]
 
 
 def reference_logits(model, codes, vectors):

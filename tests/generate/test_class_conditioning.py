@@ -9,8 +9,7 @@ from samplewise.config.conditioning import ConditioningConfig
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import ClassConditioning, class_conditioning
-from samplewise.generate.clips import generate_clips
-from samplewise.generate.stream import stream_chunks
+from samplewise.generate.clips import generate_clips, stream_chunks
 from samplewise.models.build import build_model
 from samplewise.models.io import AudioFormat, LoadedModel
 
@@ -48,7 +47,7 @@ def test_a_stream_and_a_prompt_know_the_class(loaded, index):
     options = {"prompt": prompt, "label": "b", "backend": REFERENCE}
     [clip] = generate_clips(loaded, 1, 0.01, 3, first_index=index, **options)
     stream = stream_chunks(loaded, 3, samples=80, index=index, chunk_s=0.002, **options)
-    np.testing.assert_array_equal(np.concatenate(list(stream)), clip.wave)
+    np.testing.assert_array_equal(np.concatenate(list(stream)), clip.samples)
     with pytest.raises(ValueError, match="a prompt has one class: name it"):
         generate_clips(loaded, 2, 0.01, 3, prompt=prompt, backend=REFERENCE)
 

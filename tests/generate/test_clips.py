@@ -37,8 +37,8 @@ def test_a_clip_alone_is_the_clip_of_a_batch(draw, loaded, sixty_four, index):
     [alone] = draw(loaded, 1, SECONDS, 3, first_index=index, temperature=temperatures)
     assert alone.index == index
     assert np.array_equal(alone.codes, sixty_four[index].codes)
-    assert np.array_equal(alone.wave, sixty_four[index].wave)
-    assert alone.nats == sixty_four[index].nats
+    assert np.array_equal(alone.samples, sixty_four[index].samples)
+    assert alone.log_likelihood == sixty_four[index].log_likelihood
 
 
 @pytest.mark.parametrize("batch", [1, 5, 13, 64])
@@ -47,7 +47,7 @@ def test_clips_do_not_depend_on_how_many_are_drawn_together(draw, loaded, sixty_
     clips = draw(loaded, 15, SECONDS, 3, temperature=temperatures, batch=batch)
     assert [clip.index for clip in clips] == list(range(15))
     assert all(
-        np.array_equal(a.codes, b.codes) and a.nats == b.nats
+        np.array_equal(a.codes, b.codes) and a.log_likelihood == b.log_likelihood
         for a, b in zip(clips, sixty_four, strict=False)
     )
 
@@ -59,7 +59,7 @@ def test_odd_widths_are_as_exact_as_others(draw, dim):
     odd = LoadedModel(model, AUDIO, {}, NOWHERE)
     clips = draw(odd, 6, 0.02, seed=1)
     alone = [draw(odd, 1, 0.02, seed=1, first_index=i)[0] for i in range(6)]
-    assert [clip.nats for clip in clips] == [clip.nats for clip in alone]
+    assert [clip.log_likelihood for clip in clips] == [clip.log_likelihood for clip in alone]
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "gru-reset-after"])
@@ -87,7 +87,7 @@ def test_likelihood_is_of_what_was_drawn_at_temperature_1(draw, loaded, monkeypa
     previous = torch.cat([torch.full((1, 1), 128), target[:, :-1]], 1)
     logits, _ = loaded.model(previous, loaded.model.initial_state(1))
     nats = torch.nn.functional.cross_entropy(logits[0], target[0], reduction="sum").item()
-    assert clip.nats == pytest.approx(nats, rel=1e-5)
+    assert clip.log_likelihood == pytest.approx(-nats, rel=1e-5)
     assert clip.bits_per_sample == pytest.approx(nats / math.log(2) / 80, rel=1e-5)
 
 
@@ -109,10 +109,10 @@ def test_a_prompt_is_kept_or_cut_as_the_model_heard_it(draw, loaded):
     [kept] = draw(loaded, 1, SECONDS, 3, prompt=prompt)
     [cut] = draw(loaded, 1, SECONDS, 3, prompt=prompt, keep_prompt=False)
     quantizer = loaded.model.quantizer
-    assert np.array_equal(kept.wave[:333], quantizer.decode(quantizer.encode(prompt)))
-    assert np.array_equal(kept.wave[333:], cut.wave)
-    assert np.array_equal(cut.wave, quantizer.decode(cut.codes))
-    assert kept.nats == cut.nats
+    assert np.array_equal(kept.samples[:333], quantizer.decode(quantizer.encode(prompt)))
+    assert np.array_equal(kept.samples[333:], cut.samples)
+    assert np.array_equal(cut.samples, quantizer.decode(cut.codes))
+    assert kept.log_likelihood == cut.log_likelihood
 
 
 def test_progress_counts_every_sample_once(loaded, monkeypatch):
@@ -163,5 +163,5 @@ def test_every_kind_of_model_makes_clips():
     for config in UNTOLD.values():
         model = make_model(config)
         [clip] = generate_clips(LoadedModel(model, AUDIO, {}, NOWHERE), 1, 0.01, seed=0)
-        assert len(clip.wave) == 40
-        assert np.abs(clip.wave).max() <= 1
+        assert len(clip.samples) == 40
+        assert np.abs(clip.samples).max() <= 1

@@ -15,7 +15,7 @@ from samplewise.cli.generate import main
 from samplewise.errors import SamplewiseError
 from samplewise.generate.artifacts import find_artifacts
 from samplewise.generate.clip_folder import ClipFolder, default_folder
-from samplewise.generate.clips import GeneratedClip
+from samplewise.generate.clips import Clip
 
 COMMAND = [sys.executable, "-m", "samplewise.cli.main", "generate"]
 
@@ -102,7 +102,7 @@ def test_the_likeliest_comes_first_but_flagged_clips_come_last(tmp_path):
     folder = ClipFolder.open(tmp_path, {"sample_rate": RATE})
     for index, (nats, flags) in enumerate([(30.0, ()), (1.0, ("silence",)), (20.0, ())]):
         wave = np.zeros(10, np.float32)
-        folder.add(GeneratedClip(index, wave, np.zeros(10, np.int64), nats, flags))
+        folder.add(Clip(index, 0, wave, RATE, np.zeros(10, np.int64), -nats, flags))
     assert [entry["index"] for entry in folder.ranked()] == [2, 0, 1]
     assert [clip["rank"] for clip in read(tmp_path)["clips"]] == [2, 3, 1]
 
@@ -119,7 +119,7 @@ def test_a_generation_stays_until_the_first_clip_of_the_next(model_file, tmp_pat
     options = [model_file, "-o", tmp_path / "takes", "--seconds", 0.01, "--count", 2]
     generate(*options)
     before = contents(tmp_path / "takes")
-    monkeypatch.setattr("samplewise.generate.clips.screen", interrupt)
+    monkeypatch.setattr("samplewise.generate.clips.find_artifacts", interrupt)
     with pytest.raises(KeyboardInterrupt):
         generate(*options)
     assert contents(tmp_path / "takes") == before

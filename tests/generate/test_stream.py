@@ -3,8 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from samplewise.generate.clips import generate_clips
-from samplewise.generate.stream import stream_chunks
+from samplewise.generate.clips import generate_clips, stream_chunks
 from samplewise.generate.temperature import parse_envelope
 
 HEAT = parse_envelope("0:0.8,0.02:1.1")
@@ -15,7 +14,7 @@ PROMPT = np.sin(np.arange(333) / 9).astype(np.float32) * 0.7
 def test_a_stream_is_clip_0_of_its_seed(loaded, chunk_s):
     clip = generate_clips(loaded, 6, 0.03, seed=9, temperature=HEAT)[0]
     chunks = stream_chunks(loaded, 9, samples=120, temperature=HEAT, chunk_s=chunk_s)
-    assert np.array_equal(np.concatenate(list(chunks)), clip.wave)
+    assert np.array_equal(np.concatenate(list(chunks)), clip.samples)
 
 
 def test_a_stream_continues_a_prompt_and_may_leave_it_out(loaded):
@@ -23,8 +22,8 @@ def test_a_stream_continues_a_prompt_and_may_leave_it_out(loaded):
     options = {"samples": 80, "index": 4, "prompt": PROMPT}
     kept = np.concatenate(list(stream_chunks(loaded, 9, **options)))
     cut = np.concatenate(list(stream_chunks(loaded, 9, **options, keep_prompt=False)))
-    assert np.array_equal(kept, clip.wave)
-    assert np.array_equal(cut, clip.wave[len(PROMPT) :])
+    assert np.array_equal(kept, clip.samples)
+    assert np.array_equal(cut, clip.samples[len(PROMPT) :])
 
 
 def test_a_stream_has_no_end(loaded):

@@ -6,7 +6,7 @@ from tests.models.conftest import CONFIGS, TOLD
 from samplewise.audio.mel_correction import delay
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
-from samplewise.generate.vocoder import frame_vectors, vocode, vocode_all
+from samplewise.generate.vocoder import condition_frames, vocode, vocode_all
 from samplewise.models.build import build_model
 from samplewise.models.io import AudioFormat, LoadedModel
 from samplewise.nn.conditioning import ConditioningInputs
@@ -37,7 +37,7 @@ def test_streamed_equals_one_shot_equals_any_batch(loaded, corrections):
     for index, (mel, label) in enumerate(zip(mels, labels, strict=True)):
         parts = list(vocode(loaded, mel, 5, label=label, index=index, **options))
         assert [len(part) for part in parts] == [TOLD.mel.hop] * len(mel)
-        np.testing.assert_array_equal(np.concatenate(parts), together[index])
+        np.testing.assert_array_equal(np.concatenate(parts), together[index].samples)
 
 
 @pytest.mark.parametrize("corrections", [0, 3])
@@ -57,7 +57,7 @@ def test_sound_starts_before_the_spectrogram_ends(loaded, corrections):
 def test_vectors_of_single_frames_are_those_of_training(loaded):
     """One frame after the other gives what the network gives for the whole clip."""
     mel, context = spectrogram(12), TOLD.context
-    stepwise = np.concatenate(list(frame_vectors(loaded.model, mel, "b")))
+    stepwise = np.concatenate([frame.vectors for frame in condition_frames(loaded.model, mel, "b")])
     padded = np.pad(mel, ((context, context), (0, 0)), constant_values=np.log(1e-5))
     conditioning_inputs = ConditioningInputs(
         torch.from_numpy(padded)[None], torch.zeros(1, dtype=torch.long), torch.ones(1).long()
@@ -70,7 +70,7 @@ def test_what_is_told_decides_about_the_sound(loaded):
     mel = spectrogram(20)
 
     def sound(mel, label):
-        return vocode_all(loaded, [mel], 0, labels=[label], backend=REFERENCE)[0]
+        return vocode_all(loaded, [mel], 0, labels=[label], backend=REFERENCE)[0].samples
 
     assert not np.array_equal(sound(mel, "a"), sound(mel, "b"))
     later = mel.copy()
@@ -87,7 +87,7 @@ def test_mistakes_are_named(loaded, tmp_path):
     with pytest.raises(ValueError, match=r"frame 0 has the shape \(2,\)"):
         list(vocode(loaded, spectrogram(2)[:, :2], 0, label="a", backend=REFERENCE))
     deaf = LoadedModel(build_model(CONFIGS["wavernn"]), loaded.audio, {}, tmp_path)
-    with pytest.raises(SamplewiseError, match="so it is no vocoder; train one with --mel"):
+    with pytest.raises(SamplewiseError, match="takes no mel spectrogram, so it is no vocoder"):
         list(vocode(deaf, spectrogram(2), 0, backend=REFERENCE))
     with pytest.raises(ValueError, match="needs conditioning"):
         loaded.model.step(

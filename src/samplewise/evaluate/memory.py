@@ -16,11 +16,12 @@ from jaxtyping import Float32, Int64
 
 from samplewise.evaluate.pitch import describe_tracker
 from samplewise.evaluate.speakers import Share, SpeakerClassifier
-from samplewise.generate.backend import Backend, Progress, Sampler
+from samplewise.generate.backend import Backend
 from samplewise.generate.clips import AUTO, BATCH, CHUNK_S, even_groups, samples_of
+from samplewise.generate.drawing import Drawing
 from samplewise.generate.temperature import Envelope
-from samplewise.generate.uniforms import uniforms
 from samplewise.models.io import LoadedModel
+from samplewise.progress import ProgressCallback
 
 PAPER_SHARE = 0.83
 """SampleRNN, 3 tiers, in the paper; it does not say of how many clips."""
@@ -166,7 +167,7 @@ def memory_experiment(
     *,
     batch: int = BATCH,
     backend: Backend = AUTO,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     keep: Callable[[int, Float32[np.ndarray, " samples"]], None] | None = None,
 ) -> MemoryResult:
     """Draw clips around a silence and judge who speaks before and after it.
@@ -203,7 +204,7 @@ def interrupted_clips(
     *,
     batch: int = BATCH,
     backend: Backend = AUTO,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Iterator[InterruptedClip]:
     """Draw, feed silence, draw again; clips in order, a batch at a time.
 
@@ -212,69 +213,39 @@ def interrupted_clips(
     """
     rate, indices = loaded.audio.sample_rate, range(plan.count)
     before, after = samples_of(plan.before_s, rate), samples_of(plan.after_s, rate)
-    silent = round(plan.silence_s * rate)
+    silent, silence = round(plan.silence_s * rate), loaded.model.quantizer.silence
     total, done = (before + silent + after) * plan.count, 0
     groups = even_groups(indices, batch)
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
+    temperature = Envelope((0.0,), (float(plan.temperature),))
+    chunk = max(1, round(CHUNK_S * rate))
     for group in even_groups(indices, sampler.max_batch):
+        drawing = Drawing(sampler, plan.seed, group, rate, temperature)
 
-        def report(samples: int, start: int = done, clips: int = len(group)) -> None:
+        def report(drawing: Drawing = drawing, start: int = done, clips: int = len(group)) -> None:
             if progress:
-                progress(start + samples * clips, total)
+                progress(start + drawing.time * clips, total)
 
-        take = _Take(sampler, sampler.start(len(group)), group, plan, _chunk(rate), report)
-        first = take.draw(before)
-        take.feed(silent, loaded.model.quantizer.silence)
-        last = take.draw(after)
-        done += take.time * len(group)
+        first = _draw(drawing, before, report)
+        for start in range(0, silent, chunk):
+            count = min(chunk, silent - start)
+            drawing.teacher_force(np.full((len(group), count), silence, np.int64))
+            report()
+        last = _draw(drawing, after, report)
+        done += drawing.time * len(group)
         for index, *ends in zip(group, first, last, strict=True):
             yield InterruptedClip(index, *ends)
 
 
-@dataclass
-class _Take:
-    """One batch in the making."""
-
-    sampler: Sampler
-    sampler_state: Any
-    indices: Sequence[int]
-    plan: MemoryPlan
-    chunk: int
-    report: Callable[[int], None]
-    time: int = 0
-    """Samples of each clip so far."""
-
-    def draw(self, samples: int) -> Int64[np.ndarray, "clips {samples}"]:
-        """Return the next codes of every clip."""
-        parts = []
-        for count in self._counts(samples):
-            wanted = count + self.sampler.lookahead
-            numbers = uniforms(self.plan.seed, self.indices, self.time, wanted)
-            temperatures = np.full(wanted, float(self.plan.temperature))
-            codes, _, self.sampler_state = self.sampler.draw(
-                self.sampler_state, numbers, temperatures
-            )
-            parts.append(codes)
-            self._advance(count)
-        return np.concatenate(parts, 1)
-
-    def feed(self, samples: int, code: int) -> None:
-        """Feed every clip the same code again and again."""
-        for count in self._counts(samples):
-            codes = np.full((len(self.indices), count), code, np.int64)
-            self.sampler_state = self.sampler.teacher_force(self.sampler_state, codes)
-            self._advance(count)
-
-    def _counts(self, samples: int) -> list[int]:
-        return [min(self.chunk, samples - start) for start in range(0, samples, self.chunk)]
-
-    def _advance(self, samples: int) -> None:
-        self.time += samples
-        self.report(self.time)
-
-
-def _chunk(sample_rate: int) -> int:
-    return max(1, round(CHUNK_S * sample_rate))
+def _draw(
+    drawing: Drawing, samples: int, report: Callable[[], None]
+) -> Int64[np.ndarray, "clips {samples}"]:
+    """Return the next codes of every clip."""
+    parts = []
+    for codes, _ in drawing.chunks(samples, CHUNK_S):
+        parts.append(codes)
+        report()
+    return np.concatenate(parts, 1)
 
 
 def _same(clips: Sequence[JudgedClip]) -> Share:

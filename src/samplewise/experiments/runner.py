@@ -168,7 +168,7 @@ def _measure(
         return {"memory": result.to_json(), "check": check.to_json()}
     if experiment.kind == "figure":
         [clip] = generate_clips(loaded, 1, FIGURE_SECONDS, setting.seed)
-        waves.append((row.name, clip.wave))
+        waves.append((row.name, clip.samples))
         return {}
     # The engine's f32 gives the reference's figure to rounding, two to three times as fast.
     on_cpu = choose_device(setting.device).type == "cpu"

@@ -1,4 +1,4 @@
-"""Which class each clip is of, and the vectors that tell a model so."""
+"""The class of each clip, and its conditioning vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from samplewise.models.base import Model
 
 @dataclass(frozen=True)
 class ClassConditioning:
-    """What the clips of a batch are told, as long as they last."""
+    """The conditioning of the clips of a batch, the same over their whole length."""
 
     labels: tuple[str | None, ...]
-    """Class of each clip; None where the model knows none."""
+    """Class of each clip; None for a model without classes."""
     vectors: Float32[np.ndarray, "clips width"] | None
-    """Of each; None for a model that is told nothing."""
+    """Conditioning vector of each clip; None for an unconditional model."""
     hold: int = 1
     """Samples that a vector stays in force for."""
 
     def at(self, start: int, samples: int) -> ConditioningVectors | None:
-        """Return what samplers want for ``samples`` samples from sample ``start`` on."""
+        """Return the vectors in force at ``samples`` samples from sample ``start`` on."""
         if self.vectors is None:
             return None
         count = (start + max(1, samples) - 1) // self.hold - start // self.hold + 1
@@ -35,33 +35,33 @@ class ClassConditioning:
 def class_conditioning(
     model: Model, label: str | None, indices: Sequence[int]
 ) -> ClassConditioning:
-    """Return what clips are told: the class of that name, or each of the classes in turn.
+    """Return the conditioning of clips: the class of that name, or each of the classes in turn.
 
     Args:
         model: Any model.
         label: Name of a class; None: clip i is of class i modulo their number.
-        indices: Numbers of the clips.
+        indices: Index of each clip.
 
     Raises:
-        SamplewiseError: If the model does not know the class, or is told mel spectrograms.
+        SamplewiseError: If the model does not know the class, or needs mel spectrograms.
     """
     if model.conditioner is None:
-        class_number(model, label)
+        class_index(model, label)
         return ClassConditioning((None,) * len(indices), None)
     config = model.conditioner.config
     if config.mel is not None:
         raise SamplewiseError(
-            "this model is told mel spectrograms, so it does not draw by itself: "
+            "this model is conditioned on mel spectrograms, so it does not draw by itself: "
             "give it a sound, or a spectrogram, with `samplewise vocode`"
         )
     names = [config.classes[i % len(config.classes)] if label is None else label for i in indices]
-    numbers = torch.tensor([class_number(model, name) for name in names])
+    numbers = torch.tensor([class_index(model, name) for name in names])
     vectors = model.conditioner.vectors(None, numbers.to(model.real_values.device))
     return ClassConditioning(tuple(names), vectors[:, 0].float().cpu().numpy(), config.hold)
 
 
-def class_number(model: Model, label: str | None) -> int:
-    """Return the place of a class in the model's list; 0 for a model without classes.
+def class_index(model: Model, label: str | None) -> int:
+    """Return the index of a class in the model's list; 0 for a model without classes.
 
     Raises:
         SamplewiseError: If there is no such class, or none was named.
@@ -73,7 +73,7 @@ def class_number(model: Model, label: str | None) -> int:
         known = f"it knows {', '.join(names)}" if names else "it knows no classes"
         if label is None:
             raise SamplewiseError(
-                f"the model has to be told a class: name it with --label; {known}"
+                f"the model needs a class: name it with --label; {known}"
             )
         raise SamplewiseError(f"the model does not know the class {label!r} (--label): {known}")
     return names.index(label)

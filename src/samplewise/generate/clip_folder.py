@@ -8,7 +8,7 @@ from typing import Any
 
 from samplewise.atomic_io import contents, refuse_others, write_json
 from samplewise.audio.write import write_wav
-from samplewise.generate.clips import GeneratedClip
+from samplewise.generate.clips import Clip
 from samplewise.models.io import WEIGHTS, LoadedModel
 from samplewise.strict_json import read_object
 
@@ -80,14 +80,14 @@ class ClipFolder:
             folder.stale = tuple(filter(CLIP_NAME.fullmatch, names))
         return folder
 
-    def add(self, clip: GeneratedClip) -> None:
+    def add(self, clip: Clip) -> None:
         """Write a clip as a 16-bit WAV file, and generation.json with it."""
         if not self.entries:
             self._write_index()  # from now on nothing in here belongs to the old generation
             for name in self.stale:
                 (self.path / name).unlink(missing_ok=True)
         rate = self.settings["sample_rate"]
-        write_wav(self.path / clip_name(clip.index), clip.wave, rate)
+        write_wav(self.path / clip_name(clip.index), clip.samples, rate)
         self.entries[clip.index] = {
             "file": clip_name(clip.index),
             "index": clip.index,

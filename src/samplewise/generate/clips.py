@@ -1,50 +1,77 @@
-"""Clips: drawn in batches, scored, screened and ranked."""
+"""Clips: drawn in batches or as a stream, with likelihood and flags."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Integer, UInt
+from jaxtyping import Float32, Integer
 
+from samplewise.audio.write import write_audio
 from samplewise.generate.artifacts import Flag, find_artifacts
-from samplewise.generate.backend import Backend, Progress, Sampler
-from samplewise.generate.class_conditioning import ClassConditioning, class_conditioning
+from samplewise.generate.backend import Backend
+from samplewise.generate.class_conditioning import class_conditioning
+from samplewise.generate.drawing import Drawing
 from samplewise.generate.temperature import CONSTANT, Envelope
-from samplewise.generate.uniforms import uniforms
 from samplewise.models.io import LoadedModel
+from samplewise.progress import ProgressCallback
 
 BATCH = 64
-"""Clips that are drawn together unless told otherwise."""
+"""Default number of clips drawn together."""
 AUTO = Backend()
 CHUNK_S = 0.25
 """Seconds between two calls of ``progress``."""
+STREAM_CHUNK_S = 0.1
+"""Default seconds per chunk of a stream: its latency."""
 MAX_SECONDS = 31_536_000.0
 """Seconds of a clip; a year."""
 
 
-@dataclass(frozen=True)
-class GeneratedClip:
-    """One take at the level of the corpus, as the model heard it."""
+@dataclass(frozen=True, repr=False, eq=False)
+class Clip:
+    """A generated clip at the level of the corpus."""
 
     index: int
-    """i: with the seed, the envelope and the prompt it determines the clip."""
-    wave: Float32[np.ndarray, " samples"]
-    """Amplitude, full scale ±1; begins with the prompt if that was to be kept."""
+    """i: with seed, temperature, label and prompt it determines the clip."""
+    seed: int
+    """Seed of the uniforms."""
+    samples: Float32[np.ndarray, " samples"]
+    """Amplitude, full scale ±1; begins with the quantised prompt if that was to be kept."""
+    sample_rate: int
+    """Hertz."""
     codes: Integer[np.ndarray, " drawn"]
-    """What was drawn, without the prompt."""
-    nats: float
-    """-ln p of ``codes`` under the model at temperature 1, whatever they were drawn at."""
-    flags: tuple[Flag, ...]
-    """See :mod:`samplewise.generate.artifacts`."""
+    """Codes that were drawn, without the prompt."""
+    log_likelihood: float
+    """ln p of ``codes`` under the model at temperature 1, whatever they were drawn at, in nats."""
+    flags: tuple[Flag, ...] = ()
+    """Artifacts: silence, noise, loops; see :mod:`samplewise.generate.artifacts`."""
     label: str | None = None
-    """Its class, for a model that is told one."""
+    """Class of the clip, for a model that is conditioned on classes."""
 
     @property
     def bits_per_sample(self) -> float:
         """Negative log2-likelihood per drawn sample at temperature 1: lower is likelier."""
-        return self.nats / math.log(2) / max(1, len(self.codes))
+        return -self.log_likelihood / math.log(2) / max(1, len(self.codes))
+
+    def save(self, path: str | Path) -> None:
+        """Write the samples as .wav, .flac (both 16 bit) or .ogg, whole or not at all.
+
+        Raises:
+            ValueError: If the name has another ending.
+            OSError: If the file cannot be written; ``path`` is then as it was before.
+        """
+        write_audio(Path(path), self.samples, self.sample_rate)
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{len(self.samples) / self.sample_rate:.2f} s at {self.sample_rate} Hz",
+            f"seed {self.seed}, index {self.index}",
+            f"{self.bits_per_sample:.3f} bits per sample",
+            *([] if self.label is None else [f"label {self.label!r}"]),
+            *self.flags,
+        ]
+        return f"Clip({', '.join(parts)})"
 
 
 def generate_clips(
@@ -57,11 +84,11 @@ def generate_clips(
     prompt: Float32[np.ndarray, " samples"] | None = None,
     keep_prompt: bool = True,
     batch: int = BATCH,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     backend: Backend = AUTO,
     label: str | None = None,
-) -> list[GeneratedClip]:
-    """Draw clips; see :func:`iterate_clips`, which does not keep them."""
+) -> list[Clip]:
+    """Draw clips and return all of them; see :func:`iterate_clips`."""
     return list(
         iterate_clips(
             loaded,
@@ -89,66 +116,136 @@ def iterate_clips(
     prompt: Float32[np.ndarray, " samples"] | None = None,
     keep_prompt: bool = True,
     batch: int = BATCH,
-    progress: Progress | None = None,
-    on_prompt: Progress | None = None,
+    progress: ProgressCallback | None = None,
+    prompt_progress: ProgressCallback | None = None,
     backend: Backend = AUTO,
     label: str | None = None,
-) -> Iterator[GeneratedClip]:
-    """Draw clips in batches and give them out, in order, as soon as a batch is complete.
+) -> Iterator[Clip]:
+    """Draw clips in batches and yield them, in order, as soon as a batch is complete.
 
     On one machine and device, a clip is the same alone or in any batch.
 
     Args:
         loaded: The model.
-        indices: Number of each clip, in [0, 2**64).
-        seconds: How much to draw, without the prompt; at least one sample.
+        indices: Index of each clip, in [0, 2**64).
+        seconds: Length of what is drawn, without the prompt; at least one sample.
         seed: In [0, 2**64).
         temperature: Its time 0 is the first sample that is drawn.
         prompt: Amplitude at the model's rate and level (see :mod:`generate.prompts`); every clip
             continues it.
-        keep_prompt: Begin each wave with the prompt, as the model heard it.
-        batch: Most clips at once.
+        keep_prompt: Begin each clip with the quantised prompt.
+        batch: Largest number of clips drawn together.
         progress: Called with samples drawn of all clips together, and their total.
-        on_prompt: Called with samples of the prompt that were heard, and their total.
-        backend: What computes.
-        label: Class of every clip, for a model that is told one; None: each in turn.
+        prompt_progress: Called with samples of the prompt done, and their total.
+        backend: What computes the draws.
+        label: Class of every clip, for a model that is conditioned on classes; None: each class
+            in turn.
 
     Raises:
         ValueError: If there is nothing to draw, or the prompt exceeds full scale.
-        SamplewiseError: If the model does not know the class, or draws for mel spectrograms only.
+        SamplewiseError: If the model does not know the class, or needs mel spectrograms.
     """
-    total = samples_of(seconds, loaded.audio.sample_rate)
+    rate, quantizer = loaded.audio.sample_rate, loaded.model.quantizer
+    total = samples_of(seconds, rate)
     if not len(indices):
         raise ValueError("count = 0 must be at least 1")
-    codes = None if prompt is None else loaded.model.quantizer.encode(prompt)
+    codes = None if prompt is None else quantizer.encode(prompt)
+    kept = codes if keep_prompt else None
     groups = even_groups(indices, batch)
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
-    groups = even_groups(indices, sampler.max_batch)
-    told = class_conditioning(loaded.model, label, indices)
-    if codes is not None and len(set(told.labels)) > 1:
+    if codes is not None and len(set(class_conditioning(loaded.model, label, indices).labels)) > 1:
         raise ValueError("a prompt has one class: name it (--label)")
-    prefilled, before = None, 0
-    if codes is not None:
-        vectors = told.at(0, len(codes))
-        before = len(codes)
-        prefilled = sampler.prefill(codes, on_prompt, None if vectors is None else vectors[:1])
-    done = 0
-    for group in groups:
-        sampler_state, own = (
-            sampler.start(len(group), prefilled),
-            class_conditioning(loaded.model, label, group),
+    prefilled, done = None, 0
+    for group in even_groups(indices, sampler.max_batch):
+        conditioning = class_conditioning(loaded.model, label, group)
+        drawing = Drawing(
+            sampler, seed, group, rate, temperature, conditioning, codes, prefilled, prompt_progress
         )
-        take = _Take(loaded, sampler_state, group, seed, temperature, own, before)
-
-        def report(drawn: int, earlier: int = done, clips: int = len(group)) -> None:
+        prefilled = drawing.prefilled
+        drawn = np.empty((len(group), total), np.min_scalar_type(loaded.model.q_levels - 1))
+        log_likelihoods = np.zeros(len(group))
+        for chunk, log_probs in drawing.chunks(total, CHUNK_S):
+            drawn[:, drawing.time - chunk.shape[1] : drawing.time] = chunk
+            log_likelihoods += log_probs.sum(1)
             if progress:
-                progress(earlier + drawn * clips, total * len(indices))
-
-        drawn, nats = take.draw(sampler, total, report)
+                progress(done + drawing.time * len(group), total * len(indices))
         done += total * len(group)
-        for index, row, score, name in zip(group, drawn, nats, own.labels, strict=True):
-            kept = codes if keep_prompt else None
-            yield replace(_finish(loaded, index, row, float(score), kept), label=name)
+        rows = zip(group, drawn, log_likelihoods, conditioning.labels, strict=True)
+        for index, row, log_likelihood, name in rows:
+            yield make_clip(loaded, index, seed, row, float(log_likelihood), kept, name)
+
+
+def stream_chunks(
+    loaded: LoadedModel,
+    seed: int,
+    *,
+    samples: int | None = None,
+    index: int = 0,
+    temperature: Envelope = CONSTANT,
+    prompt: Float32[np.ndarray, " samples"] | None = None,
+    keep_prompt: bool = True,
+    chunk_s: float = STREAM_CHUNK_S,
+    prompt_progress: ProgressCallback | None = None,
+    backend: Backend = AUTO,
+    label: str | None = None,
+) -> Iterator[Float32[np.ndarray, " chunk"]]:
+    """Draw clip ``index`` of ``seed`` chunk by chunk, without end, in constant memory.
+
+    The samples are those that :func:`iterate_clips` gives.
+
+    Args:
+        loaded: The model.
+        seed: In [0, 2**64).
+        samples: How many to draw; None: without end.
+        index: Index of the clip.
+        temperature: Its time 0 is the first sample that is drawn; held after the last point.
+        prompt: Amplitude at the model's rate and level.
+        keep_prompt: Begin with the quantised prompt.
+        chunk_s: Seconds per chunk, above 0.
+        prompt_progress: Called with samples of the prompt done, and their total.
+        backend: What computes the draws.
+        label: Class of the clip, for a model that is conditioned on classes; None: by ``index``,
+            each class in turn.
+
+    Yields:
+        Amplitude, full scale ±1, at most ``chunk_s`` at a time; the prompt is one chunk.
+    """
+    if not chunk_s > 0:
+        raise ValueError(f"chunk_s = {chunk_s:g} must be above 0 seconds")
+    quantizer = loaded.model.quantizer
+    codes = None if prompt is None else quantizer.encode(prompt)
+    drawing = Drawing(
+        backend.sampler(loaded.model, 1),
+        seed,
+        [index],
+        loaded.audio.sample_rate,
+        temperature,
+        class_conditioning(loaded.model, label, [index]),
+        codes,
+        prompt_progress=prompt_progress,
+    )
+    if codes is not None and keep_prompt:
+        yield quantizer.decode(codes)
+    for chunk, _ in drawing.chunks(samples, chunk_s):
+        yield quantizer.decode(chunk[0])
+
+
+def make_clip(
+    loaded: LoadedModel,
+    index: int,
+    seed: int,
+    codes: Integer[np.ndarray, " drawn"],
+    log_likelihood: float,
+    prompt: Integer[np.ndarray, " prompt"] | None = None,
+    label: str | None = None,
+) -> Clip:
+    """Return the clip of drawn codes, with flags; it begins with the prompt if there is one."""
+    quantizer, rate = loaded.model.quantizer, loaded.audio.sample_rate
+    wave = quantizer.decode(codes)
+    flags = find_artifacts(wave, rate, float(quantizer.amplitudes[quantizer.silence]))
+    if prompt is not None:
+        wave = np.concatenate([quantizer.decode(prompt), wave])
+    return Clip(index, seed, wave, rate, codes, log_likelihood, flags, label)
 
 
 def samples_of(seconds: float, sample_rate: int) -> int:
@@ -165,7 +262,7 @@ def samples_of(seconds: float, sample_rate: int) -> int:
 
 
 def even_groups(indices: Sequence[int], max_batch: int) -> list[Sequence[int]]:
-    """Cut into the fewest groups of at most ``max_batch``, all about as large.
+    """Cut into the fewest groups of at most ``max_batch``, of about equal size.
 
     Raises:
         ValueError: If ``max_batch`` is not positive.
@@ -174,54 +271,3 @@ def even_groups(indices: Sequence[int], max_batch: int) -> list[Sequence[int]]:
         raise ValueError(f"batch = {max_batch} must be at least 1")
     size = math.ceil(len(indices) / math.ceil(len(indices) / max_batch))
     return [indices[start : start + size] for start in range(0, len(indices), size)]
-
-
-@dataclass
-class _Take:
-    """One batch in the making."""
-
-    loaded: LoadedModel
-    sampler_state: Any
-    indices: Sequence[int]
-    seed: int
-    temperature: Envelope
-    told: ClassConditioning
-    prefilled: int
-    """Samples of the prompt."""
-
-    def draw(
-        self, sampler: Sampler, total: int, report: Callable[[int], None]
-    ) -> tuple[UInt[np.ndarray, "clips samples"], Float64[np.ndarray, " clips"]]:
-        """Return codes, in the smallest type that holds them, and -ln p of each clip."""
-        rate, highest = self.loaded.audio.sample_rate, self.loaded.model.q_levels - 1
-        codes = np.empty((len(self.indices), total), np.min_scalar_type(highest))
-        nats = np.zeros(len(self.indices))
-        chunk = max(1, round(CHUNK_S * rate))
-        for start in range(0, total, chunk):
-            count = min(chunk, total - start)
-            drawn, log_probs, self.sampler_state = sampler.draw(
-                self.sampler_state,
-                uniforms(self.seed, self.indices, start, count + sampler.lookahead),
-                self.temperature.at(start, count + sampler.lookahead, rate),
-                self.told.at(self.prefilled + start, count),
-            )
-            codes[:, start : start + count] = drawn
-            nats -= log_probs.sum(1)
-            report(start + count)
-        return codes, nats
-
-
-def _finish(
-    loaded: LoadedModel,
-    index: int,
-    drawn: UInt[np.ndarray, " drawn"],
-    nats: float,
-    prompt: Int[np.ndarray, " samples"] | None,
-) -> GeneratedClip:
-    quantizer = loaded.model.quantizer
-    wave = quantizer.decode(drawn)
-    silence = float(quantizer.amplitudes[quantizer.silence])
-    flags = find_artifacts(wave, loaded.audio.sample_rate, silence)
-    if prompt is not None:
-        wave = np.concatenate([quantizer.decode(prompt), wave])
-    return GeneratedClip(index, wave, drawn, nats, flags)

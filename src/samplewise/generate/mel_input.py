@@ -38,7 +38,7 @@ class MelInput:
     """Whether it was given: what looks wrong is then only told."""
     layout: Layout
     """Axes of files."""
-    conditioning_vectors: Callable[[str], None]
+    warn: Callable[[str], None]
     """Called with warnings."""
 
     def read(self, path: Path) -> Float32[np.ndarray, "frames n_mels"]:
@@ -88,7 +88,7 @@ class MelInput:
         if self.is_sure:
             words = f"as given, {words.partition('; ')[0]}"  # guesses are about values as they are
         if is_refused or not is_short:
-            self.conditioning_vectors(f"warning: {name}: {words}")
+            self.warn(f"warning: {name}: {words}")
 
     def _laid_out(self, path: Path, values: np.ndarray) -> np.ndarray:
         n_mels = mel_of(self.loaded.model).n_mels
@@ -103,7 +103,7 @@ class MelInput:
                     f"{path} holds {n_mels} x {n_mels} values, of which the first axis looks like "
                     "the bands; give --mel-layout bands-first, or frames-first if they are frames"
                 )
-            self.conditioning_vectors(
+            self.warn(
                 f"warning: {path} holds {n_mels} x {n_mels} values, read as frames x bands; give "
                 "--mel-layout bands-first if they are bands x frames"
             )

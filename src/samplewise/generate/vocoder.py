@@ -1,4 +1,4 @@
-"""A vocoder: sound for a mel spectrogram, frame by frame as it arrives, or many at once."""
+"""A vocoder: sound for a mel spectrogram, frame by frame as it arrives, or for many at once."""
 
 import copy
 from collections import deque
@@ -16,15 +16,16 @@ from samplewise.audio.mel_correction import Piece, as_amplitude, correct_sound, 
 from samplewise.config.conditioning import MelConfig
 from samplewise.errors import SamplewiseError
 from samplewise.generate.backend import Backend
-from samplewise.generate.class_conditioning import class_number
-from samplewise.generate.clips import AUTO
+from samplewise.generate.class_conditioning import class_index
+from samplewise.generate.artifacts import find_artifacts
+from samplewise.generate.clips import AUTO, Clip
+from samplewise.generate.drawing import Drawing
 from samplewise.generate.temperature import CONSTANT, Envelope
-from samplewise.generate.uniforms import uniforms
 from samplewise.models.base import Model
 from samplewise.models.io import LoadedModel
 
 BLOCK_FRAMES = 512
-"""Frames whose filters are worked out at once: memory does not grow much with the length."""
+"""Frames whose LPC filters are computed at once: bounds the memory."""
 Frame = Float32[np.ndarray, " n_mels"]
 
 
@@ -39,21 +40,21 @@ def vocode(
     backend: Backend = AUTO,
     corrections: int = 0,
 ) -> Iterator[Float32[np.ndarray, " hop"]]:
-    """Draw the sound of each frame as soon as the frames it depends on are there.
+    """Draw the sound of each frame as soon as the frames that it depends on have arrived.
 
     A frame waits for ``context`` further ones, and for
-    :func:`samplewise.audio.mel_correction.delay` more at each correction. In memory there are never
-    more than these, so the sequence may be endless.
+    :func:`samplewise.audio.mel_correction.delay` more at each correction. No more frames than these
+    are in memory, so the sequence may be endless.
 
     Args:
-        loaded: A model that is told mel spectrograms.
+        loaded: A model that is conditioned on mel spectrograms.
         frames: As :func:`samplewise.audio.mel.mel_spectrogram` gives them.
         seed: In [0, 2**64).
-        label: Who speaks, for a model that is told it.
+        label: Class of the sound, for a model that is conditioned on classes too.
         temperature: Its time 0 is the first sample.
-        index: Number of the clip: with the seed it decides about the random numbers.
-        backend: What computes.
-        corrections: How often the sound is brought nearer to the frames.
+        index: Index of the clip: with the seed it determines the uniforms.
+        backend: What computes the draws.
+        corrections: Rounds of spectral correction towards the frames.
 
     Yields:
         Amplitude of one frame, full scale ±1, as long as a hop.
@@ -62,16 +63,12 @@ def vocode(
     hop = mel_of(model).hop
 
     def pieces() -> Iterator[Piece]:
-        sampler = backend.sampler(model, 1)
-        sampler_state, sounding = sampler.start(1), Sounding(model, rate)
-        for number, told in enumerate(condition_frames(model, frames, label)):
-            drawn, _, sampler_state = sampler.draw(
-                sampler_state,
-                uniforms(seed, [index], number * hop, hop),
-                temperature.at(number * hop, hop, rate),
-                told.vectors[None],
-            )
-            yield sounding(model.quantizer.decode(drawn[0]), [told]), told.mel[0]
+        drawing = Drawing(backend.sampler(model, 1), seed, [index], rate, temperature)
+        synthesis = LPCSynthesis(model, rate)
+        for conditioning in condition_frames(model, frames, label):
+            codes, _ = drawing.draw(hop, conditioning.vectors[None])
+            sound = synthesis(model.quantizer.decode(codes[0]), [conditioning])
+            yield sound, conditioning.mel[0]
 
     return corrected(pieces(), mel_of(model), rate, corrections)
 
@@ -85,101 +82,97 @@ def vocode_all(
     temperature: Envelope = CONSTANT,
     backend: Backend = AUTO,
     corrections: int = 0,
-) -> list[Float32[np.ndarray, " samples"]]:
+) -> list[Clip]:
     """Draw the sound of whole spectrograms side by side: the same samples as :func:`vocode`.
 
     Spectrogram i is clip i of the seed.
 
     Args:
-        loaded: A model that is told mel spectrograms.
+        loaded: A model that is conditioned on mel spectrograms.
         mels: At least one frame each.
         seed: In [0, 2**64).
-        labels: Who speaks in each, for a model that is told it.
+        labels: Class of each sound, for a model that is conditioned on classes too.
         temperature: Its time 0 is the first sample of each.
-        backend: What computes.
-        corrections: How often the sound is brought nearer to the frames.
+        backend: What computes the draws.
+        corrections: Rounds of spectral correction towards the spectrograms.
     """
     model, config, rate = loaded.model, mel_of(loaded.model), loaded.audio.sample_rate
     hop, sampler = config.hop, backend.sampler(model, len(mels))
+    silence = float(model.quantizer.amplitudes[model.quantizer.silence])
     order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
-    waves: list[Float32[np.ndarray, " samples"]] = [np.zeros(0, np.float32)] * len(mels)
+    clips: dict[int, Clip] = {}
     for first in range(0, len(order), sampler.max_batch):
         group = order[first : first + sampler.max_batch]
         longest = len(mels[group[0]])
-        named = [None if labels is None else labels[i] for i in group]
-        pairs = zip(group, named, strict=True)
-        told = [list(condition_frames(model, mels[i], label)) for i, label in pairs]
-        vectors = np.stack([_padded(one, longest) for one in told])
-        drawn, _, _ = sampler.draw(
-            sampler.start(len(group)),
-            uniforms(seed, group, 0, longest * hop),
-            temperature.at(0, longest * hop, rate),
-            vectors,
-        )
+        names = [None if labels is None else labels[i] for i in group]
+        pairs = zip(group, names, strict=True)
+        frames = [list(condition_frames(model, mels[i], label)) for i, label in pairs]
+        drawing = Drawing(sampler, seed, group, rate, temperature)
+        vectors = np.stack([_padded(own, longest) for own in frames])
+        codes, log_probs = drawing.draw(longest * hop, vectors)
         for row, i in enumerate(group):
-            sounding = Sounding(model, rate)
-            own = model.quantizer.decode(drawn[row, : len(mels[i]) * hop])
+            synthesis, drawn = LPCSynthesis(model, rate), codes[row, : len(mels[i]) * hop]
+            amplitude = model.quantizer.decode(drawn)
             parts = [
-                sounding(own[at * hop :][: BLOCK_FRAMES * hop], told[row][at:][:BLOCK_FRAMES])
+                synthesis(amplitude[at * hop :][: BLOCK_FRAMES * hop], frames[row][at:][:BLOCK_FRAMES])
                 for at in range(0, len(mels[i]), BLOCK_FRAMES)
             ]
-            waves[i] = correct_sound(np.concatenate(parts), mels[i], config, rate, corrections)
-    return waves
+            wave = correct_sound(np.concatenate(parts), mels[i], config, rate, corrections)
+            log_likelihood = float(log_probs[row, : len(drawn)].sum())
+            flags = find_artifacts(wave, rate, silence)
+            clips[i] = Clip(i, seed, wave, rate, drawn, log_likelihood, flags, names[row])
+    return [clips[i] for i in range(len(mels))]
 
 
 @dataclass(frozen=True)
 class FrameConditioning:
-    """What the sound of a frame is made from."""
+    """The conditioning of one frame of a spectrogram."""
 
     vectors: Float32[np.ndarray, "upsampling width"]
-    """What the model is told while it draws it."""
+    """Conditioning vectors in force during the frame."""
     mel: Float32[np.ndarray, "2 n_mels"]
-    """The frame, and the one after it; the last one again."""
+    """The frame and the next one; the last frame is repeated."""
 
 
-class Sounding:
-    """Gives the sound of what was drawn, some frames at a time; most models draw it themselves.
+class LPCSynthesis:
+    """Turns drawn samples into sound, some frames at a time.
+
+    A model with ``lpc_order`` draws the excitation of a linear prediction, which is filtered here;
+    other models draw the sound itself, which is returned unchanged.
 
     Args:
         model: What draws.
-        sample_rate: Hz.
+        sample_rate: Hertz.
     """
 
     def __init__(self, model: Model, sample_rate: int):
         assert model.conditioner is not None
-        self._told, self._mel = model.conditioner.config, mel_of(model)
+        self._config, self._mel = model.conditioner.config, mel_of(model)
         self._rate = sample_rate
-        self.past = np.zeros(self._told.lpc_order)
+        self.past = np.zeros(self._config.lpc_order)
         """The last samples of the sound, before it is clipped."""
 
     def __call__(
-        self, drawn: Float32[np.ndarray, " samples"], told: Sequence[FrameConditioning]
+        self, drawn: Float32[np.ndarray, " samples"], frames: Sequence[FrameConditioning]
     ) -> Float32[np.ndarray, " samples"]:
         """Return the amplitude, full scale ±1, of the next frames."""
-        order = self._told.lpc_order
+        order = self._config.lpc_order
         if not order:
             return drawn
-        mels = np.stack([*(one.mel[0] for one in told), told[-1].mel[1]])
-        found = predict(mels, self._mel, self._rate, order, self._told.upsampling)
-        sound = synthesize(drawn, found, self.past)
+        mels = np.stack([*(frame.mel[0] for frame in frames), frames[-1].mel[1]])
+        filters = predict(mels, self._mel, self._rate, order, self._config.upsampling)
+        sound = synthesize(drawn, filters, self.past)
         self.past = np.concatenate([self.past, sound])[-order:]
         return as_amplitude(sound)
-
-
-def frame_vectors(
-    model: Model, frames: Iterable[Frame], label: str | None = None
-) -> Iterator[Float32[np.ndarray, "upsampling width"]]:
-    """Return the vectors of each frame; see :class:`FrameConditioning`."""
-    return (told.vectors for told in condition_frames(model, frames, label))
 
 
 def condition_frames(
     model: Model, frames: Iterable[Frame], label: str | None
 ) -> Iterator[FrameConditioning]:
-    """Return what is told of each frame: the same bits whether frames come one by one or at once.
+    """Return the conditioning of each frame: the same bits one by one or all at once.
 
-    Each frame is worked out from a window of the same size, and in double precision, so that the
-    number of threads, by which sums are split, does not show in single precision either.
+    Each frame is computed from a window of the same size, and in double precision: the number of
+    threads, by which sums are split, then does not change the single-precision result.
 
     Raises:
         ValueError: If a frame is not as wide as the model's, or not finite.
@@ -189,7 +182,7 @@ def condition_frames(
     assert model.conditioner is not None
     conditioner = copy.deepcopy(model.conditioner).double().cpu().requires_grad_(False)
     context = conditioner.config.context
-    number = torch.tensor([class_number(model, label)])
+    number = torch.tensor([class_index(model, label)])
     silent = np.full(config.n_mels, SILENCE, np.float32)
     window = deque([silent] * (2 * context + 1), maxlen=2 * context + 1)
 
@@ -212,21 +205,23 @@ def condition_frames(
 
 
 def mel_of(model: Model) -> MelConfig:
-    """Return the parameters of the spectrograms that a model is told.
+    """Return the parameters of the spectrograms that a model is conditioned on.
 
     Raises:
-        SamplewiseError: If it is told none.
+        SamplewiseError: If it is conditioned on none.
     """
-    told = None if model.conditioner is None else model.conditioner.config.mel
-    if told is None:
+    mel = None if model.conditioner is None else model.conditioner.config.mel
+    if mel is None:
         raise SamplewiseError(
-            "this model is told no mel spectrogram, so it is no vocoder; train one with --mel"
+            "this model takes no mel spectrogram, so it is no vocoder; train one with --mel"
         )
-    return told
+    return mel
 
 
-def _padded(told: Sequence[FrameConditioning], frames: int) -> Float32[np.ndarray, "_ width"]:
-    """Return the vectors of a whole spectrogram, with zeros up to the length of ``frames``."""
-    vectors = np.concatenate([one.vectors for one in told])
-    per_frame = len(told[0].vectors)
-    return np.pad(vectors, ((0, (frames - len(told)) * per_frame), (0, 0)))
+def _padded(
+    frames: Sequence[FrameConditioning], count: int
+) -> Float32[np.ndarray, "vectors width"]:
+    """Return the vectors of a whole spectrogram, with zeros up to those of ``count`` frames."""
+    vectors = np.concatenate([frame.vectors for frame in frames])
+    per_frame = len(frames[0].vectors)
+    return np.pad(vectors, ((0, (count - len(frames)) * per_frame), (0, 0)))
