@@ -29,7 +29,9 @@ def told(request):
     if request.param == "class":
         return model, class_conditioning(model, "b", [0]).at(0, samples)
     mel = np.random.default_rng(0).uniform(-9, 2, (10, TOLD.mel.n_mels)).astype(np.float32)
-    return model, np.concatenate([frame.vectors for frame in condition_frames(model, mel, "b")])[None]
+    return model, np.concatenate([frame.vectors for frame in condition_frames(model, mel, "b")])[
+        None
+    ]
 
 
 def reference_logits(model, codes, vectors):

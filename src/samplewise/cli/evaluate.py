@@ -10,8 +10,7 @@ import tyro
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
-    from samplewise.data.corpus import Corpus
-    from samplewise.evaluate.evaluation import Evaluation
+    from samplewise.evaluate.evaluation import Score
     from samplewise.models.io import LoadedModel
 
 RESULT = "evaluation.json"
@@ -37,8 +36,8 @@ class EvaluateArgs:
     clip_seconds: float | None = None
     """Seconds that recurrent state is carried through; 0: whole recordings; default: as trained."""
     labels: str | None = None
-    """Classes of the recordings, for a model conditioned on them: a CSV with the columns file and
-    speaker, or `folders`; default: as trained."""
+    """Class of each recording, for a model that is conditioned on classes: a CSV with the columns
+    file and speaker, or `folders`; default: as trained."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     backend: Literal["reference", "native"] = "reference"
@@ -57,18 +56,20 @@ def main(argv: list[str]) -> int:
     """Run `samplewise evaluate` with ``argv`` and return the exit code."""
     args = tyro.cli(EvaluateArgs, args=argv, prog="samplewise evaluate")
 
+    from samplewise.api import load
     from samplewise.atomic_io import write_json
     from samplewise.cli.progress import progress_bar
     from samplewise.data.corpus import Corpus
-    from samplewise.evaluate.evaluation import evaluate_split
-    from samplewise.nn.device import choose_device
-    from samplewise.training.steps import load_at
 
     device = "cpu" if args.backend == "native" else args.device
-    loaded = load_at(
-        args.model, args.step, choose_device(device), max_memory=args.max_memory * 2**30
+    model = load(
+        args.model,
+        step=args.step,
+        device=device,
+        backend=args.backend,
+        max_memory=args.max_memory,
     )
-    trained_on = _trained_on(loaded)
+    trained_on = _trained_on(model.loaded)
     corpus = Corpus.open(args.corpus or _default_corpus(args.model, trained_on))
     if trained_on.get("digest", corpus.digest) != corpus.digest:
         logger.warning(
@@ -76,15 +77,14 @@ def main(argv: list[str]) -> int:
             "differ, and held-out recordings may have been trained on",
             corpus.folder,
         )
-    result = evaluate_split(
-        loaded,
+    result = model.score(
         corpus,
-        args.split,
-        args.clip_seconds,
-        labels=find_labels(args.labels, loaded, corpus),
-        with_baselines=args.baselines,
+        split=args.split,
+        labels=args.labels,
+        clip_seconds=args.clip_seconds,
+        baselines=args.baselines,
         weights=args.weights if args.backend == "native" else None,
-        bar=progress_bar,
+        progress=progress_bar,
     )
     if args.json:
         print(to_text(result.to_json(), indent=2, ascii_only=True))
@@ -96,7 +96,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def describe(result: "Evaluation") -> str:
+def describe(result: "Score") -> str:
     """Return an evaluation as lines: headline, label, recordings."""
     from samplewise.audio.files import shown
 
@@ -116,26 +116,12 @@ def describe(result: "Evaluation") -> str:
     return "\n".join(lines)
 
 
-def find_labels(
-    words: str | None, loaded: "LoadedModel", corpus: "Corpus"
-) -> dict[str, str] | None:
-    """Return the class of each recording for a model that is conditioned on it; else None."""
-    from samplewise.config.models import conditioning_of
-    from samplewise.data.labels import read_labels
-
-    conditioning = conditioning_of(loaded.model.config)
-    if conditioning is None or not conditioning.classes:
-        return None
-    words = words or loaded.provenance.get("labels")
-    return read_labels(words, corpus) if isinstance(words, str) else None
-
-
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
 def _trained_on(loaded: "LoadedModel") -> dict[str, Any]:
-    """Return folder, digest and split rule of the training corpus, as far as they are recorded."""
+    """Return folder, digest and split rule of the training corpus, if they are recorded."""
     recorded = loaded.provenance.get("corpus")
     return dict(recorded) if isinstance(recorded, dict) else {}
 

@@ -32,24 +32,24 @@ def main(argv: list[str]) -> int:
     """Run `samplewise export` with ``argv`` and return the exit code."""
     args = tyro.cli(ExportArgs, args=argv, prog="samplewise export")
 
+    from samplewise.api import load
     from samplewise.kinds import check_target
-    from samplewise.models.io import is_model_file, save_model
+    from samplewise.models.io import is_model_file
     from samplewise.models.pruning import zero_share
-    from samplewise.training.steps import load_at
 
     if args.describe:
         print(_describe(args.model))
         return 0
     if args.output is None:
         raise ValueError("output: name the file to write, or ask for --describe")
-    check_target(args.output, args.force, is_ours=is_model_file)
-    loaded = load_at(args.model, args.step, max_memory=args.max_memory * 2**30)
-    save_model(args.output, loaded.model, loaded.audio, loaded.provenance)
+    check_target(args.output, args.force, is_ours=is_model_file)  # before a model is loaded
+    model = load(args.model, step=args.step, device="cpu", max_memory=args.max_memory)
+    model.export(args.output, force=args.force)
     megabytes = args.output.stat().st_size / 1e6
-    share = zero_share(loaded.model)
-    dense = 4e-6 * sum(parameter.numel() for parameter in loaded.model.parameters())
+    share = zero_share(model.loaded.model)
+    dense = 4e-6 * model.parameters
     sparse = f", {share:.1%} of its blocks are zero ({dense:.1f} MB if dense)" if share else ""
-    print(f"{args.output}: {megabytes:.1f} MB, {loaded.audio.sample_rate} Hz{sparse}")
+    print(f"{args.output}: {megabytes:.1f} MB, {model.sample_rate} Hz{sparse}")
     return 0
 
 

@@ -1,25 +1,30 @@
 """`samplewise generate`: new clips from a trained model, or a stream of sound."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from samplewise.cli.sampling import (
+    MAX_CHUNK_S,
+    announce,
+    is_wav,
+    late_bar,
+    load_model,
+    load_prompt,
+    open_stream,
+    print_note,
+    write_stream,
+)
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
-    from samplewise.cli.vocode import VocodeArgs
-    from samplewise.generate.backend import Backend
+    from samplewise.api import Model
     from samplewise.generate.clip_folder import ClipFolder
-    from samplewise.generate.prompts import Prompt
-    from samplewise.models.io import LoadedModel
 
 DEFAULT_SECONDS, DEFAULT_COUNT = 10.0, 16
-HEARING = "hearing the prompt (samples)"
+PROMPT_BAR = "prefilling the prompt (samples)"
 
 
 @dataclass(frozen=True)
@@ -83,81 +88,7 @@ class GenerateArgs:
 def main(argv: list[str]) -> int:
     """Run `samplewise generate` with ``argv`` and return the exit code."""
     args = tyro.cli(GenerateArgs, args=argv, prog="samplewise generate")
-    if args.stream is not None:
-        from samplewise.cli.streaming import run_stream
-
-        return run_stream(args)
-    return _make_clips(args, argv)
-
-
-def say(text: str) -> None:
-    """Print for the person, not for the pipe."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def prepare_model(args: "GenerateArgs | VocodeArgs", clips: int) -> "tuple[LoadedModel, Backend]":
-    """Load the model, choose what computes, and set the threads."""
-    import torch
-
-    from samplewise.config.validation import check_threads
-    from samplewise.engine.native import has_native
-    from samplewise.generate.backend import Backend
-    from samplewise.generate.batch_invariance import pick_threads
-    from samplewise.nn.device import choose_device
-    from samplewise.training.steps import load_at
-
-    device, threads = args.device, args.threads
-    check_threads(threads)
-    if device == "auto" and args.backend != "reference" and has_native():
-        device = "cpu"  # where one clip is faster than step by step on a GPU
-    backend = Backend(args.backend, args.weights, threads, args.min_p)
-    loaded = load_at(
-        args.model, args.step, choose_device(device), max_memory=args.max_memory * 2**30
-    )
-    chosen = backend.resolve(loaded.model)
-    if chosen.name == "reference":
-        if threads is not None:
-            torch.set_num_threads(threads)
-        else:
-            torch.set_num_threads(pick_threads(loaded.model, clips))
-    return loaded, chosen
-
-
-def prepare_prompt(args: GenerateArgs, loaded: "LoadedModel") -> "Prompt | None":
-    """Read the prompt and say what was changed about it."""
-    from samplewise.generate.prompts import read_prompt
-
-    if args.prompt is None:
-        return None
-    prompt = read_prompt(args.prompt, loaded.audio)
-    for notice in prompt.notices:
-        say(f"{args.prompt}: {notice}")
-    return prompt
-
-
-def pick_seed(seed: int | None) -> int:
-    """Return the seed that was given, or a random one."""
-    import secrets
-
-    return secrets.randbelow(2**32) if seed is None else seed
-
-
-@contextlib.contextmanager
-def late_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Give ``progress(done, total)`` that shows a bar from its first call to its last."""
-    from samplewise.cli.progress import progress_bar
-
-    with contextlib.ExitStack() as stack:
-        bars = []
-
-        def progress(done: int, total: int) -> None:
-            if not bars:
-                bars.append(stack.enter_context(progress_bar(description, total)))
-            bars[0](done, total)
-            if done == total:
-                stack.close()
-
-        yield progress
+    return _make_clips(args, argv) if args.stream is None else _stream(args)
 
 
 def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
@@ -165,9 +96,9 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
 
     from samplewise.atomic_io import claim
     from samplewise.generate.clip_folder import INDEX, KIND, ClipFolder, default_folder
-    from samplewise.generate.clips import iterate_clips, samples_of
+    from samplewise.generate.clips import samples_of
     from samplewise.generate.temperature import parse_envelope
-    from samplewise.generate.uniforms import check_numbers
+    from samplewise.generate.uniforms import check_numbers, pick_seed
 
     seconds = DEFAULT_SECONDS if args.seconds is None else args.seconds
     envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
@@ -177,42 +108,44 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     for name, value in (("count", count), ("batch", args.batch)):
         if value < 1:
             raise ValueError(f"{name} = {value} must be at least 1")
-    indices = range(first, first + count)
-    check_numbers(seed, [indices[0], indices[-1]])
-    loaded, backend = prepare_model(args, min(count, args.batch))
-    rate, prompt = loaded.audio.sample_rate, prepare_prompt(args, loaded)
+    check_numbers(seed, [first, first + count - 1])
+    model = load_model(args)
+    rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
+    computed_by = model.backend_for(min(count, args.batch)).describe(model.loaded.model)
     total = samples_of(seconds, rate) * count
-    settings = _settings(args, loaded, backend, seed, str(envelope))
+    settings = _settings(args, model, seed, str(envelope))
     path = args.output or default_folder(args.model, args.step)
     with (
         claim(path, "generate", INDEX, KIND),
-        late_bar(HEARING) as on_prompt,
+        late_bar(PROMPT_BAR) as prompt_progress,
         late_bar("drawing (seconds of sound)") as bar,
     ):
         folder = ClipFolder.open(
             path, settings, command=_command(argv, seed), add=args.index is not None
         )
         if folder.stale:
-            say(f"{path}: {len(folder.stale)} clips of an earlier generation will be replaced")
-        say(f"seed {seed} · {backend.describe(loaded.model)}")
+            print_note(
+                f"{path}: {len(folder.stale)} clips of an earlier generation will be replaced"
+            )
+        print_note(f"seed {seed} · {computed_by}")
         begin = time.monotonic()
-        for clip in iterate_clips(
-            loaded,
-            indices,
+        for clip in model.iterate(
+            count,
             seconds,
-            seed,
+            seed=seed,
             temperature=envelope,
-            prompt=None if prompt is None else prompt.wave,
+            min_p=args.min_p,
+            prompt=prompt,
             keep_prompt=not args.cut_prompt,
-            batch=args.batch,
-            progress=lambda done, total: bar(done // rate, total // rate),
-            on_prompt=on_prompt,
-            backend=backend,
             label=args.label,
+            batch=args.batch,
+            first_index=first,
+            progress=lambda done, total: bar(done // rate, total // rate),
+            prompt_progress=prompt_progress,
         ):
             folder.add(clip)
     speed = total / (time.monotonic() - begin)
-    made = [entry for entry in folder.ranked() if entry["index"] in indices]
+    made = [entry for entry in folder.ranked() if first <= entry["index"] < first + count]
     if args.json:
         report = {
             **settings,
@@ -224,10 +157,54 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         print(to_text(report, indent=2, ascii_only=True))
     else:
         print(_table(made, folder))
-        say(
-            f"{backend.describe(loaded.model)}: {speed:,.0f} samples/s"
+        print_note(
+            f"{computed_by}: {speed:,.0f} samples/s"
             f", {speed / rate:.2g} times real time, all clips together"
         )
+    return 0
+
+
+def _stream(args: GenerateArgs) -> int:
+    """Write until the end, a closed pipe or Ctrl-C; return the exit code.
+
+    Raises:
+        ValueError: If stdout is a terminal, or an option makes no sense for a stream.
+    """
+    from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.uniforms import check_numbers, pick_seed
+    from samplewise.kinds import check_target
+
+    if args.count is not None or args.output is not None or args.json:
+        raise ValueError("a stream is one clip: leave out --count, --output and --json")
+    envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
+    check_numbers(seed, [args.index or 0])
+    as_wav = is_wav(str(args.stream), args.stream_format)
+    if not 0 < args.chunk <= MAX_CHUNK_S:
+        raise ValueError(f"chunk = {args.chunk:g} must lie in (0, {MAX_CHUNK_S:g}] seconds")
+    if args.stream != "-":
+        inputs = [args.model, *([] if args.prompt is None else [args.prompt])]
+        check_target(Path(str(args.stream)), args.force, inputs)
+    try:
+        # The file is opened last: nothing is changed if an argument or the model is refused.
+        model = load_model(args)
+        with late_bar(PROMPT_BAR) as prompt_progress:
+            chunks = model.stream(
+                args.seconds,
+                seed=seed,
+                temperature=envelope,
+                min_p=args.min_p,
+                prompt=load_prompt(args.prompt, model),
+                keep_prompt=not args.cut_prompt,
+                label=args.label,
+                index=args.index or 0,
+                chunk_seconds=args.chunk,
+                prompt_progress=prompt_progress,
+            )
+            with open_stream(str(args.stream)) as file:
+                announce(model, seed, as_wav)
+                write_stream(chunks, file, model.sample_rate, as_wav)
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass  # the usual ends of a stream
     return 0
 
 
@@ -236,25 +213,23 @@ def _command(argv: list[str], seed: int) -> tuple[str, ...]:
     return ("samplewise", "generate", *argv, *(() if given else ("--seed", str(seed))))
 
 
-def _settings(
-    args: GenerateArgs, loaded: "LoadedModel", backend: "Backend", seed: int, temperature: str
-) -> dict[str, Any]:
+def _settings(args: GenerateArgs, model: "Model", seed: int, temperature: str) -> dict[str, Any]:
     from samplewise.generate.clip_folder import file_digest, weights_digest
 
     return {
         "format": 1,
         "seed": seed,
-        "backend": backend.name,
-        "weights": backend.weights if backend.name == "native" else "f32",
+        "backend": model.backend.name,
+        "weights": model.backend.weights if model.backend.name == "native" else "f32",
         "temperature": temperature,
         **({"min_p": args.min_p} if args.min_p else {}),
         **({} if args.step is None else {"step": args.step}),
         **({} if args.label is None else {"label": args.label}),
-        "sample_rate": loaded.audio.sample_rate,
+        "sample_rate": model.sample_rate,
         "prompt": None if args.prompt is None else str(args.prompt),
         "prompt_sha256": None if args.prompt is None else file_digest(args.prompt),
         "cut_prompt": args.cut_prompt,
-        "weights_sha256": weights_digest(loaded),
+        "weights_sha256": weights_digest(model.loaded),
     }
 
 

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from samplewise.cli.generate import pick_seed, prepare_model, say
+from samplewise.cli.sampling import (
+    announce,
+    is_wav,
+    load_model,
+    open_stream,
+    print_note,
+    write_stream,
+)
 from samplewise.config.mel_scale import BandsName, MelScale, ScaleName
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from samplewise.generate.backend import Backend
+    from samplewise.api import Model
     from samplewise.generate.mel_input import MelInput
-    from samplewise.models.io import LoadedModel
 
 STDIN = Path("-")
 FRAMES_FORMAT = "<f4"
-MAX_CORRECTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class VocodeArgs:
     seconds: float = 6.0
     """How much of each of them at most, from its start; 0: all."""
     label: str | None = None
-    """Who speaks, for a model trained with --labels."""
+    """Class of the sound, for a model trained with --labels."""
     labels: str | None = None
     """With --corpus: class of each recording, a CSV or `folders`; default: as trained."""
     temperature: str = "1"
@@ -121,26 +126,38 @@ def main(argv: list[str]) -> int:
     if STDIN in args.inputs and args.stream is None:
         raise ValueError("frames on stdin are vocoded as they arrive: add --stream - or a file")
 
-    if not 0 <= args.corrections <= MAX_CORRECTIONS:
-        raise ValueError(
-            f"corrections = {args.corrections} must not be negative, nor above {MAX_CORRECTIONS}"
-        )
+    from samplewise.generate.uniforms import pick_seed
+    from samplewise.generate.vocoder import check_corrections
 
-    from samplewise.audio.mel_correction import check_overlap
-    from samplewise.generate.vocoder import mel_of
-
-    loaded, backend = prepare_model(args, len(args.inputs) or args.count)
-    mel = mel_of(loaded.model)
-    if args.corrections:
-        check_overlap(mel)
-    seed = pick_seed(args.seed)
+    model, seed = load_model(args), pick_seed(args.seed)
+    check_corrections(model.loaded.model, args.corrections)
     if args.stream is not None:
-        return _stream(args, loaded, backend, seed)
+        return _stream(args, model, seed)
     if args.corpus is not None:
-        from samplewise.cli.vocode_compare import compare
+        return _compare(args, model, seed)
+    return _vocode_files(args, model, seed)
 
-        return compare(args, loaded, backend, seed)
-    return _vocode_files(args, loaded, backend, seed)
+
+def _compare(args: VocodeArgs, model: "Model", seed: int) -> int:
+    from samplewise.cli.vocode_compare import Comparison, compare
+
+    assert args.corpus is not None
+    comparison = Comparison(
+        args.corpus,
+        output_folder(args),
+        split=args.split,
+        count=args.count,
+        seconds=args.seconds,
+        label=args.label,
+        labels=args.labels,
+        temperature=args.temperature,
+        min_p=args.min_p,
+        corrections=args.corrections,
+        seed=seed,
+        force=args.force,
+        json=args.json,
+    )
+    return compare(comparison, model)
 
 
 def output_folder(args: VocodeArgs) -> Path:
@@ -152,7 +169,7 @@ def output_folder(args: VocodeArgs) -> Path:
     return args.model.with_name(f"{args.model.stem}-vocoded")
 
 
-def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
+def _vocode_files(args: VocodeArgs, model: "Model", seed: int) -> int:
     from samplewise.generate.vocoded import vocoded_folder
     from samplewise.kinds import check_target
 
@@ -164,42 +181,39 @@ def _vocode_files(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", s
         for target in files:
             check_target(target, args.force)
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        return _vocode_to(targets, args, loaded, backend, seed)
+        return _vocode_to(targets, args, model, seed)
     with vocoded_folder(output_folder(args), args.force) as note:
         note([target.name for target in files])
-        return _vocode_to(targets, args, loaded, backend, seed)
+        return _vocode_to(targets, args, model, seed)
 
 
-def _vocode_to(
-    targets: list[Path], args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int
-) -> int:
+def _vocode_to(targets: list[Path], args: VocodeArgs, model: "Model", seed: int) -> int:
     import time
 
     from samplewise.audio.write import write_wav
-    from samplewise.generate.temperature import parse_envelope
-    from samplewise.generate.vocoder import vocode_all
+    from samplewise.generate.mel_input import is_sound, read_mel
 
-    rate, waves, mels = loaded.audio.sample_rate, [], _mel_input(args, loaded)
-    spectrograms = [_read_mel(path, loaded, mels) for path in args.inputs]
-    say(f"seed {seed} · {backend.describe(loaded.model)}")
+    rate, mels = model.sample_rate, _mel_input(args, model)
+    spectrograms = [read_mel(path, model.loaded, mels, print_note) for path in args.inputs]
+    backend = model.backend_for(len(spectrograms))
+    print_note(f"seed {seed} · {backend.describe(model.loaded.model)}")
     began = time.monotonic()
-    waves = vocode_all(
-        loaded,
+    clips = model.vocode_all(
         [mel for mel, _ in spectrograms],
-        seed,
+        seed=seed,
+        temperature=args.temperature,
+        min_p=args.min_p,
         labels=[args.label] * len(spectrograms),
-        temperature=parse_envelope(args.temperature),
-        backend=backend,
         corrections=args.corrections,
     )
     taken = time.monotonic() - began
     made = []
-    for path, target, wave, (mel, samples) in zip(
-        args.inputs, targets, waves, spectrograms, strict=True
+    for path, target, clip, (mel, samples) in zip(
+        args.inputs, targets, clips, spectrograms, strict=True
     ):
-        sound = wave[:samples]
+        sound = clip.samples[:samples]
         write_wav(target, sound, rate)
-        if args.save_mels and _is_sound(path):
+        if args.save_mels and is_sound(path):
             _save_mel(target.with_suffix(".npy"), mel)
         made.append({"input": str(path), "file": str(target), "seconds": len(sound) / rate})
     seconds = sum(item["seconds"] for item in made)
@@ -208,7 +222,7 @@ def _vocode_to(
         print(to_text(report, ascii_only=True))
     else:
         print("\n".join(f"{item['file']}  {item['seconds']:.2f} s" for item in made))
-        say(f"{seconds:.1f} s of sound, {seconds / taken:.2g} times real time")
+        print_note(f"{seconds:.1f} s of sound, {seconds / taken:.2g} times real time")
     return 0
 
 
@@ -229,17 +243,13 @@ def _targets(args: VocodeArgs) -> list[Path]:
 
 def _mel_targets(args: VocodeArgs, targets: list[Path]) -> list[Path]:
     """Return the files of the spectrograms that are saved too."""
+    from samplewise.generate.mel_input import is_sound
+
     pairs = zip(args.inputs, targets, strict=True) if args.save_mels else ()
-    return [target.with_suffix(".npy") for path, target in pairs if _is_sound(path)]
+    return [target.with_suffix(".npy") for path, target in pairs if is_sound(path)]
 
 
-def _is_sound(path: Path) -> bool:
-    from samplewise.generate.mel_input import ARCHIVES
-
-    return path.suffix.lower() not in (".npy", *ARCHIVES)
-
-
-def _mel_input(args: VocodeArgs, loaded: "LoadedModel") -> "MelInput":
+def _mel_input(args: VocodeArgs, model: "Model") -> "MelInput":
     from samplewise.generate.mel_input import MelInput
 
     scale = MelScale(
@@ -252,27 +262,7 @@ def _mel_input(args: VocodeArgs, loaded: "LoadedModel") -> "MelInput":
         args.mel_f_max,
     )
     is_sure = args.mel_scale is not None or scale != MelScale()
-    return MelInput(loaded, scale, is_sure, args.mel_layout, say)
-
-
-def _read_mel(
-    path: Path, loaded: "LoadedModel", mels: "MelInput"
-) -> "tuple[np.ndarray, int | None]":
-    """Return the frames of an input, and the samples it has if it is a sound."""
-    import torch
-
-    from samplewise.audio.mel import mel_spectrogram
-    from samplewise.generate.prompts import read_prompt
-    from samplewise.generate.vocoder import mel_of
-
-    if not _is_sound(path):
-        return mels.read(path), None
-    sound = read_prompt(path, loaded.audio)
-    for notice in sound.notices:
-        say(f"{path}: {notice}")
-    config = mel_of(loaded.model)
-    frames = mel_spectrogram(torch.from_numpy(sound.wave), config, loaded.audio.sample_rate)
-    return frames.numpy(), len(sound.wave)
+    return MelInput(model.loaded, scale, is_sure, args.mel_layout, print_note)
 
 
 def _save_mel(path: Path, mel: "np.ndarray") -> None:
@@ -287,40 +277,35 @@ def _save_mel(path: Path, mel: "np.ndarray") -> None:
     write_bytes(path, file.getvalue())
 
 
-def _stream(args: VocodeArgs, loaded: "LoadedModel", backend: "Backend", seed: int) -> int:
+def _stream(args: VocodeArgs, model: "Model", seed: int) -> int:
     """Write the sound of each frame as soon as it can be drawn."""
-    from samplewise.cli.streaming import announce, is_wav, pour, sink
-    from samplewise.generate.class_conditioning import class_number
-    from samplewise.generate.temperature import parse_envelope
-    from samplewise.generate.uniforms import check_numbers
-    from samplewise.generate.vocoder import mel_of, vocode
+    from samplewise.generate.mel_input import read_mel
+    from samplewise.generate.vocoder import mel_of
     from samplewise.kinds import check_target
 
     assert args.stream is not None
     [path] = args.inputs
     if args.stream != "-":
         check_target(Path(args.stream), args.force, (args.model, path))
-    # The file is not touched before everything is known to be in order.
-    class_number(loaded.model, args.label)
-    check_numbers(seed, [0])
-    envelope = parse_envelope(args.temperature)
-    frames = _frames_on_stdin(mel_of(loaded.model).n_mels) if path == STDIN else None
-    mels = _mel_input(args, loaded)
-    frames = iter(_read_mel(path, loaded, mels)[0]) if frames is None else mels.stream(frames)
-    as_wav, rate = is_wav(args.stream, args.stream_format), loaded.audio.sample_rate
-    chunks = vocode(
-        loaded,
+    # The file is opened last: nothing is changed if an argument or the input is refused.
+    mels = _mel_input(args, model)
+    if path == STDIN:
+        frames = mels.stream(_frames_on_stdin(mel_of(model.loaded.model).n_mels))
+    else:
+        frames = iter(read_mel(path, model.loaded, mels, print_note)[0])
+    as_wav = is_wav(args.stream, args.stream_format)
+    chunks = model.vocode_stream(
         frames,
-        seed,
+        seed=seed,
+        temperature=args.temperature,
+        min_p=args.min_p,
         label=args.label,
-        temperature=envelope,
-        backend=backend,
         corrections=args.corrections,
     )
     try:
-        with sink(args.stream) as file:
-            announce(loaded, backend, seed, as_wav)
-            pour(chunks, file, rate, as_wav)
+        with open_stream(args.stream) as file:
+            announce(model, seed, as_wav)
+            write_stream(chunks, file, model.sample_rate, as_wav)
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # the usual ends of a stream
     return 0

@@ -1,6 +1,8 @@
 """Frozen dataclasses to JSON and back; every fault of a file is named at once."""
 
 import dataclasses
+import difflib
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -62,6 +64,36 @@ def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, An
         elif before != after:
             found[f"{prefix}{field.name}"] = (before, after)
     return found
+
+
+def with_fields(record: Record, values: Mapping[str, Any]) -> Record:
+    """Return a dataclass with other values of its fields, or of fields of nested dataclasses.
+
+    Args:
+        record: A dataclass.
+        values: By the name of the field alone; the outermost field of that name is set.
+
+    Raises:
+        ValueError: If there is no such field, or a value is of the wrong type or out of range.
+    """
+    fields, known = to_json(record), {}
+    _set_fields(fields, values, known)
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"there is no field {name!r}{hint}")
+    return from_json(type(record), fields, "the configuration")
+
+
+def _set_fields(fields: dict[str, Any], values: Mapping[str, Any], known: dict[str, Any]) -> None:
+    """Set what is not yet ``known``, here and in nested dataclasses."""
+    nested = [value for value in fields.values() if isinstance(value, dict)]
+    names = [name for name in fields if name not in known]
+    known |= dict.fromkeys(names)
+    fields |= {name: values[name] for name in names if name in values}
+    for part in nested:
+        _set_fields(part, values, known)
 
 
 def _place(loc: tuple[int | str, ...], values: Any) -> list[str]:

@@ -27,7 +27,7 @@ LARGEST_SCALE = 2.0**10
 """Limit of ``scale``, far above 16, the largest accepted amplitude."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Corpus:
     """An open corpus; audio is read only when it is needed."""
 
@@ -37,6 +37,13 @@ class Corpus:
     """Content of corpus.json."""
     stored: StoredSamples | Int16[np.ndarray, " samples"]
     """Samples of samples.npy."""
+
+    def __repr__(self) -> str:
+        minutes = sum(recording.samples for recording in self.recordings) / self.sample_rate / 60
+        return (
+            f"Corpus({str(self.folder)!r} · {len(self.recordings)} recordings · "
+            f"{minutes:.1f} min · {self.sample_rate} Hz)"
+        )
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":

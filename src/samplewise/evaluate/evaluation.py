@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from samplewise.config.models import conditioning_of
 from samplewise.data.clips import Clip, cut
 from samplewise.data.corpus import Corpus
+from samplewise.data.labels import read_labels
 from samplewise.engine.sampler import WeightFormat
 from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
-from samplewise.evaluate.nll import Progress, Scores, score
+from samplewise.evaluate.nll import Scores, score
 from samplewise.evaluate.nll_native import score_natively
 from samplewise.heads.base import check_log_probs
 from samplewise.models.io import LoadedModel
+from samplewise.progress import ProgressBar, ProgressCallback
 
 DEFAULT_CLIP_SECONDS = 8.0
 """Clip length of the paper, in seconds, for a model without a record of its training."""
 STATE_POLICY = "state carried within a clip, reset at its start"
-Bar = Callable[[str, int | None], AbstractContextManager[Any]]
-"""A function that opens a progress bar from a description and a total."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class RecordingScore:
     """Mean bits per sample of the recording."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The content of evaluation.json."""
+@dataclass(frozen=True, repr=False)
+class Score:
+    """The likelihood of recordings under a model; evaluation.json holds it."""
 
     split: str
     """Name of the split: train, valid or test."""
@@ -61,6 +62,14 @@ class Evaluation:
     """Back end: reference, or native and its weight format."""
     seconds: float
     """Seconds of scoring."""
+
+    @property
+    def log_likelihood(self) -> float:
+        """Log-likelihood of all samples together, in nats."""
+        return -self.bits_per_sample * self.samples * math.log(2)
+
+    def __repr__(self) -> str:
+        return f"Score({self.bits_per_sample:.3f} bits per sample · {self.label})"
 
     @property
     def beaten(self) -> list[str]:
@@ -83,8 +92,8 @@ def evaluate_split(
     lanes: int | None = None,
     seq_len: int | None = None,
     weights: WeightFormat | None = None,
-    bar: Bar | None = None,
-) -> Evaluation:
+    bar: ProgressBar | None = None,
+) -> Score:
     """Score one split of a corpus, every sample exactly once.
 
     Args:
@@ -147,7 +156,7 @@ def evaluate_split(
             to_beat = baselines(corpus, train, clips, level, loaded.model.quantizer, progress)
     device = loaded.model.real_values.device
     is_gpu = device.type == "cuda" and weights is None
-    return Evaluation(
+    return Score(
         split=split,
         bits_per_sample=scores.bits_per_sample,
         label=label(loaded, corpus, clip_seconds, scores),
@@ -158,6 +167,21 @@ def evaluate_split(
         backend="reference" if weights is None else f"native {weights}",
         seconds=seconds,
     )
+
+
+def find_labels(labels: str | None, loaded: LoadedModel, corpus: Corpus) -> dict[str, str] | None:
+    """Return the class of each recording, for a model that is conditioned on classes; else None.
+
+    Args:
+        labels: A CSV file, or ``folders``; None: as the model was trained.
+        loaded: The model.
+        corpus: Where the recordings are.
+    """
+    conditioning = conditioning_of(loaded.model.config)
+    if conditioning is None or not conditioning.classes:
+        return None
+    labels = labels or loaded.provenance.get("labels")
+    return read_labels(labels, corpus) if isinstance(labels, str) else None
 
 
 def clip_length(clip_seconds: float, sample_rate: int) -> int:
@@ -224,6 +248,6 @@ def _by_recording(scores: Scores) -> tuple[RecordingScore, ...]:
 
 
 def _open(
-    bar: Bar | None, description: str, clips: Sequence[Clip]
-) -> AbstractContextManager[Progress | None]:
+    bar: ProgressBar | None, description: str, clips: Sequence[Clip]
+) -> AbstractContextManager[ProgressCallback | None]:
     return bar(description, sum(clip.samples for clip in clips)) if bar else nullcontext()

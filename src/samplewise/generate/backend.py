@@ -1,10 +1,11 @@
 """Back ends: what computes the draws.
 
 With float32 weights all give the same codes for a seed, up to rounding ties; narrower weights are
-another model, a little.
+a slightly different model.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -22,38 +23,36 @@ from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampl
 from samplewise.models.base import Model
 from samplewise.models.segment_model import SegmentModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
-
-Progress = Callable[[int, int], None]
-"""``progress(done, total)``."""
+from samplewise.progress import ProgressCallback
 
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Draws codes; what its clips remember is an argument and a result."""
+    """Draws codes; the state of its clips is an argument and a result."""
 
     name: str
 
     @property
     def lookahead(self) -> int:
-        """Random numbers that :meth:`draw` needs beyond those of the samples it returns."""
+        """Uniforms that :meth:`draw` needs beyond those of the samples it returns."""
         ...
 
     @property
     def max_batch(self) -> int:
-        """How many clips :meth:`start` takes at once."""
+        """Largest number of clips that :meth:`start` takes at once."""
         ...
 
     def prefill(
         self,
         prompt: Int[np.ndarray, " samples"],
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> Any:
-        """Run a prompt through all tiers; return one voice that would go on."""
+        """Run a prompt through the model; return the state of one clip after it."""
         ...
 
     def start(self, clips: int, after: Any = None) -> Any:
-        """Begin clips in silence or after what :meth:`prefill` gave."""
+        """Return the state of clips that begin in silence, or after what :meth:`prefill` gave."""
         ...
 
     def draw(
@@ -63,9 +62,9 @@ class Sampler(Protocol):
         temperature: Float64[np.ndarray, " numbers"] | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Any]:
-        """Return codes, ln p of each at temperature 1 in nats, and what goes on.
+        """Return codes, ln p of each at temperature 1 in nats, and the next state.
 
-        There are ``lookahead`` more numbers, and temperatures, than samples.
+        There are ``lookahead`` more uniforms, and temperatures, than samples.
         """
         ...
 
@@ -75,7 +74,7 @@ class Sampler(Protocol):
         codes: Int[np.ndarray, "clips samples"],
         conditioning: ConditioningVectors | None = None,
     ) -> Any:
-        """Feed codes as if they had been drawn; return what goes on."""
+        """Feed codes as if they had been drawn; return the next state."""
         ...
 
 
@@ -88,7 +87,7 @@ class Backend:
     weights: WeightFormat = "int8"
     """How the native engine stores weights."""
     threads: int | None = None
-    """Of the native engine; None: every core that this process may use."""
+    """CPU threads; None: every core for the native engine, torch's setting for the reference."""
     min_p: float = 0.0
     """Codes at most so many times as probable as the most probable one are not drawn, in [0, 1)."""
 
@@ -131,18 +130,22 @@ class Backend:
             )
         if self.resolve(model).name == "reference":
             model.min_p = self.min_p
-            return reference_sampler(model, clips)
+            if self.threads is None or model.real_values.device.type != "cpu":
+                return reference_sampler(model, clips)
+            with torch_threads(self.threads):  # rows of a batch are planned with these threads
+                return ThreadedSampler(reference_sampler(model, clips), self.threads)
         if isinstance(model, SubscaleWaveRNN):
             return NativeWavefrontSampler(model, clips, self.weights, self.threads, self.min_p)
         return NativeSampler(model, clips, self.weights, self.threads, min_p=self.min_p)
 
     def describe(self, model: Model) -> str:
-        """Return a few words for the person: ``native back end (int8), up to 2 threads``."""
+        """Return a description for messages: ``native back end (int8), up to 2 threads``."""
         if self.resolve(model).name == "native":
             threads = self.threads or default_threads()
             return f"native back end ({self.weights}), up to {_threads(threads)}"
         device = model.real_values.device
-        where = f"cpu, {_threads(torch.get_num_threads())}" if device.type == "cpu" else str(device)
+        threads = self.threads or torch.get_num_threads()
+        where = f"cpu, {_threads(threads)}" if device.type == "cpu" else str(device)
         return f"reference back end on {where}"
 
 
@@ -153,6 +156,55 @@ def reference_sampler(model: Model, clips: int) -> Sampler:
     if isinstance(model, SegmentModel):
         return SegmentSampler(model, clips)
     return ReferenceSampler(model, clips)
+
+
+class ThreadedSampler:
+    """A sampler that computes with so many threads of torch, whose setting it leaves as it was."""
+
+    def __init__(self, sampler: Sampler, threads: int):
+        self._sampler, self._threads = sampler, threads
+        self.name = sampler.name
+
+    @property
+    def lookahead(self) -> int:
+        """Uniforms that :meth:`draw` needs beyond those of the samples it returns."""
+        return self._sampler.lookahead
+
+    @property
+    def max_batch(self) -> int:
+        """Largest number of clips that :meth:`start` takes at once."""
+        return self._sampler.max_batch
+
+    def prefill(self, *arguments: Any, **named: Any) -> Any:
+        """As the sampler does."""
+        with torch_threads(self._threads):
+            return self._sampler.prefill(*arguments, **named)
+
+    def start(self, *arguments: Any, **named: Any) -> Any:
+        """As the sampler does."""
+        with torch_threads(self._threads):
+            return self._sampler.start(*arguments, **named)
+
+    def draw(self, *arguments: Any, **named: Any) -> Any:
+        """As the sampler does."""
+        with torch_threads(self._threads):
+            return self._sampler.draw(*arguments, **named)
+
+    def teacher_force(self, *arguments: Any, **named: Any) -> Any:
+        """As the sampler does."""
+        with torch_threads(self._threads):
+            return self._sampler.teacher_force(*arguments, **named)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with ``count`` CPU threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _threads(count: int) -> str:

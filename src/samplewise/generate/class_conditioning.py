@@ -72,8 +72,6 @@ def class_index(model: Model, label: str | None) -> int:
     if label not in names:
         known = f"it knows {', '.join(names)}" if names else "it knows no classes"
         if label is None:
-            raise SamplewiseError(
-                f"the model needs a class: name it with --label; {known}"
-            )
+            raise SamplewiseError(f"the model needs a class: name it with --label; {known}")
         raise SamplewiseError(f"the model does not know the class {label!r} (--label): {known}")
     return names.index(label)

@@ -93,4 +93,3 @@ class Drawing:
         if self._conditioning is None:
             return None
         return self._conditioning.at(self._prompted + self.time, samples)
-

@@ -1,5 +1,6 @@
 """Spectrograms from elsewhere, for a vocoder: read, converted, and compared with its training."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -7,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32
 
+from samplewise.audio.mel import mel_spectrogram
 from samplewise.audio.mel_scales import (
     MelStatistics,
     convert,
@@ -18,6 +21,7 @@ from samplewise.audio.mel_scales import (
 )
 from samplewise.config.codec import from_json
 from samplewise.config.mel_scale import MelScale
+from samplewise.generate.prompts import read_prompt
 from samplewise.generate.vocoder import Frame, mel_of
 from samplewise.models.io import LoadedModel
 
@@ -117,6 +121,40 @@ class MelInput:
                 f"frames x {n_mels} bands, or bands x frames, of one recording"
             )
         return found
+
+
+def is_sound(path: Path) -> bool:
+    """Return whether an input is a sound file, by its name, rather than a spectrogram."""
+    return path.suffix.lower() not in (".npy", *ARCHIVES)
+
+
+def read_mel(
+    path: Path,
+    loaded: LoadedModel,
+    mels: MelInput | None = None,
+    notice: Callable[[str], None] = lambda line: None,
+) -> tuple[Float32[np.ndarray, "frames n_mels"], int | None]:
+    """Return the spectrogram of a file, and the number of samples if the file is a sound.
+
+    Args:
+        path: A sound file, or a .npy file of a spectrogram.
+        loaded: A model that is conditioned on mel spectrograms.
+        mels: Reads .npy files; None: the model's own scale is expected.
+        notice: Called with what was changed about a sound, in words.
+
+    Raises:
+        AudioError: If the sound cannot be read.
+        ValueError: If the file holds no spectrogram of this scale.
+    """
+    if not is_sound(path):
+        mels = mels or MelInput(loaded, MelScale(), False, "auto", warnings.warn)
+        return mels.read(path), None
+    sound = read_prompt(path, loaded.audio)
+    for line in sound.notices:
+        notice(f"{path}: {line}")
+    config = mel_of(loaded.model)
+    frames = mel_spectrogram(torch.from_numpy(sound.wave), config, loaded.audio.sample_rate)
+    return frames.numpy(), len(sound.wave)
 
 
 def statistics_of(loaded: LoadedModel) -> MelStatistics:

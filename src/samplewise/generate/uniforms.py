@@ -11,6 +11,7 @@ The 1 is NumPy's: its generator increments the counter before it makes a block, 
 counter 1. Thus the words are those of ``np.random.Philox(key=[s, i]).random_raw()``, in order.
 """
 
+import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,6 +50,11 @@ def uniforms(
         words = philox.random_raw(skipped + count)[skipped:]
         drawn[row] = (words >> np.uint64(SHIFT)).astype(np.float32) * np.float32(2.0**-24)
     return drawn
+
+
+def pick_seed(seed: int | None) -> int:
+    """Return ``seed``, or a random one if it is None."""
+    return secrets.randbelow(2**32) if seed is None else seed
 
 
 def check_numbers(seed: int, clips: Sequence[int]) -> None:

@@ -12,12 +12,18 @@ from jaxtyping import Float32
 
 from samplewise.audio.lpc import predict, synthesize
 from samplewise.audio.mel import SILENCE
-from samplewise.audio.mel_correction import Piece, as_amplitude, correct_sound, corrected
+from samplewise.audio.mel_correction import (
+    Piece,
+    as_amplitude,
+    check_overlap,
+    correct_sound,
+    corrected,
+)
 from samplewise.config.conditioning import MelConfig
 from samplewise.errors import SamplewiseError
+from samplewise.generate.artifacts import find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_index
-from samplewise.generate.artifacts import find_artifacts
 from samplewise.generate.clips import AUTO, Clip
 from samplewise.generate.drawing import Drawing
 from samplewise.generate.temperature import CONSTANT, Envelope
@@ -26,6 +32,7 @@ from samplewise.models.io import LoadedModel
 
 BLOCK_FRAMES = 512
 """Frames whose LPC filters are computed at once: bounds the memory."""
+MAX_CORRECTIONS = 1000
 Frame = Float32[np.ndarray, " n_mels"]
 
 
@@ -114,7 +121,9 @@ def vocode_all(
             synthesis, drawn = LPCSynthesis(model, rate), codes[row, : len(mels[i]) * hop]
             amplitude = model.quantizer.decode(drawn)
             parts = [
-                synthesis(amplitude[at * hop :][: BLOCK_FRAMES * hop], frames[row][at:][:BLOCK_FRAMES])
+                synthesis(
+                    amplitude[at * hop :][: BLOCK_FRAMES * hop], frames[row][at:][:BLOCK_FRAMES]
+                )
                 for at in range(0, len(mels[i]), BLOCK_FRAMES)
             ]
             wave = correct_sound(np.concatenate(parts), mels[i], config, rate, corrections)
@@ -202,6 +211,22 @@ def condition_frames(
         window.append(frame.astype(np.float32, copy=False))
         if count >= context:
             yield current()
+
+
+def check_corrections(model: Model, corrections: int) -> None:
+    """Refuse rounds of correction that the model's spectrograms do not allow.
+
+    Raises:
+        ValueError: If there are too many, or the windows overlap too little.
+        SamplewiseError: If the model is no vocoder.
+    """
+    config = mel_of(model)
+    if not 0 <= corrections <= MAX_CORRECTIONS:
+        raise ValueError(
+            f"corrections = {corrections} must not be negative, nor above {MAX_CORRECTIONS}"
+        )
+    if corrections:
+        check_overlap(config)
 
 
 def mel_of(model: Model) -> MelConfig:
