@@ -111,7 +111,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     check_numbers(seed, [first, first + count - 1])
     model = load_model(args)
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
-    computed_by = model.backend_for(min(count, args.batch)).describe(model.loaded.model)
+    computed_by = model.backend_for(min(count, args.batch), args.min_p).describe(model.loaded.model)
     total = samples_of(seconds, rate) * count
     settings = _settings(args, model, seed, str(envelope))
     path = args.output or default_folder(args.model, args.step)

@@ -195,7 +195,7 @@ def _vocode_to(targets: list[Path], args: VocodeArgs, model: "Model", seed: int)
 
     rate, mels = model.sample_rate, _mel_input(args, model)
     spectrograms = [read_mel(path, model.loaded, mels, print_note) for path in args.inputs]
-    backend = model.backend_for(len(spectrograms))
+    backend = model.backend_for(len(spectrograms), args.min_p)
     print_note(f"seed {seed} · {backend.describe(model.loaded.model)}")
     began = time.monotonic()
     clips = model.vocode_all(
