@@ -6,7 +6,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,6 @@ from samplewise.progress import ProgressBar, ProgressCallback
 
 if TYPE_CHECKING:
     from samplewise.config.conditioning import ConditioningConfig
-    from samplewise.config.training import TrainConfig
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Score
     from samplewise.generate.backend import Backend
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from samplewise.generate.prompts import Prompt
     from samplewise.generate.temperature import Envelope
     from samplewise.models.io import LoadedModel
-    from samplewise.training.interrupts import Interrupts
 
 Wave = Float[np.ndarray, " samples"]
 Mel = Float[np.ndarray, "frames n_mels"]
@@ -571,42 +569,27 @@ def train(
     from samplewise.config.presets import PRESETS
     from samplewise.data.corpus import Corpus
     from samplewise.training.interrupts import Interrupts
+    from samplewise.training.session import train_run
 
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; presets: {', '.join(PRESETS)}")
     config = with_fields(PRESETS[preset], fields)
     opened = corpus if isinstance(corpus, Corpus) else Corpus.open(Path(corpus))
     folder = Path("runs") / f"{opened.folder.name}-{preset}" if output is None else Path(output)
-    interrupts = Interrupts()
+    if config.ranks > 1:
+        raise ValueError(f"ranks = {config.ranks}: `samplewise train` starts several processes")
     # Signal handlers belong to the main thread; elsewhere nothing asks for a stop.
     is_main = threading.current_thread() is threading.main_thread()
-    with interrupts if is_main else nullcontext():
-        return _train(config, opened, folder, fresh, log or (lambda line: None), interrupts)
-
-
-def _train(
-    config: "TrainConfig",
-    corpus: "Corpus",
-    folder: Path,
-    fresh: bool,
-    log: Callable[[str], None],
-    interrupts: "Interrupts",
-) -> Run:
-    from samplewise.atomic_io import claim
-    from samplewise.training.logger import RunLogger
-    from samplewise.training.loop import fit
-    from samplewise.training.ranks import is_launched, joined
-    from samplewise.training.run import CONFIG, KIND, discard, start
-
-    if config.ranks > 1 or is_launched():
-        raise ValueError("several processes are started by `samplewise train`, not from Python")
-    with joined(config.device) as ranks, claim(folder, "training", CONFIG, KIND):
-        if fresh:
-            discard(folder)
-        run = start(config, corpus, folder, ranks)
-        with closing(RunLogger(folder, run.progress.step, log)) as logger:
-            reason = fit(run, logger, interrupts)
-    return Run(folder, run.progress.step, run.progress.best_bits, reason)
+    outcome = train_run(
+        config,
+        opened,
+        folder,
+        say=log or (lambda line: None),
+        interrupts=None if is_main else Interrupts(),
+        fresh=fresh,
+    )
+    progress = outcome.run.progress
+    return Run(folder, progress.step, progress.best_bits, outcome.reason)
 
 
 def _set_waiting_policy() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from samplewise.audio.write import write_audio
+from samplewise.audio.write import write_audio, write_wav
 from samplewise.generate.artifacts import Flag, find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_conditioning
@@ -61,7 +61,8 @@ class Clip:
             ValueError: If the name has another ending.
             OSError: If the file cannot be written; ``path`` is then as it was before.
         """
-        write_audio(Path(path), self.samples, self.sample_rate)
+        write = write_wav if Path(path).suffix.lower() == ".wav" else write_audio
+        write(Path(path), self.samples, self.sample_rate)
 
     def __repr__(self) -> str:
         parts = [
