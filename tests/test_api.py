@@ -60,8 +60,8 @@ def model(run):
 
 def test_importing_it_imports_nothing_heavy():
     code = (
-        "import time; began = time.perf_counter(); import samplewise, sys;"
-        "taken = time.perf_counter() - began;"
+        "import time; began = time.process_time(); import samplewise, sys;"
+        "taken = time.process_time() - began;"
         "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules);"
         "assert taken < 0.3, taken;"
         "samplewise.prepare; samplewise.CorpusError; samplewise.load;"
