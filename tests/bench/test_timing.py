@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from samplewise.bench import training
+from samplewise.bench import training as bench_training
 from samplewise.bench.generation import generation_speed
 from samplewise.bench.handwritten import HandWritten
 from samplewise.bench.timing import interleave, machine, median_rate
@@ -65,18 +65,18 @@ def test_a_preset_is_timed_as_it_trains(monkeypatch, precision):
         **{"model": WIDE_WAVERNN, "lanes": 2, "seq_len": 256, "clip_seconds": 0.1},
         **{"optimizer": "muon", "muon_every": 3, "precision": precision, "ema": 0.9},
     )
-    runs, real = [], training.train_step
+    runs, real = [], bench_training.train_step
     monkeypatch.setattr(
-        training, "train_step", lambda run, *rest: runs.append(run) or real(run, *rest)
+        bench_training, "train_step", lambda run, *rest: runs.append(run) or real(run, *rest)
     )
-    result = training.training_speed(config, 2, 1)
+    result = bench_training.training_speed(config, 2, 1)
     run = runs[0]
     assert replace(run.config, matmul="auto", random_offsets=True) == config
     assert isinstance(run.optimizer, Muon)
     assert run.averaged is not None
     steps = 3 * (1 + 1 + 1)  # unmeasured, measured and in parts; the matrices move at every third
     assert len(runs) == run.progress.step == steps
-    assert tuple(result["parts"]) == training.PARTS
+    assert tuple(result["parts"]) == bench_training.PARTS
     assert sum(result["parts"].values()) == pytest.approx(1)
     assert all(share > 0 for share in result["parts"].values())
     assert (result["precision"], result["optimizer"]) == (precision, "muon")
@@ -85,8 +85,8 @@ def test_a_preset_is_timed_as_it_trains(monkeypatch, precision):
 
 def test_the_time_of_a_part_is_counted_as_that_part(monkeypatch):
     clock = iter([0.0, 1.0, 3.0, 3.5])
-    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
-    timer = training.PartTimer("cpu")
+    monkeypatch.setattr(bench_training.time, "perf_counter", lambda: next(clock))
+    timer = bench_training.PartTimer("cpu")
     for part in ("data", "forward", "data"):
         timer(part)
     assert (timer.seconds["data"], timer.seconds["forward"]) == (1.5, 2.0)
@@ -94,8 +94,8 @@ def test_the_time_of_a_part_is_counted_as_that_part(monkeypatch):
 
 def test_reading_clips_is_shared_among_their_steps(monkeypatch):
     config = replace(presets.PRESETS["tiny"], model=CONFIGS[0], seq_len=16, clip_seconds=0.1)
-    monkeypatch.setattr(training, "_read_first_clips", lambda run, corpus: 1000.0)
-    result = training.training_speed(config, 2, 1)
+    monkeypatch.setattr(bench_training, "_read_first_clips", lambda run, corpus: 1000.0)
+    result = bench_training.training_speed(config, 2, 1)
     assert result["samples_per_s"] == pytest.approx(16 * 16 / 1000, rel=0.01)
     assert result["parts"]["data"] > 0.99
 
@@ -188,7 +188,7 @@ def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
     table = capsys.readouterr().out
     assert "hand-written" in table
     parts = next(line for line in table.splitlines() if line.startswith("parts of a step"))
-    assert parts.split()[4:] == ["optimizer", "precision", "products", *training.PARTS]
+    assert parts.split()[4:] == ["optimizer", "precision", "products", *bench_training.PARTS]
     assert "at 16 kHz" in table
     assert bench.main(["train", *options]) == 0
     assert "at 16 kHz" not in capsys.readouterr().out
