@@ -17,6 +17,7 @@ from samplewise.evaluate.memory import (
     memory_experiment,
 )
 from samplewise.evaluate.speakers import Share
+from samplewise.generate import drawing
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips
 from samplewise.generate.temperature import Envelope
@@ -58,7 +59,7 @@ def test_what_follows_the_silence_is_what_follows_it_as_a_prompt(loaded, backend
     sampler = backend.sampler(loaded.model, 1)
     silence = np.full(SILENT, loaded.model.quantizer.silence)
     for clip in drawn(loaded, PLAN, backend=backend):
-        heard = sampler.hear(np.concatenate([clip.before, silence]))
+        heard = sampler.prefill(np.concatenate([clip.before, silence]))
         numbers = uniforms(7, [clip.index], BEFORE + SILENT, AFTER)
         codes, _, _ = sampler.draw(sampler.start(1, heard), numbers)
         np.testing.assert_array_equal(codes[0], clip.after)
@@ -82,7 +83,7 @@ def test_a_model_that_forgets_goes_on_as_if_nothing_had_been(loaded, monkeypatch
     def shared(seed, clips, start, count):
         return uniforms(seed, clips if start < BEFORE else [0] * len(clips), start, count)
 
-    monkeypatch.setattr(memory, "uniforms", shared)
+    monkeypatch.setattr(drawing, "uniforms", shared)
     plan = dataclasses.replace(PLAN, silence_s=silence_s)
     forgetful = make_model(SMALL)
     for name, parameter in forgetful.named_parameters():
