@@ -48,7 +48,7 @@ class NativeCell:
         said: Float32[np.ndarray, "rows columns width"],
         uniforms: Float32[np.ndarray, "rows columns"],
         temperature: Float64[np.ndarray, "rows columns"] | None,
-        heard: Int64[np.ndarray, "rows columns"],
+        given: Int64[np.ndarray, "rows columns"],
     ) -> tuple[
         Int64[np.ndarray, "rows columns"],
         Float64[np.ndarray, "rows columns"],
@@ -62,7 +62,7 @@ class NativeCell:
             said: What the conditioning network says to each sample; of no width without one.
             uniforms: The random number that makes each sample, in [0, 1).
             temperature: Of each sample; None means 1.
-            heard: Codes that are given, :data:`DRAW` elsewhere.
+            given: Codes that are given, :data:`DRAW` elsewhere.
 
         Returns:
             Codes; ln p of each at temperature 1, in nats; h after them.
@@ -77,7 +77,7 @@ class NativeCell:
             uniforms=np.ascontiguousarray(uniforms),
             temperature=None if temperature is None else np.ascontiguousarray(temperature),
             min_p=self.min_p,
-            forced=np.ascontiguousarray(heard, dtype=np.int32),
+            forced=np.ascontiguousarray(given, dtype=np.int32),
             conditioning=np.ascontiguousarray(said) if self.is_conditioned else None,
             codes=codes,
             log_probs=scores,

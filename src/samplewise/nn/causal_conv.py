@@ -28,7 +28,7 @@ class GatedLayer(nn.Module):
         is_last: bool,
         weight_norm: bool,
         init: Initializer,
-        told: int = 0,
+        conditioning_width: int = 0,
     ):
         super().__init__()
         self.dilation, self.channels = dilation, channels
@@ -38,9 +38,9 @@ class GatedLayer(nn.Module):
         self.residual = None  # nothing follows the last layer
         if not is_last:
             self.residual = Linear(init.lecun(channels, channels), weight_norm=weight_norm)
-        self.condition = None  # V of Eq. 3 there: what the layer is told
-        if told:
-            first = init.lecun(2 * channels, told)
+        self.condition = None  # V of Eq. 3 there: the conditioning of the layer
+        if conditioning_width:
+            first = init.lecun(2 * channels, conditioning_width)
             self.condition = Linear(first, bias=False, weight_norm=weight_norm)
 
     def forward(
@@ -74,13 +74,21 @@ class GatedStack(nn.Module):
         skip_channels: int,
         weight_norm: bool,
         init: Initializer,
-        told: int = 0,
+        conditioning_width: int = 0,
     ):
         super().__init__()
         self.dilations, self.channels = tuple(dilations), channels
         last = len(self.dilations) - 1
         self.layers = nn.ModuleList(
-            GatedLayer(dilation, channels, skip_channels, index == last, weight_norm, init, told)
+            GatedLayer(
+                dilation,
+                channels,
+                skip_channels,
+                index == last,
+                weight_norm,
+                init,
+                conditioning_width,
+            )
             for index, dilation in enumerate(self.dilations)
         )
 
