@@ -36,7 +36,9 @@ def draw(sampler, temperatures=None):
     return codes, scores, numbers[:, :SAMPLES]
 
 
-@pytest.mark.parametrize("heat", [None, np.linspace(0.5, 1.5, 1000)], ids=["plain", "heat"])
+@pytest.mark.parametrize(
+    "temperature", [None, np.linspace(0.5, 1.5, 1000)], ids=["plain", "temperature"]
+)
 def test_codes_are_the_references_until_a_rounding_tie(model, temperatures):
     codes, scores, numbers = draw(NativeWavefrontSampler(model, 1, "f32", threads=2), temperatures)
     own = None if temperatures is None else temperatures[:SAMPLES]
