@@ -37,7 +37,7 @@ def draw(sampler, temperatures=None):
 
 
 @pytest.mark.parametrize(
-    "temperature", [None, np.linspace(0.5, 1.5, 1000)], ids=["plain", "temperature"]
+    "temperatures", [None, np.linspace(0.5, 1.5, 1000)], ids=["plain", "temperature"]
 )
 def test_codes_are_the_references_until_a_rounding_tie(model, temperatures):
     codes, scores, numbers = draw(NativeWavefrontSampler(model, 1, "f32", threads=2), temperatures)
