@@ -92,7 +92,7 @@ def test_the_space_is_shown_without_a_corpus(command):
         (["nowhere", "-o", "mine"], 1, "nowhere holds no corpus"),
     ],
 )
-def test_what_cannot_be_is_one_line(corpus, tmp_path, command, monkeypatch, words, code, message):
+def test_a_mistake_is_one_line(corpus, tmp_path, command, monkeypatch, words, code, message):
     monkeypatch.chdir(tmp_path)
     words = [str(corpus.folder) if word == "CORPUS" else word for word in words]
     error = command("search", *words, code=code).err

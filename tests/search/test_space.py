@@ -1,4 +1,4 @@
-"""What is varied: the data, and the changes from the command line."""
+"""Search space: its data, and the changes from the command line."""
 
 import itertools
 from dataclasses import replace
@@ -7,10 +7,18 @@ import pytest
 
 from samplewise.config.codec import differences
 from samplewise.config.presets import PRESETS
-from samplewise.search.changes import changed
-from samplewise.search.families import MODELS, space_of
 from samplewise.search.settings import base_config
-from samplewise.search.space import Choices, Range, describe, field_names, value_of, with_values
+from samplewise.search.space import (
+    MODELS,
+    Choices,
+    Range,
+    change_space,
+    default_space,
+    flat_fields,
+    format_space,
+    value_of,
+    with_values,
+)
 
 
 @pytest.fixture(params=[name for name in PRESETS if type(PRESETS[name].model) in MODELS])
@@ -22,7 +30,7 @@ def test_every_corner_of_every_space_is_a_configuration(config):
     """All pairs of extreme values of any two parameters fit each other."""
     corners = {
         name: [entry.low, entry.high] if isinstance(entry, Range) else list(entry.values)
-        for name, entry in space_of(config).items()
+        for name, entry in default_space(config).items()
     }
     for one, other in itertools.combinations(corners, 2):
         for values in itertools.product(corners[one], corners[other]):
@@ -46,25 +54,25 @@ def test_values_are_set_at_once_and_nothing_else_is():
 
 
 def test_multiples_are_of_the_preset():
-    spaces = [space_of(PRESETS[name]) for name in ("small", "music")]
+    spaces = [default_space(PRESETS[name]) for name in ("small", "music")]
     assert [space["model.dim"].values[0] for space in spaces] == [128, 512]
     assert [space["lanes"].values for space in spaces] == [(8, 16, 32), (32, 64, 128)]
 
 
 def test_a_family_without_an_entry_is_named(monkeypatch):
-    monkeypatch.setattr("samplewise.search.families.MODELS", {int: {}})
-    with pytest.raises(ValueError, match=r"is a SampleRNNConfig, for which search/families.py has"):
-        space_of(PRESETS["small"])
+    monkeypatch.setattr("samplewise.search.space.MODELS", {int: {}})
+    with pytest.raises(ValueError, match=r"is a SampleRNNConfig, for which search/space.py has"):
+        default_space(PRESETS["small"])
     assert MODELS  # the real one
 
 
 @pytest.fixture
 def change():
     base = PRESETS["small"]
-    return lambda **changes: changed(base, space_of(base), **changes)
+    return lambda **changes: change_space(base, default_space(base), **changes)
 
 
-def test_changes_say_what_they_mean(change):
+def test_changes_set_values_ranges_and_choices(change):
     space, fixed = change(
         fix=["model.dim=96", "level=paper", "model.skip=True", "beta2=0.99"],
         ranges=["learning-rate=1e-3:2e-3", "clip_limit=0.5:2:linear", "model.emb_size=8:64:log"],
@@ -79,7 +87,7 @@ def test_changes_say_what_they_mean(change):
     assert space["model.frame_sizes"] == Choices(((2, 2, 8), (4, 4, 16)))
     assert space["seq_len"] == Choices((64,))
     assert space["clip"] == Choices(("none", "norm"))
-    text = describe(space, fixed)
+    text = format_space(space, fixed)
     assert "learning_rate" in text
     assert "0.001 to 0.002, logarithmic" in text
     assert "[2, 2, 8], [4, 4, 16]" in text
@@ -113,7 +121,7 @@ def test_a_condition_outlives_a_change(change):
         ({"fix": ["lanes=4"], "choices": ["lanes=4,8"]}, "'lanes' is fixed and varied at once"),
     ],
 )
-def test_a_change_that_cannot_be_is_explained(change, changes, message):
+def test_an_impossible_change_is_explained(change, changes, message):
     with pytest.raises(ValueError, match=message):
         change(**changes)
 
@@ -133,7 +141,7 @@ def test_trials_are_compared_at_ten_places_of_a_budget_in_steps(search):
 
 
 def test_field_names_are_those_that_can_be_set():
-    names = field_names(PRESETS["small"])
+    names = list(flat_fields(PRESETS["small"]))
     assert "model.dim" in names
     assert "model" not in names
     assert len(names) == len(set(names))

@@ -1,17 +1,25 @@
-"""Who tries what: draws, dead workers, retries, races."""
+"""Draws, dead workers, repeats and races."""
 
 from dataclasses import replace
 
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from samplewise.errors import SamplewiseError
-from samplewise.search import trial_queue as ledger_module
+from samplewise.search import trial_queue as queue_module
 from samplewise.search.liveness import Heartbeat, Liveness, is_alive
-from samplewise.search.sampler import RETRY, draw_of
 from samplewise.search.storage import JOURNAL, open_study
 from samplewise.search.trial import suggest
-from samplewise.search.trial_queue import MAX_KILLS, WORKER, TrialQueue, by_draw, is_open
+from samplewise.search.trial_queue import (
+    MAX_KILLS,
+    RETRY,
+    WORKER,
+    TrialQueue,
+    by_draw,
+    draw_of,
+    needs_repeat,
+)
 
 
 @pytest.fixture
@@ -21,7 +29,7 @@ def liveness(search):
 
 
 @pytest.fixture
-def trial_queue(study, search, liveness):
+def queue(study, search, liveness):
     return TrialQueue(study(), search, liveness)
 
 
@@ -62,9 +70,9 @@ def test_kills_change_no_configuration(search, corpus, tmp_path, liveness, sampl
     done = {}
     for start in range(30):
         one = open_study(parts, corpus.digest)
-        trial_queue = TrialQueue(one, parts, liveness)
-        trial_queue.mend()
-        trial = trial_queue.next_trial()
+        queue = TrialQueue(one, parts, liveness)
+        queue.requeue()
+        trial = queue.next_trial()
         if trial is None:
             break
         values = suggest(trial, parts)
@@ -110,103 +118,103 @@ def test_the_draw_of_a_trial_counts_all_before_it_but_retries(study):
     assert {draw: len(found) for draw, found in by_draw(trials).items()} == {0: 2, 1: 2, 2: 1}
 
 
-def test_a_dead_workers_trial_is_failed_and_its_values_are_tried_again(trial_queue, study, search):
+def test_a_dead_workers_trial_is_failed_and_its_values_are_tried_again(queue, study, search):
     one = study()
     trial = one.ask()
     trial.set_user_attr(WORKER, dead(search))
     values = suggest(trial, search)
-    trial_queue.mend()
-    trial_queue.mend()  # once more does nothing more
+    queue.requeue()
+    queue.requeue()  # once more does nothing more
     trials = one.get_trials()
     assert [t.state for t in trials] == [TrialState.FAIL, TrialState.WAITING]
-    again = trial_queue.next_trial()
+    again = queue.next_trial()
     assert again.number == 1
     assert again.user_attrs[RETRY] == 0
     assert suggest(again, search) == values
 
 
 @pytest.mark.parametrize("known", [0, 2])
-def test_values_that_were_not_drawn_yet_come_out_the_same(trial_queue, study, search, known):
+def test_values_that_were_not_drawn_yet_come_out_the_same(queue, study, search, known):
     whole = params(open_study(replace(search, folder=search.folder / "other"), ""), search, 1)
     one = study()
     trial = one.ask()
     trial.set_user_attr(WORKER, dead(search))
     suggest(trial, replace(search, space=dict(list(search.space.items())[:known])))
-    trial_queue.mend()
-    assert [suggest(trial_queue.next_trial(), search)] == whole
+    queue.requeue()
+    assert [suggest(queue.next_trial(), search)] == whole
 
 
-def test_a_living_workers_trial_is_left_alone(trial_queue, study, search):
+def test_a_living_workers_trial_is_left_alone(queue, study, search):
     one = study()
     trial = one.ask()
     with Liveness(search.folder) as other:
         trial.set_user_attr(WORKER, other.card)
-        trial_queue.mend()
+        queue.requeue()
         assert one.get_trials()[0].state == TrialState.RUNNING
-        assert trial_queue.may_end()
+        assert queue.is_settled()
         assert is_alive(other.card)
     assert is_alive(other.card) is False
 
 
-def test_another_machines_worker_is_dead_when_it_stops_beating(
-    trial_queue, study, monkeypatch, liveness
+def test_a_worker_on_another_machine_is_dead_when_its_heartbeats_stop(
+    queue, study, monkeypatch, liveness
 ):
     now = [0.0]
-    monkeypatch.setattr(ledger_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(queue_module.time, "monotonic", lambda: now[0])
     one = study()
     trial = one.ask()
     trial.set_user_attr(WORKER, liveness.card | {"host": "elsewhere"})
-    trial_queue.mend()
-    assert not trial_queue.may_end()  # nobody knows yet
+    queue.requeue()
+    assert not queue.is_settled()  # not known yet
     for beat in (1, 2):
         trial.set_user_attr("beat", beat)
-        now[0] += ledger_module.GRACE_S - 1
-        trial_queue.mend()
-    assert trial_queue.may_end()
-    now[0] += ledger_module.GRACE_S - 1
-    trial_queue.mend()
+        now[0] += queue_module.GRACE_S - 1
+        queue.requeue()
+    assert queue.is_settled()
+    now[0] += queue_module.GRACE_S - 1
+    queue.requeue()
     assert one.get_trials()[0].state == TrialState.RUNNING
     now[0] += 2
-    trial_queue.mend()
+    queue.requeue()
     assert one.get_trials()[0].state == TrialState.FAIL
 
 
-def test_a_trial_without_a_name_is_dead_after_a_moment(trial_queue, study, monkeypatch):
+def test_a_trial_without_a_worker_is_dead_after_a_moment(queue, study, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(ledger_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(queue_module.time, "monotonic", lambda: now[0])
     study().ask()
-    for seconds, state in ((0.0, "RUNNING"), (ledger_module.UNOWNED_S + 1, "FAIL")):
+    for seconds, state in ((0.0, "RUNNING"), (queue_module.UNOWNED_S + 1, "FAIL")):
         now[0] = seconds
-        trial_queue.mend()
+        queue.requeue()
         assert study().get_trials()[0].state.name == state
 
 
-def test_a_configuration_that_kills_its_workers_is_given_up(trial_queue, study, search):
+def test_a_configuration_that_kills_its_workers_is_given_up(queue, study, search):
     for _ in range(MAX_KILLS):
-        trial = trial_queue.next_trial()
+        trial = queue.next_trial()
         trial.set_user_attr(WORKER, dead(search))
-        trial_queue.mend()
+        queue.requeue()
     trials = study().get_trials()
     assert [trial.state.name for trial in trials] == ["FAIL"] * MAX_KILLS
-    assert not is_open(trials)
-    assert draw_of(trial_queue.next_trial()._cached_frozen_trial, study().get_trials()) == 1
+    assert not needs_repeat(trials)
+    assert draw_of(queue.next_trial()._cached_frozen_trial, study().get_trials()) == 1
 
 
-def test_what_races_made_too_many_is_handed_back(trial_queue, study, search, liveness):
+def test_a_superfluous_repeat_is_handed_back(queue, study, search, liveness):
     one = study()
     first = one.ask()
     first.set_user_attr(WORKER, dead(search))
     for _ in range(2):  # two workers saw the same death
         one.enqueue_trial({}, user_attrs={"draw": 0, RETRY: 0})
     one.tell(0, state=TrialState.FAIL)
-    kept = trial_queue.next_trial()
+    kept = queue.next_trial()
     assert kept.number == 1
     last = TrialQueue(study(), replace(search, trials=1), liveness).next_trial()
     assert last is None
     outcomes = [trial.user_attrs.get("outcome") for trial in one.get_trials()]
     assert outcomes == [None, None, "returned"]
     one.tell(1, 1.0)
-    trial_queue.mend()
+    queue.requeue()
     assert len(one.get_trials()) == 3  # the draw is done: nothing is queued again
 
 
@@ -224,7 +232,7 @@ def test_more_workers_than_draws_draw_no_more(study, search, liveness, monkeypat
     assert [trial.user_attrs.get("outcome") for trial in real()] == [None, None, "returned"]
     # With more to do, the draw that was handed back is the next.
     more = TrialQueue(study(), replace(search, trials=3), liveness)
-    more.mend()
+    more.requeue()
     again = more.next_trial()
     assert (again.number, again.user_attrs["draw"]) == (3, 2)
 
@@ -254,6 +262,16 @@ def test_other_settings_are_another_search(search, corpus, study):
     open_study(replace(search, trials=9, prune="median"), corpus.digest)  # may be changed
 
 
+def test_a_field_that_an_older_study_lacks_has_its_default(search, corpus, study):
+    identity = study().user_attrs["identity"]
+    older = {name: value for name, value in identity.items() if name != "epsilon"}
+    study().set_user_attr("identity", older)
+    study()
+    other = replace(search, base=replace(search.base, epsilon=0.5))
+    with pytest.raises(SamplewiseError, match=r"settings \(epsilon was 1e-08, now 0.5\)"):
+        open_study(other, corpus.digest)
+
+
 def test_a_search_over_the_older_mulaw_is_another_search(search):
     assert "definition of mulaw" not in search.identity("")
     assert "definition of mulaw" in replace(search, fixed={"model.quantizer": "mulaw"}).identity("")
@@ -275,28 +293,29 @@ def test_a_storage_that_cannot_be_opened_is_explained(search, corpus, url, messa
     assert "secret" not in str(caught.value)
 
 
-def test_beats_go_on_over_trouble_and_end_when_told(monkeypatch):
+def test_heartbeats_go_on_after_an_error_and_end_with_the_trial(study, monkeypatch):
     monkeypatch.setattr("samplewise.search.liveness.BEAT_S", 0.001)
-    heard = []
+    trial, counts = study().ask(), []
 
-    def beat(number):
-        heard.append(number)
-        if number == 1:
+    def set_user_attr(name, count):
+        counts.append(count)
+        if count == 1:
             raise OSError("out of reach")
-        return number < 3
+        if count == 3:
+            raise UpdateFinishedTrialError
 
-    beats = Heartbeat(beat)
-    with beats:
-        beats._thread.join(timeout=10)
-    assert beats.lost
-    assert heard == [1, 2, 3]
+    monkeypatch.setattr(trial, "set_user_attr", set_user_attr)
+    with Heartbeat(trial) as heartbeat:
+        heartbeat.join(timeout=10)
+    assert heartbeat.lost
+    assert counts == [1, 2, 3]
 
 
-def test_files_of_dead_workers_are_swept_away_when_nobody_needs_them(search, study, liveness):
+def test_lock_files_of_dead_workers_are_removed_when_no_trial_needs_them(search, study, liveness):
     gone, needed = dead(search), dead(search)
     trial = study().ask()
     trial.set_user_attr(WORKER, needed)
-    TrialQueue(study(), search, liveness).mend()
+    TrialQueue(study(), search, liveness).requeue()
     left = {path.name for path in (search.folder / "workers").iterdir()}
     assert left == {needed["id"], liveness.id}
     assert gone["id"] not in left

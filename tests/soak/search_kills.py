@@ -29,8 +29,8 @@ from typing import Any
 from optuna.trial import TrialState
 
 from samplewise.config.presets import PRESETS
-from samplewise.search.families import space_of
 from samplewise.search.settings import Search
+from samplewise.search.space import default_space
 from samplewise.search.storage import open_study
 from samplewise.search.trial import suggest
 from samplewise.search.trial_queue import MAX_KILLS, by_draw
@@ -40,20 +40,20 @@ import json, random, sys, time
 sys.path.insert(0, sys.argv[1])
 from search_kills import search_of, value_of
 from samplewise.search.trial import suggest
-from samplewise.search.trial_queue import Ledger
-from samplewise.search.liveness import Presence
+from samplewise.search.trial_queue import TrialQueue
+from samplewise.search.liveness import Liveness
 from samplewise.search.storage import open_study
 search = search_of(sys.argv[2], sys.argv[3] or None, int(sys.argv[4]))
 study = open_study(search, "soak")
 generator = random.Random()
-with Presence(search.folder) as presence:
-    ledger = Ledger(study, search, presence)
+with Liveness(search.folder) as liveness:
+    queue = TrialQueue(study, search, liveness)
     print("ready", flush=True)
     while True:
-        ledger.mend()
-        trial = ledger.next_trial()
+        queue.requeue()
+        trial = queue.next_trial()
         if trial is None:
-            if ledger.may_end():
+            if queue.is_settled():
                 break
             time.sleep(0.2)
             continue
@@ -71,7 +71,7 @@ def search_of(folder: str | Path, storage: str | None, trials: int) -> Search:
     """Return the settings of the search: the space of `small`."""
     base = replace(PRESETS["small"], steps=10, minutes=None)
     place = Path(folder)
-    return Search(place, place, base, space_of(base), {}, trials=trials, storage=storage)
+    return Search(place, place, base, default_space(base), {}, trials=trials, storage=storage)
 
 
 def value_of(values: dict[str, Any]) -> float:

@@ -1,121 +1,117 @@
-"""Which workers are there: a lock that the kernel takes away from the dead, and beats."""
+"""Detection of dead workers: a kernel lock on the same machine, heartbeats on other machines."""
 
-import contextlib
-import errno
 import fcntl
+import itertools
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial
 
 from samplewise.atomic_io import NO_LOCKS
 
 WORKERS = "workers"
+BEAT = "beat"
+"""Attribute of a trial: number of heartbeats of its worker."""
 BEAT_S = 20.0
-"""Seconds between two signs of life of a worker that other machines can see."""
+"""Seconds between two heartbeats."""
 
 
 class Liveness:
-    """Context in which this process is known to be at work on a search's folder."""
+    """Context in which this process holds the lock file of a worker of a search."""
 
     def __init__(self, folder: Path):
         self._folder = folder.resolve() / WORKERS
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.card = {"host": socket.gethostname(), "folder": str(self._folder), "id": self.id}
+        """Where other workers find the lock file."""
         self._file: BinaryIO | None = None
-
-    @property
-    def card(self) -> dict[str, str]:
-        """What tells others where to look for this worker."""
-        return {"host": socket.gethostname(), "folder": str(self._folder), "id": self.id}
 
     def __enter__(self) -> "Liveness":
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / self.id
         while True:
             self._file = path.open("ab")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-            if path.exists():  # not swept in between
+            _lock(self._file, fcntl.LOCK_EX)
+            if path.exists():  # otherwise another worker removed it before it was locked
                 return self
             self._file.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._file is not None:
             self._file.close()
 
     def sweep(self, needed: set[str]) -> None:
-        """Remove what dead workers left, but for those named in ``needed``."""
+        """Remove the lock files of dead workers whose ids are not in ``needed``."""
         for path in self._folder.iterdir():
-            if path.name not in needed and path.name != self.id and _is_held(path) is False:
+            if path.name not in {*needed, self.id} and _is_locked(path) is False:
                 path.unlink(missing_ok=True)
 
 
 def is_alive(card: dict[str, str]) -> bool | None:
-    """Return whether the worker with this card lives; None if that cannot be seen from here."""
-    path = Path(card["folder"]) / card["id"]
-    if card["host"] != socket.gethostname() or not path.exists():
+    """Return whether the worker with this card lives; None if this machine cannot tell."""
+    if card["host"] != socket.gethostname():
         return None
-    return _is_held(path)
+    return _is_locked(Path(card["folder"]) / card["id"])
 
 
-def _is_held(path: Path) -> bool | None:
+def _is_locked(path: Path) -> bool | None:
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
+            free = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, PermissionError):
         return None
+    return None if free is None else not free
+
+
+def _lock(file: BinaryIO, operation: int) -> bool | None:
+    """Return whether the lock was taken; None if the file system has no locks."""
+    try:
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        return False
     except OSError as error:
-        if error.errno in (*NO_LOCKS, errno.EACCES):
-            return None
-        raise
-    return False
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
+    return True
 
 
-class Heartbeat:
-    """Context in which ``beat(number)`` is called now and then by a thread until it says no.
+class Heartbeat(threading.Thread):
+    """Context in which a thread counts heartbeats in an attribute of a trial.
 
-    ``lost`` is then true: others took us for dead. A storage that is out of reach for a while is
-    no reason to stop.
+    Differs: Optuna's heartbeats need a database and ``Study.optimize``, and end at the first error
+    of the storage. These work with a journal too, and go on when the storage is reachable again.
     """
 
-    def __init__(self, beat: Callable[[int], bool]):
-        self._beat = beat
+    def __init__(self, trial: Trial):
+        super().__init__(daemon=True)
+        self._trial = trial
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.lost = False
+        """Whether another worker has ended the trial."""
 
     def __enter__(self) -> "Heartbeat":
-        self._thread.start()
+        self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._thread.join()
+        self.join()
 
-    def _run(self) -> None:
-        number = 0
-        while not self._over.wait(BEAT_S):
-            number += 1
-            with contextlib.suppress(Exception):  # whatever the storage raises; there will be more
-                if not self._beat(number):
-                    self.lost = True
-                    return
+    def run(self) -> None:
+        """Send heartbeats until the context or the trial ends."""
+        for count in itertools.count(1):
+            if self._over.wait(BEAT_S):
+                return
+            try:
+                self._trial.set_user_attr(BEAT, count)
+            except UpdateFinishedTrialError:
+                self.lost = True
+                return
+            except Exception:  # noqa: S112  # any error of the storage may pass
+                continue

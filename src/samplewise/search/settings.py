@@ -1,47 +1,46 @@
-"""Everything that decides a search; two searches with other settings are not the same search."""
+"""Settings of a search; two searches with different settings are different searches."""
 
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from samplewise.config.codec import to_json
 from samplewise.config.training import TrainConfig
-from samplewise.search.space import Space, text, with_values
+from samplewise.search.space import Space, flat_fields, format_value, with_values
 
 RUNGS = 10
-"""Equal parts of a trial's budget; trials are compared with each other at the end of each."""
+"""Equal parts of a trial's budget; trials are compared with each other at the end of each part."""
 TRAINED_PER_SCORED = 4
 """Samples trained between two validations of a budget in minutes, for each sample scored."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, where, and how; can be sent to another process."""
+    """Settings of a search; can be sent to another process."""
 
     corpus: Path
     """Folder of the corpus."""
     folder: Path
-    """Folder of the search: trials, results, and the study unless it has a URL."""
+    """Folder of the search: trials, results, and the study unless ``storage`` is given."""
     base: TrainConfig
     """The preset with the budget of one trial."""
     space: Space
-    """What is varied."""
+    """Parameters that are varied."""
     fixed: dict[str, Any]
-    """Dotted field -> the value that it has in every trial."""
+    """Dotted field -> its value in every trial."""
     trials: int = 50
-    """Configurations to try."""
+    """Number of configurations to try."""
     seed: int = 0
-    """Of the configurations: trial for trial the same."""
+    """Seed of the configurations."""
     sampler: Literal["random", "tpe"] = "random"
-    """random: each draw on its own (Bergstra & Bengio 2012); tpe: after what did well."""
+    """random: independent draws (Bergstra & Bengio 2012); tpe: near the best trials so far."""
     prune: Literal["median", "halving", "none"] = "median"
-    """Which trials are given up before their budget is used."""
+    """Rule that stops trials before their budget is used."""
     storage: str | None = None
     """URL of a database; None: a journal in the folder."""
 
     def __post_init__(self) -> None:
-        """Check what needs neither corpus nor study."""
+        """Check what needs neither the corpus nor the study."""
         if self.trials < 1:
             raise ValueError(f"trials = {self.trials} must be at least 1")
         if not 0 <= self.seed < 2**63:
@@ -49,15 +48,15 @@ class Search:
 
     @property
     def name(self) -> str:
-        """Of the study: machines that search together name their folders alike."""
+        """Name of the study; machines that share a database give their folders the same name."""
         return self.folder.resolve().name
 
     def config_of(self, values: dict[str, Any], sample_rate: int) -> TrainConfig:
         """Return the configuration of one trial.
 
         Args:
-            values: Dotted field -> value drawn.
-            sample_rate: Of the corpus, in Hz.
+            values: Dotted field -> drawn value.
+            sample_rate: Sample rate of the corpus, in Hz.
 
         Raises:
             ValueError: If the values do not fit each other.
@@ -66,28 +65,30 @@ class Search:
         if config.steps is not None:
             return replace(config, valid_every=max(1, config.steps // RUNGS))
         scored = TRAINED_PER_SCORED * config.valid_seconds * sample_rate
-        return replace(
-            config, valid_every=max(1, math.ceil(scored / config.lanes / config.seq_len))
-        )
+        steps = math.ceil(scored / config.lanes / config.seq_len)
+        return replace(config, valid_every=max(1, steps))
 
     def identity(self, digest: str) -> dict[str, str]:
-        """Return what all workers on one study must agree on, as words.
+        """Return the settings that all workers of one study must share, as text.
 
         Args:
-            digest: Of the corpus.
+            digest: Digest of the corpus.
         """
-        base = to_json(replace(self.base, device="auto", threads=None))
-        facts = {
+        identity = {
             "corpus": digest,
             "seed of the search": str(self.seed),
             "sampler": self.sampler,
             **{f"space of {name}": str(entry) for name, entry in self.space.items()},
-            **{f"fixed {name}": text(value) for name, value in self.fixed.items()},
-            **_flat(base),
+            **{f"fixed {name}": format_value(value) for name, value in self.fixed.items()},
+            **_as_text(replace(self.base, device="auto", threads=None)),
         }
-        if any("mulaw" in fact for fact in facts.values()):
-            facts["definition of mulaw"] = "torchaudio's"  # absent from older searches
-        return facts
+        if any("mulaw" in value for value in identity.values()):
+            identity["definition of mulaw"] = "torchaudio's"  # older studies lack this entry
+        return identity
+
+    def defaults(self) -> dict[str, str]:
+        """Return the default of each field, which an older study without the field stands for."""
+        return _as_text(TrainConfig(model=type(self.base.model)()))
 
 
 def base_config(
@@ -100,7 +101,7 @@ def base_config(
     """Return a preset with the budget of one trial, without previews.
 
     Raises:
-        ValueError: If both budgets are given, or one is impossible.
+        ValueError: If not exactly one budget is given, or the budget is invalid.
     """
     if (minutes is None) == (steps is None):
         raise ValueError(
@@ -119,11 +120,8 @@ def base_config(
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = str(value)
-    return found
+def _as_text(config: TrainConfig) -> dict[str, str]:
+    return {
+        name: str(list(value) if isinstance(value, tuple) else value)
+        for name, (_, value) in flat_fields(config).items()
+    }

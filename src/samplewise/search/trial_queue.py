@@ -1,155 +1,171 @@
-"""Which configurations are tried, by whom, and which have to be tried again.
+"""Queue of trials: new draws, and repeats of draws whose trial was killed or interrupted.
 
-A *draw* is a configuration, an Optuna *trial* one attempt at it. A trial whose worker died is
-marked failed and its draw is queued again; so is one that was interrupted. Everything is decided
-from the study alone, so any worker may do it at any time, and doing it twice does no harm.
+A draw is one configuration; an Optuna trial is one attempt to train it. Everything is decided from
+the study alone, so any worker may do it at any time, and doing it twice does no harm.
+
+Differs: Optuna's `RetryHeartbeatStaleTrialCallback` queues a repeat in the worker that marks the
+trial as failed. The repeat is lost if that worker dies in between. Here any worker queues it later.
 """
 
+import contextlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from samplewise.atomic_io import lock
+from samplewise.config.seeds import derive
 from samplewise.errors import SamplewiseError
-from samplewise.search.liveness import Liveness, is_alive
-from samplewise.search.sampler import DRAW, RETRY, draw_of
+from samplewise.search.liveness import BEAT, Liveness, is_alive
 from samplewise.search.settings import Search
 
-WORKER, BEAT, OUTCOME, REASON = "worker", "beat", "outcome", "reason"
-"""Attributes of a trial."""
+WORKER, OUTCOME, REASON, RETRY, DRAW = "worker", "outcome", "reason", "retry_of", "draw"
+"""Attributes of a trial; the last two are those of a repeat: number of the trial before, draw."""
 FAILED, INTERRUPTED, RETURNED = "failed", "interrupted", "returned"
-"""Outcomes of failed trials: impossible; to be gone on with; one too many. None: killed."""
+"""Outcomes of failed trials: impossible; to be continued; superfluous. None: killed."""
 MAX_KILLS = 3
-"""A draw whose worker died so often is given up: it may be what kills them."""
+"""Workers that may die with a draw before the draw is given up: it may be the cause."""
 GRACE_S = 120.0
-"""A worker on another machine that gives no sign of life for so long is taken for dead."""
+"""Seconds without a heartbeat after which a worker on another machine counts as dead."""
 UNOWNED_S = 10.0
-"""The same for a trial that nobody has put a name to: a matter of milliseconds."""
+"""Seconds after which a trial without a worker's card counts as abandoned."""
 
 
 class TrialQueue:
-    """One worker's view of a study."""
+    """The trials of a study, as one worker takes and repairs them."""
 
     def __init__(self, study: optuna.Study, search: Search, liveness: Liveness):
         self._study = study
         self._search = search
-        self._presence = liveness
-        self._seen: dict[int, tuple[int | None, float]] = {}
+        self._liveness = liveness
+        self._heartbeats: dict[int, tuple[int | None, float]] = {}
         self._alive: set[int] = set()
 
     def next_trial(self) -> Trial | None:
-        """Return a trial to work on; None if all draws are taken."""
+        """Return a trial to train; None if all draws are taken."""
         while True:
             trials = self._study.get_trials(deepcopy=False)
             waiting = any(trial.state == TrialState.WAITING for trial in trials)
-            drawn = sum(RETRY not in trial.user_attrs for trial in trials)
-            if not waiting and drawn >= self._search.trials:
+            if not waiting and len(by_draw(trials)) >= self._search.trials:
                 return None
             trial = self._study.ask()
-            trial.set_user_attr(WORKER, self._presence.card)
-            if not self._is_one_too_many(trial):
+            trial.set_user_attr(WORKER, self._liveness.card)
+            if not self._is_superfluous(trial):
                 return trial
             trial.set_user_attr(OUTCOME, RETURNED)
             self._study.tell(trial, state=TrialState.FAIL)
 
-    def mend(self) -> None:
-        """Mark the trials of dead workers as failed; queue draws that nobody works on again."""
-        with self._alone() as is_alone:
-            if not is_alone:
-                return  # another worker is at it
-            running = self._trials(TrialState.RUNNING)
+    def requeue(self) -> None:
+        """Mark the trials of dead workers as failed, and queue repeats of unfinished draws."""
+        with contextlib.suppress(SamplewiseError), lock(self._search.folder / "mending", "worker"):
+            # Suppressed: another worker on this machine holds the lock and does the same.
+            running = self._running()
             for trial in running:
                 if self._is_dead(trial):
-                    self._fail(trial)
-            for draw, attempts in by_draw(self._study.get_trials(deepcopy=False)).items():
-                if draw < self._search.trials and is_open(attempts):
-                    known = max(attempts, key=lambda trial: len(trial.params))
-                    facts = {DRAW: draw, RETRY: attempts[-1].number}
-                    self._study.enqueue_trial(known.params, user_attrs=facts)
-            self._presence.sweep({card["id"] for card in map(_card, running) if card})
+                    with contextlib.suppress(UpdateFinishedTrialError):
+                        self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            for draw, trials in by_draw(self._study.get_trials(deepcopy=False)).items():
+                if draw < self._search.trials and needs_repeat(trials):
+                    known = max(trials, key=lambda trial: len(trial.params)).params
+                    repeat = {DRAW: draw, RETRY: trials[-1].number}
+                    self._study.enqueue_trial(known, user_attrs=repeat)
+            cards = [trial.user_attrs.get(WORKER) for trial in running]
+            self._liveness.sweep({card["id"] for card in cards if card})
 
-    def may_end(self) -> bool:
-        """Return whether no trial is left of which it is unknown if anybody works on it."""
-        return all(trial.number in self._alive for trial in self._trials(TrialState.RUNNING))
+    def is_settled(self) -> bool:
+        """Return whether every running trial is known to have a living worker."""
+        return all(trial.number in self._alive for trial in self._running())
 
-    def _trials(self, state: TrialState) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=(state,))
+    def _running(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
-        card = _card(trial)
-        lives = is_alive(card) if card else None
-        if lives is not None:
-            self._alive |= {trial.number} if lives else set()
-            return not lives
-        # Not on this machine: no clocks are compared, only whether it goes on beating.
-        beat, now = trial.user_attrs.get(BEAT), time.monotonic()
-        if trial.number not in self._seen:
-            self._seen[trial.number] = beat, now
-        last, since = self._seen[trial.number]
-        if beat != last:
-            self._seen[trial.number] = beat, now
+        card = trial.user_attrs.get(WORKER)
+        alive = is_alive(card) if card else None
+        if alive is None:
+            # Heartbeats are counted, because the clocks of two machines cannot be compared.
+            beat, now = trial.user_attrs.get(BEAT), time.monotonic()
+            before, since = self._heartbeats.setdefault(trial.number, (beat, now))
+            if beat == before:
+                return now - since > (GRACE_S if card else UNOWNED_S)
+            self._heartbeats[trial.number] = beat, now
+            alive = True
+        if alive:
             self._alive.add(trial.number)
-            return False
-        return now - since > (GRACE_S if card else UNOWNED_S)
+        return not alive
 
-    def _fail(self, trial: FrozenTrial) -> None:
-        try:
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            return  # it ended, or another worker was quicker
-
-    def _is_one_too_many(self, trial: Trial) -> bool:
-        """Return whether a race made a trial that nobody needs."""
+    def _is_superfluous(self, trial: Trial) -> bool:
+        """Return whether two workers queued the same repeat, or drew the last draw, at once."""
         trials = self._study.get_trials(deepcopy=False)
-        mine = trials[trial.number]
-        if RETRY not in mine.user_attrs:
-            return draw_of(mine, trials) >= self._search.trials
-        same = [other for other in trials if other.user_attrs.get(RETRY) == mine.user_attrs[RETRY]]
-        return mine.number > min(other.number for other in same)
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Spare workers on this machine the work that another one is doing."""
-        try:
-            with lock(self._search.folder / "mending", "worker"):
-                yield True
-        except SamplewiseError:
-            yield False
+        repeats = trials[trial.number].user_attrs.get(RETRY)
+        if repeats is None:
+            return draw_of(trial, trials) >= self._search.trials
+        return any(other.user_attrs.get(RETRY) == repeats for other in trials[: trial.number])
 
 
-def by_draw(trials: list[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
-    """Return the trials of each draw, oldest first."""
+def by_draw(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
+    """Return the trials of each draw, oldest first.
+
+    Draws are counted from 0. The draw of a trial depends only on the trials before it.
+    """
     found: dict[int, list[FrozenTrial]] = {}
-    retries = 0
+    new_draws = 0
     for trial in sorted(trials, key=lambda trial: trial.number):
-        is_retry = RETRY in trial.user_attrs
-        draw = trial.user_attrs[DRAW] if is_retry else trial.number - retries
+        is_repeat = RETRY in trial.user_attrs
+        draw = trial.user_attrs[DRAW] if is_repeat else new_draws
         found.setdefault(draw, []).append(trial)
-        retries += is_retry
+        new_draws += not is_repeat
     return found
 
 
-def is_open(attempts: list[FrozenTrial]) -> bool:
-    """Return whether a draw must be tried again: every attempt was killed or interrupted."""
-    if any(trial.state != TrialState.FAIL for trial in attempts):
-        return False
-    outcomes = [trial.user_attrs.get(OUTCOME) for trial in attempts]
-    return FAILED not in outcomes and outcomes.count(None) < MAX_KILLS
+def draw_of(trial: Trial | FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """Return the draw of a trial; ``trials`` are those of the study up to this one or further."""
+    draws = by_draw(trials).items()
+    return next(draw for draw, same in draws for other in same if other.number == trial.number)
 
 
-def ancestors(trial: FrozenTrial | Trial, trials: list[FrozenTrial]) -> list[int]:
-    """Return the numbers of the trials that this one repeats, newest first."""
-    found: list[int] = []
-    number: Any = trial.user_attrs.get(RETRY)
-    while number is not None:
-        found.append(number)
-        number = trials[number].user_attrs.get(RETRY)
-    return found
+def needs_repeat(trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether every trial of a draw was killed or interrupted."""
+    outcomes = [trial.user_attrs.get(OUTCOME) for trial in trials]
+    return (
+        all(trial.state == TrialState.FAIL for trial in trials)
+        and FAILED not in outcomes
+        and outcomes.count(None) < MAX_KILLS
+    )
 
 
-def _card(trial: FrozenTrial) -> dict[str, str] | None:
-    return trial.user_attrs.get(WORKER)
+class DrawSampler(RandomSampler):
+    """Random search (Bergstra & Bengio 2012) or TPE (Bergstra et al. 2011), seeded by the draw.
+
+    A value of random search depends only on the seed, the draw, the name and the range. It does not
+    depend on the worker, on other parameters or on stops. TPE depends on the finished trials too.
+    """
+
+    def __init__(self, seed: int, kind: str):
+        super().__init__()
+        self._seed = seed
+        self._kind = kind
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Find the draw of a new trial."""
+        self._draw = draw_of(trial, study.get_trials(deepcopy=False))
+        self._tpe = TPESampler(seed=self._seed_of("tpe"))
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Draw one parameter."""
+        sampler = self._tpe if self._kind == "tpe" else RandomSampler(self._seed_of(param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def _seed_of(self, purpose: str) -> int:
+        return derive(self._seed, f"search.{purpose}", self._draw) % 2**32
