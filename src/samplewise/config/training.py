@@ -18,7 +18,7 @@ RESUMABLE = frozenset(
 )
 """Fields that may differ when a run is resumed; all others make it another run."""
 MAX_SPARSITY = 0.99
-"""Beyond it a file would ask for more memory than its own size can pay for."""
+"""Largest sparsity; beyond it a small model file would need a lot of memory."""
 
 
 def parse_block(text: str) -> tuple[int, int]:
@@ -45,10 +45,10 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=SampleRNNConfig)
     """Sizes of the model."""
     mel: bool = False
-    """Tell the model the mel spectrogram of what it draws: a vocoder (samplewise vocode)."""
+    """Condition the model on mel spectrograms: a vocoder (samplewise vocode)."""
     labels: str | None = None
-    """Tell the model who speaks, or another class: a CSV with the columns file and speaker, or
-    `folders` if each class has a folder of its own."""
+    """Condition the model on the speaker, or on another class: a CSV with the columns
+    file and speaker, or `folders` if each class has a folder of its own."""
     output_init: Literal["paper", "unigram"] = "paper"
     """Initial output layer. paper: like the other layers; unigram: a run begins by predicting how
     often each code occurs in the training split, with a tenth of the initial output weights."""
@@ -134,7 +134,7 @@ class TrainConfig:
     preview_count: int = 2
     """Clips in a preview."""
     seed: int = 0
-    """Of the initial weights, the order of clips and the offsets."""
+    """Seed of the initial weights, the order of clips and the offsets."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,4 +1,4 @@
-"""What can be known before the first row trains for days."""
+"""Checks of an experiment before its first row is trained."""
 
 from samplewise.config.codec import differences, from_json
 from samplewise.config.training import RESUMABLE, TrainConfig

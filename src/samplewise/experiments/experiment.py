@@ -1,4 +1,4 @@
-"""What an experiment is: rows to train, the paper's numbers, a budget, a size."""
+"""Experiments: rows to train, the paper's figures, budgets and sizes."""
 
 import re
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def slug(words: str) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One system: what to train, and what the paper says of it."""
+    """One system of a table: its training configuration and the paper's figures."""
 
     name: str
     """As in the paper."""
@@ -76,9 +76,9 @@ class Experiment:
     splits: tuple[Literal["valid", "test"], ...] = ("test",)
     """What is scored; the table shows the first."""
     note: str = ""
-    """What one has to know to read the figures."""
+    """Note on how to read the figures."""
     small_note: str = SMALL_NOTE
-    """What its small size is."""
+    """Description of the small size."""
     in_nats: bool = False
     """The paper's figures are nats per sample: ours are shown in nats and in bits."""
     paper_only: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -153,7 +153,7 @@ def shrink(config: TrainConfig) -> TrainConfig:
 
 
 def _shrink_wavernn(config: TrainConfig, model: ModelConfig) -> TrainConfig:
-    """Return what some hundred steps can train: fewer lanes, a higher rate, a short memory."""
+    """Return settings for some hundred steps: fewer lanes, a higher rate, a faster average."""
     subscale = isinstance(model, SubscaleWaveRNNConfig)
     return replace(
         config,

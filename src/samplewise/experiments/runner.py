@@ -1,4 +1,4 @@
-"""Running an experiment: row by row, each resumable, everything noted in one JSON file."""
+"""Running an experiment: its rows are trained one after the other; results go to one JSON file."""
 
 import datetime
 import math
@@ -120,7 +120,7 @@ def _minutes(corpus: Corpus, split: str) -> float:
 
 
 def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
-    """Train a row, or go on with it; return what is noted of its training."""
+    """Train a row, or go on with it; return the record of its training."""
     folder = setting.run_folder(row)
     outcome = train_run(
         setting.config_of(row), setting.corpus, folder, say=lambda line: say(f"  {line}")

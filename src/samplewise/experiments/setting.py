@@ -1,4 +1,4 @@
-"""On what, for how long and how large an experiment is run."""
+"""Settings of an experiment: corpus, budget and size."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

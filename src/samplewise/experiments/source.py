@@ -1,4 +1,4 @@
-"""Which state of the code a result comes from."""
+"""Commit of the code that a result comes from."""
 
 import subprocess
 from pathlib import Path

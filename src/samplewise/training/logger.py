@@ -1,4 +1,4 @@
-"""What a run says while it goes: metrics.jsonl, TensorBoard if it is there, lines to read."""
+"""Logging of a run: metrics.jsonl, TensorBoard if it is installed, lines of progress."""
 
 import os
 from collections.abc import Callable
@@ -15,10 +15,10 @@ METRICS = "metrics.jsonl"
 
 
 class RunLogger:
-    """Appends events; one line of JSON each, with full precision."""
+    """Writer of events: one line of JSON each, with full precision."""
 
     def __init__(self, folder: Path, step: int, say: Callable[[str], None]):
-        """Go on after ``step``: what a killed run wrote beyond its checkpoint is dropped."""
+        """Open the log after ``step``; events that a killed run wrote after its checkpoint go."""
         path = folder / METRICS
         self.say = say
         if path.exists():

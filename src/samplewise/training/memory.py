@@ -1,4 +1,4 @@
-"""Memory that training takes, and the machine's: what cannot fit is refused before it begins."""
+"""Memory that training needs, and that the machine has; too large a run is refused at once."""
 
 import os
 from contextlib import suppress

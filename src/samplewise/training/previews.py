@@ -1,4 +1,4 @@
-"""Previews: short clips and a spectrogram of what the model does now."""
+"""Previews: short clips drawn during training, and their spectrogram."""
 
 import copy
 
@@ -22,7 +22,7 @@ from samplewise.training.run import RunState
 def make_preview(run: RunState, logger: RunLogger) -> None:
     """Write ``previews/step-N/``; the clips have the same seeds every time.
 
-    A model that is told mel spectrograms is given those of validation recordings.
+    A model conditioned on mel spectrograms gets those of validation recordings.
     """
     step = run.progress.step
     model = copy.deepcopy(run.usable).eval().requires_grad_(False)
@@ -46,7 +46,7 @@ def make_preview(run: RunState, logger: RunLogger) -> None:
 
 
 def _waves(run: RunState, loaded: LoadedModel) -> list[Float32[np.ndarray, " samples"]]:
-    """Return what the model draws."""
+    """Return the clips of a preview."""
     config, conditioner = run.config, loaded.model.conditioner
     backend = Backend(threads=config.threads)
     if conditioner is None or conditioner.config.mel is None:

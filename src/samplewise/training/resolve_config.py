@@ -1,4 +1,4 @@
-"""What the corpus decides of a run: moments of the amplitude, classes, frequencies of codes."""
+"""Settings that depend on the corpus: moments of the amplitude, classes, code frequencies."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -27,7 +27,7 @@ grow with the corpus."""
 
 
 def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
-    """Fill in what a model of real values is normalised with."""
+    """Return ``config`` with the moments that a gmm head normalises amplitudes with."""
     model = config.model
     if not isinstance(model, SampleRNNConfig | RNNConfig):
         return config
@@ -40,13 +40,13 @@ def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
 def code_counts(
     config: TrainConfig, corpus: Corpus, quantizer: Quantizer, labels: Mapping[str, str] | None
 ) -> Int64[np.ndarray, " q_levels"]:
-    """Return how often each code occurs in the training split, as far as it is counted.
+    """Return how often each code occurs in a sample of the training split.
 
     Args:
         config: How clips are cut and read.
         corpus: Where they lie.
-        quantizer: The model's.
-        labels: Class of each recording by its source, for a model that is told it.
+        quantizer: Quantiser of the model.
+        labels: Class of each recording by its source; None: no classes.
     """
     seconds = min(config.clip_seconds or COUNTED_SECONDS, COUNTED_SECONDS)
     clips = cut(corpus.split("train"), max(1, round(seconds * corpus.sample_rate)))
@@ -67,15 +67,15 @@ def code_counts(
 def with_conditioning(
     config: TrainConfig, labels: Mapping[str, str] | None, trained: Collection[str] | None = None
 ) -> TrainConfig:
-    """Fill in what the model is told, and the names of its classes.
+    """Return ``config`` with the conditioning of its model, names of classes included.
 
     Args:
-        config: As it was asked for.
+        config: Settings as they were asked for.
         labels: Class of each recording by its source; None: no classes.
         trained: Sources of the training split; None: all.
 
     Raises:
-        ValueError: If such a model cannot be told that.
+        ValueError: If the family of the model takes no conditioning.
     """
     if config.mel and config.level == "paper":
         raise ValueError("level = paper hides the true level from a mel: give --level keep")
@@ -97,9 +97,9 @@ def with_conditioning(
     if not config.mel and not names:  # --no-mel, where a preset has it
         return replace(config, model=replace(model, conditioning=None))
     order = LPC_ORDER if isinstance(model, WaveRNNConfig) else 0
-    told = model.conditioning or ConditioningConfig(MelConfig(), names, lpc_order=order)
+    conditioning = model.conditioning or ConditioningConfig(MelConfig(), names, lpc_order=order)
     if config.mel:
-        told = replace(told, mel=told.mel or MelConfig(), classes=names)
+        conditioning = replace(conditioning, mel=conditioning.mel or MelConfig(), classes=names)
     else:
-        told = replace(told, mel=None, classes=names, lpc_order=0)
-    return replace(config, model=replace(model, conditioning=told))
+        conditioning = replace(conditioning, mel=None, classes=names, lpc_order=0)
+    return replace(config, model=replace(model, conditioning=conditioning))

@@ -1,4 +1,4 @@
-"""A run: what is trained, where it stands, and how both survive."""
+"""A training run: its state, how it starts or resumes, and what its folder holds."""
 
 import copy
 import logging
@@ -39,13 +39,13 @@ from samplewise.training.resolve_config import code_counts, with_conditioning, w
 CONFIG, STATE = "config.json", "state"
 KIND = "a run folder"
 FORMAT = 2
-"""Of the config.json that is written; 1 is read as well, whose `mulaw` is not torchaudio's."""
+"""Format of config.json. Format 1 is read too; its `mulaw` is not torchaudio's."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Progress:
-    """The scalars of a run; every one is part of a checkpoint."""
+    """Counters and scores of a run; a checkpoint holds all of them."""
 
     step: int = 0
     seconds: float = 0.0
@@ -59,7 +59,7 @@ class Progress:
 
 @dataclass
 class RunState:
-    """All that a checkpoint holds, and what it takes to go on from it."""
+    """Everything that a step of training reads or changes."""
 
     config: TrainConfig
     corpus: Corpus
@@ -77,7 +77,7 @@ class RunState:
 
     @property
     def audio(self) -> AudioFormat:
-        """What turns the model's codes into sound."""
+        """Format that turns the model's codes into sound."""
         return AudioFormat(self.corpus.sample_rate, self.corpus.gain, self.config.level)
 
     @property
@@ -99,17 +99,17 @@ class RunState:
             tensors |= {f"adam.{name}.{moment}": value for moment, value in moments.items()}
         tensors |= {f"lanes.{name}": value for name, value in to_tensors(lanes).items()}
         tensors |= {f"mask.{name}": kept for name, kept in masks_of(self.model).items()}
-        facts = {
+        values = {
             "progress": asdict(self.progress),
             "cursor": to_json(self.stream.cursor),
             "clock": self.state.clock,
         }
         keep = self.config.keep
-        save_checkpoint(self.folder / STATE, self.progress.step, tensors, facts, keep)
+        save_checkpoint(self.folder / STATE, self.progress.step, tensors, values, keep)
 
     def save_model(self) -> None:
         """Write the usable weights as the run's model."""
-        corpus = _corpus_facts(self.corpus)
+        corpus = _describe_corpus(self.corpus)
         origin = provenance(
             self.folder.name, self.config, self.progress, corpus, self.model, self.mel
         )
@@ -124,15 +124,15 @@ def provenance(
     model: Model,
     mel: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return what a model file says about where its weights come from.
+    """Return the provenance of weights, as a model file holds it.
 
     Args:
-        name: The run's.
-        config: How it is trained.
-        progress: Where it stood.
-        corpus: As config.json describes the corpus.
+        name: Name of the run.
+        config: How the model is trained.
+        progress: Progress of the run when the weights were saved.
+        corpus: Description of the corpus, as config.json holds it.
         model: The model.
-        mel: Statistics of the spectrograms it is trained on, as config.json holds them.
+        mel: Statistics of the mel spectrograms of the training split, as config.json holds them.
     """
     is_best = progress.step == progress.best_step
     return {
@@ -150,7 +150,7 @@ def provenance(
     }
 
 
-def _corpus_facts(corpus: Corpus) -> dict[str, Any]:
+def _describe_corpus(corpus: Corpus) -> dict[str, Any]:
     return {
         "folder": str(corpus.folder.resolve()),
         "digest": corpus.digest,
@@ -164,7 +164,7 @@ def count_parameters(model: Model) -> int:
 
 
 def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> RunState:
-    """Begin a run in ``folder``, or go on with the one that is there.
+    """Begin a run in ``folder``, or resume the one that is there.
 
     Raises:
         CheckpointError: If the folder holds another run, or no sound checkpoint.
@@ -178,16 +178,16 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
     keep_freed_memory()
-    matmul = _matmul(config, folder, ranks)
+    matmul = _choose_matmul(config, folder, ranks)
     config = replace(config, labels=located(config.labels), matmul=matmul)
     labels = None if config.labels is None else read_labels(config.labels, corpus)
     sources = {recording.source for recording in recordings}
     config = with_conditioning(with_moments(config, corpus), labels, sources)
     if config.sparsity:
         check_blocks(build_model(config.model, seed=None), config.block_size)
-    config = _with_its_codes(config, folder)
-    described = _describe(config, corpus, labels)
-    _agree(config, corpus, described, folder, ranks)
+    config = _keep_old_mulaw(config, folder)
+    described = _describe_run(config, corpus, labels)
+    _check_same_run(config, corpus, described, folder, ranks)
     if ranks.device.type == "cpu":
         check_training_memory(config, described["parameters"])
     model = build_model(config.model, config.seed)
@@ -199,8 +199,8 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     model = model.to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
     optimizer = make_optimizer(model, config)
-    tensors, facts = found or ({}, {})
-    cursor = from_json(StreamCursor, facts.get("cursor"), "cursor") if facts else None
+    tensors, values = found or ({}, {})
+    cursor = from_json(StreamCursor, values.get("cursor"), "cursor") if values else None
     stream = LaneStream(
         recordings,
         lambda clip: read_codes(corpus, clip, config.level, model.quantizer),
@@ -218,9 +218,9 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     lanes = map_tensors(model.initial_state(share), torch.detach)
     run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes, labels)
     run.mel = described["mel"]
-    if facts:
+    if values:
         try:
-            _restore(run, tensors, facts)
+            _restore(run, tensors, values)
         except (RuntimeError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"the checkpoint in {folder / STATE} does not fit the model that {folder / CONFIG} "
@@ -236,7 +236,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
 def read_config(path: Path) -> dict[str, Any]:
     """Return what the config.json of a run holds, with ``train`` and ``corpus`` as objects.
 
-    That of an older format is given in the words of today.
+    A file of an older format is returned in the terms of the current one.
 
     Raises:
         CheckpointError: If it is not the file of a run.
@@ -288,8 +288,8 @@ def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
     return spread(clips, count)
 
 
-def _with_its_codes(config: TrainConfig, folder: Path) -> TrainConfig:
-    """Return ``config`` with the older mu-law of the run in ``folder``, if that is what it has."""
+def _keep_old_mulaw(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Return ``config`` with the older mu-law if the run in ``folder`` was begun with it."""
     model = config.model
     path = folder / CONFIG
     if model.quantizer != "mulaw" or not path.exists():
@@ -301,17 +301,17 @@ def _with_its_codes(config: TrainConfig, folder: Path) -> TrainConfig:
     return replace(config, model=replace(model, quantizer="mulaw-midtread"))  # pyright: ignore
 
 
-def _agree(
-    config: TrainConfig, corpus: Corpus, facts: dict[str, Any], folder: Path, ranks: Ranks
+def _check_same_run(
+    config: TrainConfig, corpus: Corpus, described: dict[str, Any], folder: Path, ranks: Ranks
 ) -> None:
-    """Check that a config.json that is there asks for the same, or that the folder is free.
+    """Check that the folder is free, or holds a run with the same settings, corpus and labels.
 
     Args:
-        config: Asked for now.
-        corpus: The one that was named.
-        facts: What config.json is to hold.
-        folder: The run's.
-        ranks: The first of them looks into a folder without a run.
+        config: Settings of the run that is to start.
+        corpus: Corpus of the run that is to start.
+        described: The config.json that will be written.
+        folder: Run folder.
+        ranks: Only the first rank looks into a folder without a run.
     """
     path = folder / CONFIG
     if not path.exists():
@@ -334,18 +334,18 @@ def _agree(
             f"{corpus.folder} is not the corpus that {folder} was trained on (it was changed or "
             "prepared anew). Choose another -o, or --fresh to start again"
         )
-    if there.get("labels_sha256") != facts["labels_sha256"]:
+    if there.get("labels_sha256") != described["labels_sha256"]:
         raise CorpusError(
             f"the labels in {config.labels} are not those that {folder} was trained with. Choose "
             "another -o, or --fresh to start again"
         )
-    facts["train"]["output_init"] = old.output_init  # how the run began does not change
+    described["train"]["output_init"] = old.output_init  # how the run began does not change
 
 
-def _matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
-    """Return the library of products: what was asked for, else what the run has had until now.
+def _choose_matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
+    """Return the library of matrix products: the one asked for, else the one the run began with.
 
-    A library's sums are rounded in its own way: a run goes on with the one that it began with.
+    Libraries round sums differently, so a run never changes its library.
     """
     if config.matmul != "auto":
         return config.matmul
@@ -356,13 +356,15 @@ def _matmul(config: TrainConfig, folder: Path, ranks: Ranks) -> Library:
     return "blas" if ranks.sum(prefers_blas)[0] else "onednn"
 
 
-def _describe(config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None) -> dict[str, Any]:
+def _describe_run(
+    config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None
+) -> dict[str, Any]:
     mel = mel_statistics(corpus, conditioning_of(config.model))
     return {
         "format": FORMAT,
         "train": to_json(config),
         "audio": {"sample_rate": corpus.sample_rate, "gain": corpus.gain},
-        "corpus": _corpus_facts(corpus),
+        "corpus": _describe_corpus(corpus),
         "mel": None if mel is None else to_json(mel),
         "labels_sha256": None if labels is None else labels_digest(labels),
         "parameters": count_parameters(build_model(config.model, seed=None)),
@@ -374,7 +376,7 @@ def _describe(config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None
     }
 
 
-def _restore(run: RunState, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def _restore(run: RunState, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     device = run.ranks.device
 
     def part(prefix: str) -> dict[str, Tensor]:
@@ -393,5 +395,5 @@ def _restore(run: RunState, tensors: dict[str, Tensor], facts: dict[str, Any]) -
             run.optimizer.state[parameter] = moments
     rows = run.ranks.rows(run.config.lanes)
     lanes = {name: tensor[rows].clone() for name, tensor in part("lanes.").items()}
-    run.state = replace(from_tensors(run.state, lanes), clock=facts["clock"])
-    run.progress = from_json(Progress, facts.get("progress"), "progress")
+    run.state = replace(from_tensors(run.state, lanes), clock=values["clock"])
+    run.progress = from_json(Progress, values.get("progress"), "progress")

@@ -17,15 +17,15 @@ from samplewise.nn.conditioning import ConditioningInputs
 from samplewise.nn.state import concatenate, detach, select
 
 Mark = Callable[[str], None]
-"""Is told the name of each part of a step when that part is done."""
+"""Callback that gets the name of each part of a step when that part is done."""
 
 
 def no_mark(part: str) -> None:
-    """Do nothing: nobody measures the parts."""
+    """Ignore the parts of a step."""
 
 
 class Subsequence(nn.Module):
-    """What is differentiated: the summed cost of one subsequence, padding excluded."""
+    """Cost of one subsequence, summed without padding; the module that is differentiated."""
 
     def __init__(self, model: Model):
         super().__init__()
