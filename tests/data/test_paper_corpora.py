@@ -14,7 +14,7 @@ from samplewise.data.clips import cut, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import Settings
 from samplewise.data.prepare.prepare import prepare
-from samplewise.quantize.linear import Linear
+from samplewise.quantizers import LinearQuantizer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "paper-corpora.md").read_text()
 RATE, CLIP, HELD_OUT, BATCH = 16000, 1000, 3, 4
@@ -87,7 +87,7 @@ def test_a_clip_of_the_corpus_is_a_clip_of_the_model_with_the_official_codes(mad
             sound = sound.astype(np.float16).astype(np.float64)  # as the arrays are stored
             x01 = (sound - sound.min()) / (sound.max() - sound.min())
             exact = x01 * (256 - 1e-5) + 5e-6
-            found = read_codes(corpus, clip, "paper", Linear(256))
+            found = read_codes(corpus, clip, "paper", LinearQuantizer(256))
             np.testing.assert_array_equal(found, exact.astype(int))
 
 

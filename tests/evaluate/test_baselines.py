@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from samplewise.data.clips import cut, read_codes
 from samplewise.evaluate.baselines import SMOOTHING, baselines, count, cross_entropies
-from samplewise.quantize.build import make_quantizer
+from samplewise.quantizers import make_quantizer
 
 Q, SILENCE = 6, 3
 CLIPS = st.lists(st.lists(st.integers(0, Q - 1), min_size=1, max_size=20), min_size=1, max_size=4)

@@ -23,7 +23,7 @@ from samplewise.generate.clips import generate_clips
 from samplewise.generate.temperature import Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.models.io import LoadedModel
-from samplewise.quantize.mulaw import MuLaw
+from samplewise.quantizers import MuLawQuantizer
 
 BACKENDS = {"reference": Backend("reference"), "native": Backend("native", "f32")}
 PLAN = MemoryPlan(before_s=0.02, silence_s=0.01, after_s=0.015, count=3, seed=7)
@@ -116,7 +116,7 @@ class Singer:
         is_after, time = sampler_state
         count = numbers.shape[1]
         waves = [self.wave(hz, time, count) for hz in self.tones[is_after]]
-        return MuLaw(256).encode(np.stack(waves)), None, (is_after, time + count)
+        return MuLawQuantizer(256).encode(np.stack(waves)), None, (is_after, time + count)
 
     def teacher_force(self, sampler_state, codes, conditioning=None):
         self.fed.append(codes)

@@ -6,7 +6,7 @@ import soundfile
 from tests.conftest import SMOKE
 
 from samplewise.generate.artifacts import find_artifacts
-from samplewise.quantize.build import make_quantizer
+from samplewise.quantizers import make_quantizer
 
 RATE = 16000
 SECONDS = np.arange(4 * RATE) / RATE

@@ -11,7 +11,7 @@ from samplewise.data.lanes import finite_batches
 from samplewise.data.reader import conditioning_reader
 from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
-from samplewise.quantize.build import make_quantizer
+from samplewise.quantizers import make_quantizer
 from samplewise.training.loop import validate
 from samplewise.training.resolve_config import code_counts, with_conditioning
 from samplewise.training.run import start

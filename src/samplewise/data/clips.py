@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int
 from samplewise.audio.level import paper_min_max
 from samplewise.config.models import Level
 from samplewise.data.corpus import Corpus, Recording
-from samplewise.quantize.base import Quantizer
+from samplewise.quantizers import Quantizer
 
 Item = TypeVar("Item")
 MIN_DEVIATION = 2.0**-15

@@ -22,7 +22,7 @@ from samplewise.data.clips import Clip, cut, spread
 from samplewise.data.corpus import Corpus
 from samplewise.errors import CorpusError
 from samplewise.nn.conditioning import ConditioningInputs
-from samplewise.quantize.dual import Dual
+from samplewise.quantizers import DualQuantizer
 
 BLOCK_FRAMES = 512
 """Frames that are predicted at once: memory does not grow with the length."""
@@ -181,7 +181,7 @@ def _excitation(
     first = max(0, clip.start - order)
     wave = corpus.amplitude(clip.recording, first, clip.stop).astype(float)
     noise = numpy_generator(0, "dequantisation", clip.start).random(len(wave))
-    wave += (noise - 0.5) / Dual().silence
+    wave += (noise - 0.5) / DualQuantizer().silence
     before = order - (clip.start - first)
     wave = np.pad(wave, (before, frames * config.hop - clip.samples))
     codes, steps = [], []
@@ -189,7 +189,7 @@ def _excitation(
         part = told[frame : frame + BLOCK_FRAMES + 1]
         found = predict(part, config, corpus.sample_rate, order, conditioning.upsampling)
         heard = wave[frame * config.hop :][: (len(part) - 1) * config.hop + order]
-        codes.append(Dual().encode(excitation(heard, found)))
+        codes.append(DualQuantizer().encode(excitation(heard, found)))
         steps.append(np.log(FULL_SCALE * found.gain).astype(np.float32))
     log_steps = np.concatenate(steps).repeat(conditioning.hold)
     return Excitation(np.concatenate(codes)[: clip.samples], log_steps[: clip.samples])

@@ -11,7 +11,7 @@ from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.weights import pack
 from samplewise.heads.base import check_log_probs
 from samplewise.models.base import Model
-from samplewise.quantize.base import check_codes
+from samplewise.quantizers import check_codes
 
 WeightFormat = Literal["f32", "f16", "int8", "int8x16"]
 """f16: exact to 4e-4; int8: 8-bit weights and activations; int8x16: 16-bit activations."""

@@ -16,7 +16,7 @@ from samplewise.config.models import Level
 from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus, Recording
 from samplewise.evaluate.nll import nats_to_bits
-from samplewise.quantize.base import Quantizer
+from samplewise.quantizers import Quantizer
 
 SMOOTHING = 0.1
 """Number that is added to every count."""

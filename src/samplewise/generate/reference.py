@@ -13,7 +13,7 @@ from samplewise.generate.batch_invariance import RowPlan, plan_rows
 from samplewise.heads.base import check_log_probs
 from samplewise.models.base import Model, State
 from samplewise.nn.state import map_tensors
-from samplewise.quantize.base import check_codes
+from samplewise.quantizers import check_codes
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``."""

@@ -20,7 +20,7 @@ from samplewise.heads.base import check_log_probs
 from samplewise.models.base import State
 from samplewise.models.segment_model import SegmentModel
 from samplewise.nn.state import map_tensors
-from samplewise.quantize.base import check_codes
+from samplewise.quantizers import check_codes
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``."""

@@ -16,7 +16,7 @@ from samplewise.heads.categorical import (
 from samplewise.heads.digit_softmax import digit_log_prob, digit_nll, split_digits
 from samplewise.heads.dual_softmax import dual_log_prob, dual_nll
 from samplewise.heads.mixture import mixture_log_density, mixture_sample
-from samplewise.quantize.dual import FINE_LEVELS
+from samplewise.quantizers import FINE_LEVELS
 
 MAX_NATS = 1e30
 """Cost of a sample beyond which it is no number to rely on: its probability is 0."""

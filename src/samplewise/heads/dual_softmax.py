@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from samplewise.heads.categorical import categorical_log_prob, categorical_nll, invert_cdf
-from samplewise.quantize.dual import FINE_LEVELS
+from samplewise.quantizers import FINE_LEVELS
 
 
 def dual_nll(

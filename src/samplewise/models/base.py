@@ -19,7 +19,7 @@ from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
 from samplewise.nn.conditioning import Conditioner, ConditioningInputs
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight, fold_weight_norm
-from samplewise.quantize.build import make_quantizer
+from samplewise.quantizers import make_quantizer
 
 Config = TypeVar("Config", bound=ModelConfig, covariant=True)
 State = Any
@@ -259,6 +259,6 @@ class Model(nn.Module, Generic[Config]):
         """Return the real value of each code: what a model sees in place of an embedding."""
         config = self.config
         is_code = getattr(config, "frame_values", "amplitude") == "code"
-        values = self.quantizer.places if is_code else self.quantizer.inputs
+        values = self.quantizer.scaled_codes if is_code else self.quantizer.inputs
         mean, deviation = getattr(config, "moments", None) or OFFICIAL_MOMENTS
         return ((values - mean) / deviation).astype(np.float32)

@@ -37,7 +37,7 @@ from samplewise.nn.lookahead_conv import LookaheadStack
 from samplewise.nn.matmul import linear
 from samplewise.nn.rnn import RecurrentLayer
 from samplewise.nn.wavernn_cell import SCALARS, byte_inputs, cell_weights, gru_units, masked_gru
-from samplewise.quantize.dual import FINE_LEVELS
+from samplewise.quantizers import FINE_LEVELS
 
 BLOCK = 64
 """Most columns for which the network is asked at once; fewer mean less delay and more work."""

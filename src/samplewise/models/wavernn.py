@@ -21,7 +21,7 @@ from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentLayer
 from samplewise.nn.wavernn_cell import byte_inputs, cell_weights, gru_units, masked_gru
-from samplewise.quantize.dual import FINE_LEVELS
+from samplewise.quantizers import FINE_LEVELS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentLayer, RecurrentStack
-from samplewise.quantize.dual import FINE_LEVELS
+from samplewise.quantizers import FINE_LEVELS
 
 SCALARS = 3
 """Inputs c_(t-1), f_(t-1) and c_t; further ones condition."""

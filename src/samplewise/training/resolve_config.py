@@ -19,7 +19,7 @@ from samplewise.data.clips import cut, moments, read_codes, spread
 from samplewise.data.corpus import Corpus
 from samplewise.data.reader import conditioning_reader
 from samplewise.errors import CorpusError
-from samplewise.quantize.base import Quantizer
+from samplewise.quantizers import Quantizer
 
 COUNTED_CLIPS, COUNTED_SECONDS = 64, 4.0
 """Clips in which codes are counted, evenly spread, and their length at most: time and memory do not

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samplewise.audio.write import pcm16
-from samplewise.quantize.build import make_quantizer
-from samplewise.quantize.dual import Dual
+from samplewise.quantizers import DualQuantizer, make_quantizer
 
 QUANTIZERS = [
     make_quantizer(name, q)
@@ -83,8 +82,8 @@ def test_networks_see_the_lower_edges_of_linear_codes_as_in_the_official_code(na
 
 def test_a_sample_of_16_bits_is_written_as_it_was_read():
     samples = np.arange(-32768, 32768)
-    codes = Dual().encode(np.float32(samples / 32768))
-    np.testing.assert_array_equal(pcm16(Dual().decode(codes)), samples)
+    codes = DualQuantizer().encode(np.float32(samples / 32768))
+    np.testing.assert_array_equal(pcm16(DualQuantizer().decode(codes)), samples)
 
 
 def test_mulaw_is_that_of_torchaudio():
@@ -116,7 +115,7 @@ def test_the_older_mulaw_chooses_the_nearest_of_its_steps(x):
 
 
 def test_dual_codes_split_into_two_bytes_and_join_again_for_every_code():
-    quantizer = Dual()
+    quantizer = DualQuantizer()
     codes = np.arange(65536)
     coarse, fine = quantizer.split(codes)
     assert coarse.max() == fine.max() == 255

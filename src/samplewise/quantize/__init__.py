@@ -1,1 +1,0 @@
-"""Quantisers: amplitudes to integer codes and back."""
