@@ -12,7 +12,7 @@ from samplewise.engine.native import native_module
 from samplewise.engine.sampler import NativeSampler
 from samplewise.generate.backend import Backend
 from samplewise.generate.uniforms import uniforms
-from samplewise.heads.base import DualSoftmaxHead
+from samplewise.heads.dual_softmax import DualSoftmaxHead
 
 ISAS = native_module().isas()
 TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8x16": 0.6, "int8": 0.6}
@@ -119,7 +119,7 @@ def test_improbable_codes_are_cut_off_as_in_the_reference(any_model):
         params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
         scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
         np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
-    assert Backend("reference").sampler(any_model, 1).model.min_p == 0
+    assert Backend("reference").sampler(any_model, 1).min_p == 0
     with pytest.raises(ValueError, match=r"min_p = 1.0 must lie in \[0, 1\)"):
         Backend(min_p=1.0)
 

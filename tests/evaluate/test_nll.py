@@ -6,7 +6,7 @@ from tests.evaluate.small import CONFIG, make_model
 
 from samplewise.data.clips import Clip, cut, read_codes
 from samplewise.evaluate.nll import Scores, nats_to_bits, schedule, score
-from samplewise.heads.categorical import categorical_nll
+from samplewise.heads.categorical import CategoricalHead
 
 
 @torch.no_grad()
@@ -17,7 +17,7 @@ def one_clip_step_by_step(model, corpus, clip, level="keep"):
     for code in read_codes(corpus, clip, level, model.quantizer):
         logits, state = model.step(previous, state)
         previous = torch.tensor([code])
-        nats += categorical_nll(logits[:, None], previous[:, None]).item()
+        nats += CategoricalHead().nll(logits[:, None], previous[:, None]).item()
     return nats
 
 

@@ -7,6 +7,7 @@ from tests.models.conftest import UNTOLD
 from samplewise.config.models import SampleRNNConfig
 from samplewise.models.build import FAMILIES, build_model
 from samplewise.models.io import AudioFormat, LoadedModel, save_model
+from samplewise.models.step_model import StepModel
 
 RATE = 4000
 AUDIO = AudioFormat(sample_rate=RATE, gain=1.1, level="keep")
@@ -22,7 +23,9 @@ def make_model(config, seed=1):
     return model
 
 
-STEPWISE = [name for name, config in UNTOLD.items() if FAMILIES[config.family][1].is_stepwise]
+STEPWISE = [
+    name for name, config in UNTOLD.items() if issubclass(FAMILIES[config.family][1], StepModel)
+]
 
 
 @pytest.fixture(params=STEPWISE)

@@ -6,8 +6,7 @@ from samplewise.generate import reference
 from samplewise.generate.batch_invariance import plan_rows
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.uniforms import uniforms
-from samplewise.heads.base import DualSoftmaxHead
-from samplewise.heads.mixture import mixture_log_density
+from samplewise.heads.dual_softmax import DualSoftmaxHead
 
 CLIPS, DRAWN = 3, 37
 
@@ -19,7 +18,7 @@ def teacher_forced(model, codes):
     previous = torch.cat([silence, target[:, :-1]], 1)
     logits, _ = model(previous, model.initial_state(len(codes)), target)
     if model.head.is_density:
-        return -mixture_log_density(logits, model.real_values[target]).numpy()
+        return -model.head.log_density(logits, model.real_values[target]).numpy()
     stages = [(logits, target)]
     if isinstance(model.head, DualSoftmaxHead):
         coarse, fine = logits.chunk(2, -1)

@@ -3,11 +3,9 @@ import math
 import pytest
 import torch
 
-from samplewise.heads.categorical import (
-    categorical_log_prob,
-    categorical_nll,
-    categorical_sample,
-)
+from samplewise.heads.categorical import CategoricalHead
+
+HEAD = CategoricalHead()
 
 
 def logits_of(probabilities):
@@ -16,9 +14,7 @@ def logits_of(probabilities):
 
 def draw(probabilities, uniform, temperature=None):
     temperatures = None if temperature is None else torch.tensor([temperature])
-    return categorical_sample(
-        logits_of(probabilities), torch.tensor([uniform]), temperatures
-    ).item()
+    return HEAD.sample(logits_of(probabilities), torch.tensor([uniform]), temperatures).item()
 
 
 def test_drawing_inverts_the_cdf():
@@ -37,7 +33,7 @@ def test_rounding_of_the_cdf_never_draws_what_is_impossible():
     logits = torch.randn(2000, 256, generator=torch.Generator().manual_seed(1)) * 5
     logits[:, 200:] = -math.inf
     largest = torch.full((2000,), 1 - 2**-53, dtype=torch.float64)
-    assert (categorical_sample(logits, largest) < 200).all()
+    assert (HEAD.sample(logits, largest) < 200).all()
 
 
 def test_temperature_divides_the_logits():
@@ -49,14 +45,14 @@ def test_temperature_divides_the_logits():
 def test_codes_that_are_improbable_are_cut_off_and_the_others_keep_their_proportions():
     logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(10_000, 4)
     uniforms = (torch.arange(10_000) + 0.5) / 10_000
-    whole = categorical_sample(logits, uniforms)
-    assert torch.equal(categorical_sample(logits, uniforms, min_p=0.2), whole)
-    codes = categorical_sample(logits, uniforms, min_p=0.4)
+    whole = HEAD.sample(logits, uniforms)
+    assert torch.equal(HEAD.sample(logits, uniforms, min_p=0.2), whole)
+    codes = HEAD.sample(logits, uniforms, min_p=0.4)
     expected = torch.tensor([0.0, 2 / 9, 3 / 9, 4 / 9])
     torch.testing.assert_close(codes.bincount() / 10_000, expected, atol=1e-4, rtol=0)
     # At a temperature of 0.5: 1, 4, 9 and 16 in 30.
     temperatures = torch.full((10_000,), 0.5)
-    codes = categorical_sample(logits, uniforms, temperatures, min_p=0.5)
+    codes = HEAD.sample(logits, uniforms, temperatures, min_p=0.5)
     expected = torch.tensor([0.0, 0.0, 9 / 25, 16 / 25])
     torch.testing.assert_close(codes.bincount() / 10_000, expected, atol=1e-4, rtol=0)
 
@@ -64,13 +60,13 @@ def test_codes_that_are_improbable_are_cut_off_and_the_others_keep_their_proport
 def test_shares_of_draws_are_the_probabilities():
     probabilities = torch.tensor([0.1, 0.2, 0.3, 0.4])
     uniforms = (torch.arange(10_000) + 0.5) / 10_000
-    codes = categorical_sample(probabilities.log().expand(10_000, 4), uniforms)
+    codes = HEAD.sample(probabilities.log().expand(10_000, 4), uniforms)
     torch.testing.assert_close(codes.bincount() / 10_000, probabilities, atol=1e-4, rtol=0)
 
 
 def test_nll_and_log_prob_are_those_of_the_softmax_in_nats():
     logits = torch.tensor([[1.0, 2.0, 4.0]])
     expected = 4.0 - math.log(math.e + math.e**2 + math.e**4)
-    assert categorical_log_prob(logits, torch.tensor([2])).item() == pytest.approx(expected)
-    nll = categorical_nll(logits.unsqueeze(0), torch.tensor([[2]]))
+    assert HEAD.log_prob(logits, torch.tensor([2])).item() == pytest.approx(expected)
+    nll = HEAD.nll(logits.unsqueeze(0), torch.tensor([[2]]))
     assert nll.item() == pytest.approx(-expected)

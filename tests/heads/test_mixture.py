@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from samplewise.heads.base import GaussianMixtureHead
-from samplewise.heads.mixture import MIN_LOG_SCALE, mixture_log_density, mixture_sample
+from samplewise.heads.mixture import MIN_LOG_SCALE, GaussianMixtureHead
 
 WEIGHTS, MEANS, DEVIATIONS = [0.2, 0.5, 0.3], [-1.0, 0.25, 2.0], [0.4, 0.05, 1.5]
 NORMALS = [statistics.NormalDist(*pair) for pair in zip(MEANS, DEVIATIONS, strict=True)]
@@ -29,19 +28,19 @@ def cdf(value):
 @pytest.mark.parametrize("value", [-3.0, -1.0, 0.2, 0.25, 5.0])
 def test_the_density_is_that_of_the_mixture(value):
     density = sum(w * n.pdf(value) for w, n in zip(WEIGHTS, NORMALS, strict=True))
-    log_density = mixture_log_density(params(), torch.tensor([value])).item()
+    log_density = GaussianMixtureHead.log_density(params(), torch.tensor([value])).item()
     assert log_density == pytest.approx(math.log(density), rel=1e-5)
 
 
 def test_the_density_sums_to_one():
     grid = torch.linspace(-12, 16, 200_001)
-    density = mixture_log_density(params().expand(len(grid), -1), grid).double().exp()
+    density = GaussianMixtureHead.log_density(params().expand(len(grid), -1), grid).double().exp()
     assert torch.trapezoid(density, grid.double()).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_draws_have_the_mixtures_distribution():
     uniforms = (torch.arange(200_000) + 0.5) / 200_000
-    drawn = np.sort(mixture_sample(params(len(uniforms)), uniforms).numpy())
+    drawn = np.sort(GaussianMixtureHead.sample_value(params(len(uniforms)), uniforms).numpy())
     places = np.linspace(0, len(drawn) - 1, 400).astype(int)
     empirical = (places + 0.5) / len(drawn)
     exact = np.array([cdf(drawn[place]) for place in places])
@@ -50,7 +49,7 @@ def test_draws_have_the_mixtures_distribution():
 
 def test_the_ends_of_the_uniforms_are_finite_and_far_out():
     ends = torch.tensor([0.0, 1 - 2.0**-24])
-    low, high = mixture_sample(params(2), ends).tolist()
+    low, high = GaussianMixtureHead.sample_value(params(2), ends).tolist()
     assert -4 < low < -2
     assert 5 < high < 12
 
@@ -59,20 +58,25 @@ def test_temperature_multiplies_variances():
     uniforms = (torch.arange(10_000) + 0.5) / 10_000
     one = torch.tensor([[0.0, 3.0, 0.0]]).expand(10_000, -1)
     temperatures = torch.full_like(uniforms, 0.25)
-    spread = [mixture_sample(one, uniforms, t).std().item() for t in (None, temperatures)]
+    spread = [
+        GaussianMixtureHead.sample_value(one, uniforms, t).std().item()
+        for t in (None, temperatures)
+    ]
     assert spread[1] == pytest.approx(spread[0] / 2, rel=1e-3)
 
 
 def test_temperature_sharpens_the_choice_of_a_component():
     two = torch.tensor([[math.log(0.2), math.log(0.8), -9.0, 9.0, -99.0, -99.0]])
     uniforms = (torch.arange(10_000) + 0.5) / 10_000
-    drawn = mixture_sample(two.expand(10_000, -1), uniforms, torch.full_like(uniforms, 0.5))
+    drawn = GaussianMixtureHead.sample_value(
+        two.expand(10_000, -1), uniforms, torch.full_like(uniforms, 0.5)
+    )
     assert (drawn < 0).double().mean().item() == pytest.approx(0.04 / 0.68, abs=1e-3)
 
 
 def test_a_deviation_has_a_floor():
     spike = torch.tensor([[0.0, 0.5, -100.0]])
-    peak = mixture_log_density(spike, torch.tensor([0.5])).item()
+    peak = GaussianMixtureHead.log_density(spike, torch.tensor([0.5])).item()
     assert peak == pytest.approx(7 - 0.5 * math.log(2 * math.pi), rel=1e-5)
 
 
@@ -91,6 +95,6 @@ def test_a_head_draws_the_nearest_code_within_full_scale():
     sharp = torch.tensor([[0.0, 0.24, -30.0], [0.0, 99.0, -30.0], [0.0, -99.0, -30.0]])
     codes = head.sample(sharp, torch.full((3,), 0.5))
     assert codes.tolist() == [9, 15, 0]  # 0.24 lies next to 0.25, the ninth
-    density = mixture_log_density(sharp, values[codes])
+    density = GaussianMixtureHead.log_density(sharp, values[codes])
     torch.testing.assert_close(head.log_prob(sharp, codes), density.double(), rtol=1e-5, atol=1e-4)
     assert torch.equal(head.nll(sharp[None], codes[None])[0], -density)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save
-from tests.models.test_files import AUDIO
+from tests.models.test_io import AUDIO
 from tests.models.test_pruning import WIDE
 
 from samplewise.errors import CheckpointError

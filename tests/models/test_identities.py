@@ -8,6 +8,8 @@ import torch
 from tests.models.conftest import CONFIGS, built
 from tests.models.told import told as vectors
 
+from samplewise.models.segment_model import SegmentModel
+from samplewise.models.step_model import StepModel
 from samplewise.nn.state import map_tensors, to_tensors
 
 BATCH, TIME = 3, 29
@@ -17,7 +19,7 @@ SYMBOLS = {"wavernn": (256, 2), "subscale-wavernn": (256, 2), "fused-subscale-wa
 
 def time_of(model):
     """About TIME samples; whole segments for a model that knows no less."""
-    segment = 1 if model.is_stepwise else model.config.top_frame
+    segment = 1 if isinstance(model, StepModel) else model.config.top_frame
     return -(-TIME // segment) * segment
 
 
@@ -83,7 +85,7 @@ def test_forward_equals_repeated_step(stepwise, model, codes, targets, told):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_state_carries_across_a_cut_at_any_sample(name, cut):
     model, codes, targets, told, whole, last = whole_pass(name)
-    if not model.is_stepwise and cut % model.config.top_frame:
+    if isinstance(model, SegmentModel) and cut % model.config.top_frame:
         pytest.skip("a segment cannot be cut")
     head, state = model(
         codes[:, :cut], model.initial_state(BATCH), targets[:, :cut], between(told, 0, cut)
@@ -98,7 +100,7 @@ def test_state_carries_across_a_cut_at_any_sample(name, cut):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(name, t):
     model, codes, targets, told, before, _ = whole_pass(name)
-    if not model.is_stepwise:
+    if isinstance(model, SegmentModel):
         pytest.skip("its samples depend on later ones")
     changed = codes.clone()
     changed[:, t] = (changed[:, t] + 1) % model.q_levels
@@ -117,7 +119,7 @@ def test_no_output_sees_a_later_sample_and_every_output_sees_its_own(name, t):
 def test_memory_reaches_beyond_the_frames(model, codes, targets, told):
     changed, other = codes.clone(), targets.clone()
     changed[:, 0] = (changed[:, 0] + 5) % model.q_levels
-    if not model.is_stepwise:  # such a model takes what came before from the targets
+    if isinstance(model, SegmentModel):  # such a model takes what came before from the targets
         other[:, 0] = (other[:, 0] + 4097) % model.q_levels
     before, _ = model(codes, model.initial_state(BATCH), targets, told)
     after, _ = model(changed, model.initial_state(BATCH), other, told)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 from tests.models.conftest import CONFIGS
-from tests.models.test_files import AUDIO, rewrite
+from tests.models.test_io import AUDIO, rewrite
 
 from samplewise.cli.main import main
 from samplewise.config.models import SampleRNNConfig, SubscaleWaveRNNConfig, WaveNetConfig

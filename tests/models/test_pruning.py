@@ -5,7 +5,7 @@ import torch
 from tests.models.conftest import CONFIGS
 
 from samplewise.config.models import HybridConfig, RNNConfig, SampleRNNConfig, WaveNetConfig
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.build import build_model
 from samplewise.models.pruning import (
     apply_masks,
@@ -167,6 +167,6 @@ def test_a_block_that_does_not_fit_is_refused_with_the_matrix_it_does_not_fit():
         prune_model(model, 0.5, (4, 3))
     with pytest.raises(ValueError, match=r"share = 1.5 must lie in \[0, 1\]"):
         prune_model(model, 1.5, (4, 4))
-    model.wide_weights = lambda: Model.wide_weights(model)
+    model.wide_weights = lambda: AutoregressiveModel.wide_weights(model)
     with pytest.raises(ValueError, match="a model of the family wavernn has nothing to prune"):
         prune_model(model, 0.5, (4, 4))

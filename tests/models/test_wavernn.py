@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from samplewise.config.models import WaveRNNConfig
-from samplewise.heads.dual_softmax import sample_with_rest
+from samplewise.heads.dual_softmax import DualSoftmaxHead
 from samplewise.models.wavernn import WaveRNN
 from samplewise.nn.wavernn_cell import byte_inputs
 from samplewise.training.run import count_parameters
@@ -112,7 +112,7 @@ def test_a_mask_survives_training_and_gets_no_gradient(model, codes):
 def test_one_random_number_makes_both_stages_independent_and_right():
     logits = torch.tensor([[0.1, 0.2, 0.0, 0.7]]).log().expand(100_000, -1)
     uniforms = (torch.arange(100_000) + 0.5) / 100_000
-    code, rest = sample_with_rest(logits, uniforms)
+    code, rest = DualSoftmaxHead().sample_stage(logits, uniforms)
     counts = torch.bincount(code, minlength=4) / len(code)
     torch.testing.assert_close(counts, torch.tensor([0.1, 0.2, 0.0, 0.7]), atol=1e-4, rtol=0)
     for value in (0, 1, 3):
@@ -127,10 +127,12 @@ def test_what_is_left_of_a_random_number_always_finds_a_code():
     halves = torch.zeros(2, 2)
     # Just below the edge of the first code, and just above that of the second.
     uniforms = torch.tensor([0.5 - 2.0**-54, 0.5], dtype=torch.double)
-    code, rest = sample_with_rest(halves, uniforms)
+    code, rest = DualSoftmaxHead().sample_stage(halves, uniforms)
     assert code.tolist() == [0, 1]
     assert rest.tolist() == [1 - 2.0**-50, 0.0]
-    code, _ = sample_with_rest(torch.randn(2, 16, generator=torch.Generator().manual_seed(7)), rest)
+    code, _ = DualSoftmaxHead().sample_stage(
+        torch.randn(2, 16, generator=torch.Generator().manual_seed(7)), rest
+    )
     assert code.tolist() == [15, 0]
 
 

@@ -15,7 +15,7 @@ from samplewise.engine.weights import can_pack
 from samplewise.generate.backend import Sampler, reference_sampler
 from samplewise.generate.uniforms import uniforms
 from samplewise.generate.wavefront import NativeWavefrontSampler
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.build import build_model
 from samplewise.models.pruning import prune_model
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
@@ -92,7 +92,7 @@ def generation_speed(
     return rows
 
 
-def _runs_natively(model: Model, device: str) -> bool:
+def _runs_natively(model: AutoregressiveModel, device: str) -> bool:
     is_known = can_pack(model) or isinstance(model, SubscaleWaveRNN)
     return device == "cpu" and has_native() and is_known
 
@@ -129,7 +129,7 @@ def _in_groups(
 
 
 def _native(
-    model: Model, clips: int, samples: int, weights: WeightFormat, threads: int
+    model: AutoregressiveModel, clips: int, samples: int, weights: WeightFormat, threads: int
 ) -> dict[str, Any]:
     if isinstance(model, SubscaleWaveRNN):
         front = NativeWavefrontSampler(model, clips, weights, threads)

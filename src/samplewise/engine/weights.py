@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from samplewise.config.validation import MAX_TABLE
 from samplewise.errors import NOT_FINITE, EngineError
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.memory import table_size
 from samplewise.models.rnn import RNN
 from samplewise.models.samplernn import FrameLevelModule, SampleRNN
@@ -30,7 +30,7 @@ Array = Float64[np.ndarray, "_ _"]
 Vector = Float64[np.ndarray, " _"]
 
 
-def can_pack(model: Model) -> bool:
+def can_pack(model: AutoregressiveModel) -> bool:
     """Return whether the engine knows models of this kind.
 
     It knows SampleRNN and the RNN baseline with a softmax over codes, WaveNet and WaveRNN; what is
@@ -46,7 +46,7 @@ def can_pack(model: Model) -> bool:
 
 
 @torch.no_grad()
-def pack(model: Model) -> dict[str, Any]:
+def pack(model: AutoregressiveModel) -> dict[str, Any]:
     """Return the arguments of ``_native.Model`` but for the format of the weights.
 
     Raises:
@@ -75,7 +75,7 @@ def pack_cell(model: SubscaleWaveRNN) -> dict[str, Any]:
     return _completed(model, _pack_wavernn(model))
 
 
-def _completed(model: Model, description: dict[str, Any]) -> dict[str, Any]:
+def _completed(model: AutoregressiveModel, description: dict[str, Any]) -> dict[str, Any]:
     arrays = {name: _single(array) for name, array in description.pop("arrays").items()}
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise EngineError(f"{NOT_FINITE}: products of its weights overflow. Train it again")

@@ -14,7 +14,7 @@ from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus
 from samplewise.data.lanes import Batch, ReadCodes, finite_batches
 from samplewise.data.reader import ConditioningReader, conditioning_reader
-from samplewise.models.base import Model, State
+from samplewise.models.base import AutoregressiveModel, State
 from samplewise.nn.state import map_tensors
 
 Progress = Callable[[int, int], None]
@@ -72,7 +72,7 @@ class Scores:
 
 
 def score(
-    model: Model,
+    model: AutoregressiveModel,
     corpus: Corpus,
     clips: Sequence[Clip],
     level: Level,
@@ -134,7 +134,7 @@ def schedule(
 
 @torch.inference_mode()
 def _nats_of_clips(
-    model: Model,
+    model: AutoregressiveModel,
     clips: Sequence[Clip],
     read: ReadCodes,
     conditioning_inputs: ConditioningReader | None,
@@ -179,7 +179,7 @@ def _nats_of_clips(
 
 
 def _score_batch(
-    model: Model, batch: Batch, rows: list[int], state: State
+    model: AutoregressiveModel, batch: Batch, rows: list[int], state: State
 ) -> tuple[Float64[Tensor, " lanes"], State]:
     """Return the nats of each running lane and the state after the subsequence."""
     device, top = model.real_values.device, model.config.top_frame

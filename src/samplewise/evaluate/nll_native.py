@@ -11,7 +11,7 @@ from samplewise.data.corpus import Corpus
 from samplewise.data.reader import ClipConditioning, conditioning_reader
 from samplewise.engine.sampler import ConditioningVectors, NativeSampler, WeightFormat
 from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 
 CLIPS = 16
 """Scored side by side."""
@@ -20,7 +20,7 @@ CHUNK = 4096
 
 
 def score_natively(
-    model: Model,
+    model: AutoregressiveModel,
     corpus: Corpus,
     clips: Sequence[Clip],
     level: Level,
@@ -79,7 +79,7 @@ def score_natively(
 
 
 @torch.inference_mode()
-def _vectors(model: Model, clips: Sequence[ClipConditioning]) -> ConditioningVectors:
+def _vectors(model: AutoregressiveModel, clips: Sequence[ClipConditioning]) -> ConditioningVectors:
     """Return every vector of every clip, with zeros up to the longest one."""
     assert model.conditioner is not None
     rows = []

@@ -23,7 +23,7 @@ from samplewise.experiments.experiment import Experiment, Row
 from samplewise.experiments.setting import Setting
 from samplewise.experiments.source import commit
 from samplewise.generate.clips import generate_clips
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.io import LoadedModel, load_model
 from samplewise.models.pruning import kept_weights, zero_share
 from samplewise.nn.device import choose_device
@@ -144,7 +144,7 @@ def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
     }
 
 
-def _weights(model: Model) -> dict[str, Any]:
+def _weights(model: AutoregressiveModel) -> dict[str, Any]:
     """Return how sparse the model of a row is, if it has anything that could be pruned."""
     if not model.prunable():
         return {}

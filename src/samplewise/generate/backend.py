@@ -20,8 +20,9 @@ from samplewise.errors import EngineError
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.segments import SegmentSampler
 from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampler
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.segment_model import SegmentModel
+from samplewise.models.step_model import StepModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 from samplewise.progress import ProgressCallback
 
@@ -96,7 +97,7 @@ class Backend:
         if not 0 <= self.min_p < 1:
             raise ValueError(f"min_p = {self.min_p} must lie in [0, 1)")
 
-    def resolve(self, model: Model) -> "Backend":
+    def resolve(self, model: AutoregressiveModel) -> "Backend":
         """Return the same with a name other than ``auto``.
 
         Raises:
@@ -118,7 +119,7 @@ class Backend:
             self, name="native" if fits and can_pack(model) and has_native() else "reference"
         )
 
-    def sampler(self, model: Model, clips: int) -> Sampler:
+    def sampler(self, model: AutoregressiveModel, clips: int) -> Sampler:
         """Return what draws up to ``clips`` clips at once.
 
         Raises:
@@ -129,16 +130,15 @@ class Backend:
                 f"min_p = {self.min_p}, but a mixture of Gaussians has no codes to cut"
             )
         if self.resolve(model).name == "reference":
-            model.min_p = self.min_p
             if self.threads is None or model.real_values.device.type != "cpu":
-                return reference_sampler(model, clips)
+                return reference_sampler(model, clips, self.min_p)
             with torch_threads(self.threads):  # rows of a batch are planned with these threads
-                return ThreadedSampler(reference_sampler(model, clips), self.threads)
+                return ThreadedSampler(reference_sampler(model, clips, self.min_p), self.threads)
         if isinstance(model, SubscaleWaveRNN):
             return NativeWavefrontSampler(model, clips, self.weights, self.threads, self.min_p)
         return NativeSampler(model, clips, self.weights, self.threads, min_p=self.min_p)
 
-    def describe(self, model: Model) -> str:
+    def describe(self, model: AutoregressiveModel) -> str:
         """Return a description for messages: ``native back end (int8), up to 2 threads``."""
         if self.resolve(model).name == "native":
             threads = self.threads or default_threads()
@@ -149,13 +149,14 @@ class Backend:
         return f"reference back end on {where}"
 
 
-def reference_sampler(model: Model, clips: int) -> Sampler:
+def reference_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) -> Sampler:
     """Return what draws up to ``clips`` clips with PyTorch, in the order that the model needs."""
     if isinstance(model, SubscaleWaveRNN):
-        return WavefrontSampler(model, clips)
+        return WavefrontSampler(model, clips, min_p)
     if isinstance(model, SegmentModel):
-        return SegmentSampler(model, clips)
-    return ReferenceSampler(model, clips)
+        return SegmentSampler(model, clips, min_p)
+    assert isinstance(model, StepModel)
+    return ReferenceSampler(model, clips, min_p)
 
 
 class ThreadedSampler:

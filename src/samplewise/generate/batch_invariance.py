@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.segment_model import SegmentModel
+from samplewise.models.step_model import StepModel
 from samplewise.nn.state import map_tensors
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class RowPlan:
         return self.fewest if clips <= self.fewest else self.max_batch
 
 
-def plan_rows(model: Model, clips: int) -> RowPlan:
+def plan_rows(model: AutoregressiveModel, clips: int) -> RowPlan:
     """Find batch sizes up to about ``clips`` whose rows do not depend on their number or place.
 
     On a GPU the kernels are chosen by the shape, so one shape, ``clips``, serves for all.
@@ -79,7 +80,7 @@ def plan_rows(model: Model, clips: int) -> RowPlan:
     return RowPlan(1, 1)
 
 
-def pick_threads(model: Model, clips: int) -> int:
+def pick_threads(model: AutoregressiveModel, clips: int) -> int:
     """Return the number of threads, 1 or all, that draws ``clips`` clips faster right now.
 
     Small products gain nothing from a second thread, and lose much when another program keeps its
@@ -98,7 +99,7 @@ def pick_threads(model: Model, clips: int) -> int:
     return every if is_better else 1
 
 
-def _timed(model: Model, rows: int, threads: int) -> tuple[float, Tensor]:
+def _timed(model: AutoregressiveModel, rows: int, threads: int) -> tuple[float, Tensor]:
     torch.set_num_threads(threads)
     logits, seconds = _probe(model, rows), []
     for _ in range(3):
@@ -109,10 +110,11 @@ def _timed(model: Model, rows: int, threads: int) -> tuple[float, Tensor]:
 
 
 @torch.inference_mode()
-def _probe(model: Model, rows: int) -> Float[Tensor, "steps {rows} q_levels"]:
+def _probe(model: AutoregressiveModel, rows: int) -> Float[Tensor, "steps {rows} q_levels"]:
     """Return logits of a fixed sequence in every row, from a state in which all is in motion."""
     if isinstance(model, SegmentModel):
         return model.probe(rows)
+    assert isinstance(model, StepModel)
     length = 2 * model.config.top_frame
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(model.q_levels, (length + PROBE_STEPS,), generator=generator)

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from samplewise.engine.sampler import ConditioningVectors
 from samplewise.errors import SamplewiseError
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ClassConditioning:
 
 @torch.inference_mode()
 def class_conditioning(
-    model: Model, label: str | None, indices: Sequence[int]
+    model: AutoregressiveModel, label: str | None, indices: Sequence[int]
 ) -> ClassConditioning:
     """Return the conditioning of clips: the class of that name, or each of the classes in turn.
 
@@ -60,7 +60,7 @@ def class_conditioning(
     return ClassConditioning(tuple(names), vectors[:, 0].float().cpu().numpy(), config.hold)
 
 
-def class_index(model: Model, label: str | None) -> int:
+def class_index(model: AutoregressiveModel, label: str | None) -> int:
     """Return the index of a class in the model's list; 0 for a model without classes.
 
     Raises:

@@ -11,7 +11,8 @@ from torch import Tensor
 from samplewise.engine.sampler import ConditioningVectors
 from samplewise.generate.batch_invariance import RowPlan, plan_rows
 from samplewise.heads.base import check_log_probs
-from samplewise.models.base import Model, State
+from samplewise.models.base import State
+from samplewise.models.step_model import StepModel
 from samplewise.nn.state import map_tensors
 from samplewise.quantizers import check_codes
 
@@ -43,14 +44,15 @@ class ReferenceSampler:
 
     name = "reference"
 
-    def __init__(self, model: Model, clips: int = 1):
+    def __init__(self, model: StepModel, clips: int = 1, min_p: float = 0.0):
         """Take a model in evaluation mode.
 
         Args:
             model: Folded, or it will be slow.
             clips: Most clips that shall be drawn together; see :attr:`max_batch`.
+            min_p: As for :meth:`samplewise.models.step_model.StepModel.sample`.
         """
-        self.model = model
+        self.model, self.min_p = model, min_p
         self.plan: RowPlan = plan_rows(model, clips)
 
     @property
@@ -222,7 +224,9 @@ class ReferenceSampler:
         for t, uniform in enumerate(by_time):
             own = None if temperatures is None else temperatures[t]
             vector = None if told is None else told[:, t]
-            previous, state, step = self.model.sample(previous, state, uniform, own, vector)
+            previous, state, step = self.model.sample(
+                previous, state, uniform, own, vector, self.min_p
+            )
             codes.append(previous)
             params.append(step)
         drawn = torch.stack(codes, 1)

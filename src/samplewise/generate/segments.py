@@ -48,12 +48,13 @@ class SegmentSampler:
     Args:
         model: In evaluation mode; folded, or it will be slow.
         clips: Most clips that shall be drawn together; see :attr:`max_batch`.
+        min_p: As for :meth:`samplewise.models.segment_model.SegmentModel.draw_segment`.
     """
 
     name = "reference"
 
-    def __init__(self, model: SegmentModel, clips: int = 1):
-        self.model = model
+    def __init__(self, model: SegmentModel, clips: int = 1, min_p: float = 0.0):
+        self.model, self.min_p = model, min_p
         self.segment = model.config.top_frame
         self.plan: RowPlan = plan_rows(model, clips)
 
@@ -202,7 +203,7 @@ class SegmentSampler:
                 part = slice(0, self.segment)
                 own = None if temperatures is None else temperatures[:, part]
                 segment = self.model.draw_segment(
-                    sampler_state.model, numbers[:, part], own, sampler_state.known
+                    sampler_state.model, numbers[:, part], own, sampler_state.known, self.min_p
                 )
                 sampler_state = replace(sampler_state, lookahead=segment)
             codes, state, scores = sampler_state.lookahead

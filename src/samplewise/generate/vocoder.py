@@ -27,7 +27,7 @@ from samplewise.generate.class_conditioning import class_index
 from samplewise.generate.clips import AUTO, Clip
 from samplewise.generate.drawing import Drawing
 from samplewise.generate.temperature import CONSTANT, Envelope
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.io import LoadedModel
 
 BLOCK_FRAMES = 512
@@ -154,7 +154,7 @@ class LPCSynthesis:
         sample_rate: Hertz.
     """
 
-    def __init__(self, model: Model, sample_rate: int):
+    def __init__(self, model: AutoregressiveModel, sample_rate: int):
         assert model.conditioner is not None
         self._config, self._mel = model.conditioner.config, mel_of(model)
         self._rate = sample_rate
@@ -176,7 +176,7 @@ class LPCSynthesis:
 
 
 def condition_frames(
-    model: Model, frames: Iterable[Frame], label: str | None
+    model: AutoregressiveModel, frames: Iterable[Frame], label: str | None
 ) -> Iterator[FrameConditioning]:
     """Return the conditioning of each frame: the same bits one by one or all at once.
 
@@ -213,7 +213,7 @@ def condition_frames(
             yield current()
 
 
-def check_corrections(model: Model, corrections: int) -> None:
+def check_corrections(model: AutoregressiveModel, corrections: int) -> None:
     """Refuse rounds of correction that the model's spectrograms do not allow.
 
     Raises:
@@ -229,7 +229,7 @@ def check_corrections(model: Model, corrections: int) -> None:
         check_overlap(config)
 
 
-def mel_of(model: Model) -> MelConfig:
+def mel_of(model: AutoregressiveModel) -> MelConfig:
     """Return the parameters of the spectrograms that a model is conditioned on.
 
     Raises:

@@ -49,15 +49,16 @@ class WavefrontSampler(SegmentSampler):
     Args:
         model: In evaluation mode; folded, or it will be slow.
         clips: Most clips that shall be drawn together; see :attr:`max_batch`.
+        min_p: As for :class:`SegmentSampler`.
     """
 
     model: SubscaleWaveRNN
 
-    def __init__(self, model: SubscaleWaveRNN, clips: int = 1):
+    def __init__(self, model: SubscaleWaveRNN, clips: int = 1, min_p: float = 0.0):
         config = model.config
         self.rows, self.columns, self.block = config.n_subscale, config.columns, model.block
         size = model.real_values.element_size() * 3 * config.dim * self.block * self.rows
-        super().__init__(model, min(clips, max(1, GATE_BYTES // size)))
+        super().__init__(model, min(clips, max(1, GATE_BYTES // size)), min_p)
         self.lag = 1 + -(-config.horizon // self.block)
 
     @property
@@ -117,7 +118,7 @@ class WavefrontSampler(SegmentSampler):
                     numbers[:, i],
                     None if temperatures is None else temperatures[:, i],
                 ),
-                *(codes[:, i], is_known[:, i]),
+                *(codes[:, i], is_known[:, i], self.min_p),
             )
             scores.append(self.model.head.log_prob(logits, last))
             drawn.append(last)
@@ -158,7 +159,7 @@ class NativeWavefrontSampler(WavefrontSampler):
         clips: Most clips that shall be drawn together; see :attr:`max_batch`.
         weights: How the engine stores those of the cell.
         threads: CPU threads of the engine; None takes every core that this process may use.
-        min_p: As of :class:`samplewise.engine.sampler.NativeSampler`.
+        min_p: As for :class:`SegmentSampler`.
     """
 
     name = "native"
@@ -171,7 +172,7 @@ class NativeWavefrontSampler(WavefrontSampler):
         threads: int | None = None,
         min_p: float = 0.0,
     ):
-        super().__init__(model, clips)
+        super().__init__(model, clips, min_p)
         rows = self.plan.rows(self.max_batch) * self.rows
         self.cell = NativeCell(model, rows, weights, threads, min_p)
 

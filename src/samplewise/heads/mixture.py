@@ -3,61 +3,107 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+from samplewise.heads.base import OneStageHead
 
 MIN_LOG_SCALE = -7.0
 """Smallest log deviation, in units of the data's own: below it a density can grow without end."""
 
 
-def mixture_log_density(
-    params: Float[Tensor, "*lead parameters"], value: Float[Tensor, "*lead"]
-) -> Float[Tensor, "*lead"]:
-    """Return the log-density of ``value`` in nats.
+class GaussianMixtureHead(OneStageHead):
+    """A density over normalised amplitudes; a drawn amplitude is rounded to the nearest code.
+
+    The parameters are, of each component, the logit of its weight, its mean, and the logarithm of
+    its deviation before the floor.
 
     Args:
-        params: Logits of the weights, means, and logs of the deviations, of each component.
-        value: Normalised amplitudes.
+        values: Normalised amplitude of every code, ascending and evenly spaced.
     """
-    logits, means, log_scales = _parts(params)
-    places = (value.unsqueeze(-1) - means) * torch.exp(-log_scales)
-    log_normal = -0.5 * (places**2 + math.log(2 * math.pi)) - log_scales
-    return torch.logsumexp(logits.log_softmax(-1) + log_normal, -1)
+
+    is_density = True
+
+    def __init__(self, values: Float[Tensor, " q_levels"]):
+        super().__init__()
+        self.values: Tensor
+        self.register_buffer("values", values, persistent=False)
+
+    def nll(
+        self, params: Float[Tensor, "batch time parameters"], target: Int[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time"]:
+        """Return minus the log-density, in nats per sample; it can be negative."""
+        return -self.log_density(params, self.values[target])
+
+    def log_prob(
+        self, params: Float[Tensor, "batch parameters"], code: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the log-density, in nats, in double precision."""
+        return self.log_density(params.double(), self.values[code].double())
+
+    def sample(
+        self,
+        params: Float[Tensor, "batch parameters"],
+        uniform: Float[Tensor, " batch"],
+        temperature: Float[Tensor, " batch"] | None = None,
+        min_p: float = 0.0,
+    ) -> Int[Tensor, " batch"]:
+        """Draw one code per row, clipped to full scale; ``min_p`` has no effect."""
+        value = self.sample_value(params, uniform, temperature)
+        first, last = self.values[0].double(), self.values[-1].double()
+        step = (last - first) / (len(self.values) - 1)  # neighbours differ by rounding as well
+        code = ((value - first) / step).round().nan_to_num()
+        return code.clamp(0, len(self.values) - 1).to(torch.int64)
+
+    def symbols(self, code: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape 0"]:
+        """Return no symbols: a density has no softmax over codes."""
+        return code.new_zeros(*code.shape, 0)
+
+    @staticmethod
+    def log_density(
+        params: Float[Tensor, "*lead parameters"], value: Float[Tensor, "*lead"]
+    ) -> Float[Tensor, "*lead"]:
+        """Return the log-density of normalised amplitudes, in nats."""
+        logits, means, log_scales = _components(params)
+        distances = (value.unsqueeze(-1) - means) * torch.exp(-log_scales)
+        log_normal = -0.5 * (distances**2 + math.log(2 * math.pi)) - log_scales
+        return torch.logsumexp(logits.log_softmax(-1) + log_normal, -1)
+
+    @staticmethod
+    def sample_value(
+        params: Float[Tensor, "batch parameters"],
+        uniform: Float[Tensor, " batch"],
+        temperature: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """Draw one normalised amplitude per row from one random number.
+
+        The number first chooses a component. Its position within the share of that component is
+        uniform again, and the inverse of the normal CDF turns it into the amplitude.
+
+        Args:
+            params: Output of the model.
+            uniform: Random numbers in [0, 1).
+            temperature: Weights are sharpened by it and variances multiplied; None means 1.
+        """
+        logits, means, log_scales = (part.double() for part in _components(params))
+        if temperature is not None:
+            temperatures = temperature.double().unsqueeze(-1)
+            logits, log_scales = logits / temperatures, log_scales + 0.5 * temperatures.log()
+        weights = logits.softmax(-1)
+        edges = weights.cumsum(-1)
+        target = uniform.double().unsqueeze(-1) * edges[:, -1:]
+        chosen = torch.searchsorted(edges, target, right=True).clamp(max=edges.shape[-1] - 1)
+        share = weights.gather(-1, chosen)
+        within = (target - (edges.gather(-1, chosen) - share)) / share
+        # The ends of [0, 1) are infinitely far out: half a step of single precision inwards.
+        tail = 2.0**-25
+        normal = math.sqrt(2) * torch.erfinv(2 * within.clamp(tail, 1 - tail) - 1)
+        return (means.gather(-1, chosen) + log_scales.gather(-1, chosen).exp() * normal).squeeze(-1)
 
 
-def mixture_sample(
-    params: Float[Tensor, "batch parameters"],
-    uniform: Float[Tensor, " batch"],
-    temperature: Float[Tensor, " batch"] | None = None,
-) -> Float[Tensor, " batch"]:
-    """Draw one value per row from one uniform number in [0, 1).
-
-    The number first chooses a component; where it lies within that component's share is again
-    uniform, and the inverse of the normal CDF makes the value of it.
-
-    Args:
-        params: As above.
-        uniform: Random numbers.
-        temperature: Weights are sharpened by it and variances multiplied; None means 1.
-    """
-    logits, means, log_scales = (part.double() for part in _parts(params))
-    if temperature is not None:
-        temperatures = temperature.double().unsqueeze(-1)
-        logits, log_scales = logits / temperatures, log_scales + 0.5 * temperatures.log()
-    weights = logits.softmax(-1)
-    edges = weights.cumsum(-1)
-    target = uniform.double().unsqueeze(-1) * edges[:, -1:]
-    chosen = torch.searchsorted(edges, target, right=True).clamp(max=edges.shape[-1] - 1)
-    share = weights.gather(-1, chosen)
-    within = (target - (edges.gather(-1, chosen) - share)) / share
-    # The ends of [0, 1) are infinitely far out: half a step of single precision inwards.
-    tail = 2.0**-25
-    place = math.sqrt(2) * torch.erfinv(2 * within.clamp(tail, 1 - tail) - 1)
-    return (means.gather(-1, chosen) + log_scales.gather(-1, chosen).exp() * place).squeeze(-1)
-
-
-def _parts(params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _components(params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits of the weights, the means and the log deviations of the components."""
     params = params if params.dtype == torch.double else params.float()
     logits, means, log_scales = params.chunk(3, -1)
     return logits, means, MIN_LOG_SCALE + F.softplus(log_scales - MIN_LOG_SCALE)

@@ -1,5 +1,6 @@
-"""What every autoregressive model is: states as values, one step, one draw."""
+"""What every autoregressive model has: states as values, a teacher-forced pass, a head."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -15,7 +16,9 @@ from samplewise.config.models import (
     SampleRNNConfig,
     conditioning_of,
 )
-from samplewise.heads.base import CategoricalHead, GaussianMixtureHead, Head
+from samplewise.heads.base import Head
+from samplewise.heads.categorical import CategoricalHead
+from samplewise.heads.mixture import GaussianMixtureHead
 from samplewise.nn.conditioning import Conditioner, ConditioningInputs
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight, fold_weight_norm
@@ -29,18 +32,20 @@ OFFICIAL_MOMENTS = (0.0, 0.5)
 
 
 CONDITIONER_SEED = 1_000_003
-"""Added to a model's: its other weights do not depend on whether it is told something."""
+"""Seed offset of the conditioning weights, so that the other weights are the same with and without
+conditioning."""
 MIXTURE_SCALE = 0.01
-"""Of the initial map to a mixture: it begins as one Gaussian of the data's own moments. Otherwise a
-deviation near its floor gives some first samples a cost of hundreds of bits."""
+"""Scale of the initial map to a mixture, which begins as one Gaussian of the data's own moments.
+Otherwise a deviation near its floor gives some first samples a cost of hundreds of bits."""
 OUTPUT_SCALE = 0.1
-"""Of the initial maps to logits, where a model starts at the distribution of the training split."""
+"""Scale of the initial maps to logits, for a model that starts at the distribution of the training
+split."""
 COUNT_SMOOTHING = 0.1
-"""Added to how often each symbol occurs: those that never did can still come."""
+"""Added to the count of each symbol, so that a symbol without occurrences keeps a probability."""
 
 
 def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.ModuleList:
-    """Return the three maps from conditioning vectors to what the head takes (Eqs. 3 and 9)."""
+    """Return the three maps from conditioning vectors to the head (Eqs. 3 and 9)."""
     dim, norm = config.dim, config.weight_norm
     hidden = [Linear(init.he(dim, dim), weight_norm=norm) for _ in range(2)]
     last = init.input_map(config.head_width, dim)
@@ -51,59 +56,59 @@ def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.Mod
 
 @dataclass(frozen=True)
 class Prunable:
-    """A matrix of which blocks may be set to zero (Kalchbrenner et al. 2018, section 3.1)."""
+    """A matrix whose blocks may be set to zero (Kalchbrenner et al. 2018, section 3.1)."""
 
     name: str
-    """Where it is in the model, as files name it."""
+    """Name of the matrix in the model and in its files."""
     weight: Weight
     """The matrix."""
     bands: int
-    """Parts of equal height that are ranked apart: the gates of a recurrent layer."""
+    """Parts of equal height whose blocks are ranked separately: the gates of a recurrent layer."""
 
 
-class Model(nn.Module, Generic[Config]):
+class AutoregressiveModel(nn.Module, ABC, Generic[Config]):
     """Base of the models: codes in, the distribution of the next code out.
 
-    A family defines ``initial_state``, ``reset`` and ``forward``; nothing of a sequence lives on
-    the module.
+    Its two kinds are :class:`StepModel` and :class:`SegmentModel`. Nothing of a sequence lives on
+    the module: the state is an argument and a result.
+
+    Args:
+        config: Sizes.
+        seed: Seed of the initial weights; None leaves them without values or memory, to be loaded.
     """
 
     config: Config
-    is_stepwise: bool = True
-    """Whether a sample depends on earlier ones alone: it can be drawn, and a subsequence can be of
-    any length. Else ``step``, ``sample`` and ``draw`` do not exist, subsequences are whole top
-    frames, and there is ``draw_segment`` (see :class:`SegmentModel`)."""
-    min_p: float = 0.0
-    """Codes at most so many times as probable as the most probable one are not drawn."""
+    head: Head
 
     def __init__(self, config: Config, seed: int | None):
         super().__init__()
         self.config = config
-        told = conditioning_of(config)
+        conditioning = conditioning_of(config)
         self.conditioner = None
-        if told is not None:
+        if conditioning is not None:
             own = None if seed is None else seed + CONDITIONER_SEED
-            self.conditioner = Conditioner(told, Initializer(own))
+            self.conditioner = Conditioner(conditioning, Initializer(own))
         self.q_levels = config.q_levels
         self.quantizer = make_quantizer(config.quantizer, config.q_levels)
         self.real_values: Tensor
         self.register_buffer("real_values", torch.from_numpy(self._values()), persistent=False)
-        self.head: Head = CategoricalHead()
+        self.head = CategoricalHead()
         if isinstance(config, SampleRNNConfig | RNNConfig) and config.head == "gmm":
             self.head = GaussianMixtureHead(self.real_values)
 
+    @abstractmethod
     def initial_state(self, batch: int) -> State:
-        """Return the state before the first sample: silence behind."""
-        raise NotImplementedError
+        """Return the state before the first sample, as if silence came before it."""
 
+    @abstractmethod
     def reset(self, state: State, mask: Bool[Tensor, " batch"]) -> State:
         """Start new sequences in the rows of ``mask``; the others go on.
 
         Raises:
             ValueError: In the middle of a frame, where rows cannot start.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(
         self,
         previous: Int[Tensor, "batch time"],
@@ -111,73 +116,35 @@ class Model(nn.Module, Generic[Config]):
         target: Int[Tensor, "batch time"] | None = None,
         conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], State]:
-        """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t.
+        """Teacher-forced pass over a subsequence; ``previous[:, t]`` precedes sample t.
 
         Args:
             previous: The codes before those to predict.
             state: After the codes before ``previous``.
-            target: The codes to predict. Only a model that draws a sample in stages looks at it,
-                and only for the stages after the first.
+            target: The codes to predict. Only a model that draws a sample in stages uses them, and
+                only for the stages after the first.
             conditioning: The vector in force at each sample, from :attr:`conditioner`; None for a
-                model that is told nothing.
+                model without conditioning.
 
         Returns:
-            What the head takes, for each sample, and the state after it.
+            The parameters of the head for each sample, and the state after it.
         """
-        raise NotImplementedError
-
-    def step(
-        self,
-        previous: Int[Tensor, " batch"],
-        state: State,
-        target: Int[Tensor, " batch"] | None = None,
-        conditioning: Float[Tensor, "batch width"] | None = None,
-    ) -> tuple[Float[Tensor, "batch parameters"], State]:
-        """One sample; equal to :meth:`forward` on a subsequence of one."""
-        targets = None if target is None else target.unsqueeze(1)
-        vectors = None if conditioning is None else conditioning.unsqueeze(1)
-        params, state = self(previous.unsqueeze(1), state, targets, vectors)
-        return params.squeeze(1), state
-
-    def sample(
-        self,
-        previous: Int[Tensor, " batch"],
-        state: State,
-        uniforms: Float[Tensor, " batch"],
-        temperature: Float[Tensor, " batch"] | None = None,
-        conditioning: Float[Tensor, "batch width"] | None = None,
-    ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, "batch parameters"]]:
-        """Draw one sample; return it, the state after it, and what :meth:`step` gives for it."""
-        params, state = self.step(previous, state, conditioning=conditioning)
-        return self.head.sample(params, uniforms, temperature, self.min_p), state, params
-
-    def draw(
-        self,
-        previous: Int[Tensor, " batch"],
-        state: State,
-        uniforms: Float[Tensor, " batch"],
-        temperature: Float[Tensor, " batch"] | None = None,
-        conditioning: Float[Tensor, "batch width"] | None = None,
-    ) -> tuple[Int[Tensor, " batch"], State, Float[Tensor, " batch"]]:
-        """Draw one sample; the log-probability is that of the model at temperature 1, in nats."""
-        code, state, params = self.sample(previous, state, uniforms, temperature, conditioning)
-        return code, state, self.head.log_prob(params, code)
 
     def fold(self) -> None:
-        """Compute once what depends on the weights alone, in place; the function is unchanged.
+        """Fold weight normalisation into the weights, in place; the function is unchanged.
 
         The model can no longer be trained.
         """
         fold_weight_norm(self)
 
     def condition_width(self) -> int:
-        """Return the width of the vectors that the model is told; 0 if it is told nothing."""
+        """Return the width of the conditioning vectors; 0 for a model without conditioning."""
         return 0 if self.conditioner is None else self.conditioner.config.width
 
     def conditioning_vectors(
         self, conditioning_inputs: ConditioningInputs | None, samples: int
     ) -> Float[Tensor, "batch {samples} width"] | None:
-        """Return the vectors in force at each sample; None for a model that is told nothing."""
+        """Return the vectors in force at each sample; None for a model without conditioning."""
         if self.conditioner is None or conditioning_inputs is None:
             return None
         return self.conditioner(conditioning_inputs, samples)
@@ -190,11 +157,11 @@ class Model(nn.Module, Generic[Config]):
     ) -> Float[Tensor, "batch time"]:
         """Return the cost of each sample of the sound, in nats.
 
-        That is the cost of its code, unless the codes are those of an excitation, whose steps are
-        finer or coarser than the sound's: an upper bound then.
+        That is the cost of its code, unless the codes are those of an excitation. The steps of an
+        excitation are finer or coarser than those of the sound: the cost is then an upper bound.
 
         Args:
-            params: As :meth:`forward` gives them.
+            params: Parameters of the head, from :meth:`forward`.
             target: Codes.
             conditioning_inputs: Of the subsequence, at least as long as it.
         """
@@ -204,7 +171,11 @@ class Model(nn.Module, Generic[Config]):
         return nats + conditioning_inputs.log_steps[:, : nats.shape[1]]
 
     def check_conditioning(self, conditioning: Any) -> None:
-        """Refuse to run without the vectors that the model needs, or with some that it does not."""
+        """Check that conditioning vectors are there if, and only if, the model takes them.
+
+        Raises:
+            ValueError: If they are missing or not wanted.
+        """
         if (conditioning is None) != (self.conditioner is None):
             needs = "needs" if conditioning is None else "takes no"
             raise ValueError(
@@ -212,30 +183,31 @@ class Model(nn.Module, Generic[Config]):
             )
 
     def prunable(self) -> list[Prunable]:
-        """Return every matrix whose blocks may be pruned; empty for a family that has none."""
+        """Return every matrix whose blocks may be pruned."""
         names = {part: name for name, part in self.named_modules() if isinstance(part, Weight)}
         return [Prunable(names[weight], weight, bands) for weight, bands in self.wide_weights()]
 
     def wide_weights(self) -> Iterator[tuple[Weight, int]]:
-        """Yield the matrices that take nearly all of a sample's time, and the gates in each."""
+        """Yield the matrices that take nearly all time of a sample, and the gates of each."""
         yield from ()
 
     def prepare_to_prune(self) -> None:
         """Give a model that is not trained yet the form in which pruning makes it faster."""
 
     def output_maps(self) -> Iterator[tuple[Linear, int]]:
-        """Yield the maps that make logits, and the place of what they predict in the symbols."""
+        """Yield the maps to logits, and the index of the symbol that each of them predicts."""
         yield from ()
 
     @torch.no_grad()
     def start_at(self, counts: Int64[np.ndarray, " q_levels"]) -> None:
-        """Let an untrained model predict about the distribution of some codes, whatever precedes.
+        """Set the output maps so that an untrained model predicts a given distribution of codes.
 
-        Biases of the output maps become the logarithms of the frequencies of each symbol; their
-        matrices shrink, so that training begins with small corrections. A density is left as it is.
+        Biases of the output maps become the logarithms of the frequencies of each symbol. Their
+        matrices shrink, so that training begins with small corrections. A density is not
+        changed.
 
         Args:
-            counts: How often each code occurs.
+            counts: Number of occurrences of each code.
         """
         symbols = self.head.symbols(torch.arange(self.q_levels))
         weights = torch.from_numpy(counts).double()
@@ -248,7 +220,11 @@ class Model(nn.Module, Generic[Config]):
             linear.weight.scale(OUTPUT_SCALE)
 
     def check_boundary(self, state: State) -> None:
-        """Refuse to start a sequence in the middle of a frame."""
+        """Check that a sequence may start here.
+
+        Raises:
+            ValueError: In the middle of a frame.
+        """
         if state.clock % self.config.top_frame:
             raise ValueError(
                 f"clock = {state.clock} must be a multiple of the top frame "
@@ -256,7 +232,7 @@ class Model(nn.Module, Generic[Config]):
             )
 
     def _values(self) -> np.ndarray:
-        """Return the real value of each code: what a model sees in place of an embedding."""
+        """Return the real value of each code, the input of a model without embedding."""
         config = self.config
         is_code = getattr(config, "frame_values", "amplitude") == "code"
         values = self.quantizer.scaled_codes if is_code else self.quantizer.inputs

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int32
 from torch import Size, Tensor
 
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.nn.linear import Weight
 
 BLOCKS, KEPT = ".blocks", ".kept"
@@ -18,7 +18,7 @@ MAX_EXPANSION, FREE_NUMBERS = 256, 2**24
 stranger's file must not fill our memory."""
 
 
-def pruned_weights(model: Model) -> dict[str, Weight]:
+def pruned_weights(model: AutoregressiveModel) -> dict[str, Weight]:
     """Return the matrices of which blocks were pruned, by the name of their parameter."""
     return {
         f"{name}.v": part

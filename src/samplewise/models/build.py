@@ -10,7 +10,7 @@ from samplewise.config.models import (
     WaveNetConfig,
     WaveRNNConfig,
 )
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.fused_subscale import FusedSubscale
 from samplewise.models.hybrid import Hybrid
 from samplewise.models.rnn import RNN
@@ -31,7 +31,7 @@ FAMILIES = {
 """Configuration and model of each family, by the name that files carry."""
 
 
-def build_model(config: ModelConfig, seed: int | None = 0) -> Model:
+def build_model(config: ModelConfig, seed: int | None = 0) -> AutoregressiveModel:
     """Return a model with initial weights.
 
     Args:

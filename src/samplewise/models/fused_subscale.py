@@ -24,9 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samplewise.config.models import FusedSubscaleConfig
-from samplewise.heads.base import DigitSoftmaxHead
-from samplewise.heads.digit_softmax import DIGIT_LEVELS, DIGITS, join_digits, split_digits
-from samplewise.heads.dual_softmax import sample_with_rest
+from samplewise.heads.digit_softmax import DIGIT_LEVELS, DIGITS, DigitSoftmaxHead
 from samplewise.models.segment_model import SegmentModel, given
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear
@@ -64,7 +62,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
 
     def __init__(self, config: FusedSubscaleConfig, seed: int | None = 0):
         super().__init__(config, seed)
-        self.head = DigitSoftmaxHead()
+        self.head: DigitSoftmaxHead = DigitSoftmaxHead()  # pyright: ignore[reportIncompatibleVariableOverride]
         init, dim = Initializer(seed), config.dim
         self.part = dim // (ROWS * DIGITS)
         self.rnn = RecurrentStack(
@@ -160,6 +158,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
         uniforms: Float[Tensor, "batch samples"],
         temperature: Float[Tensor, "batch samples"] | None = None,
         known: Int[Tensor, "batch known"] | None = None,
+        min_p: float = 0.0,
     ) -> tuple[Int[Tensor, "batch samples"], FusedState, Float64[Tensor, "batch samples"]]:
         """Draw a segment, two samples a step."""
         n, (codes, is_known) = self.config.columns, given(known, 2 * self.config.columns, uniforms)
@@ -171,7 +170,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
             x = self._inputs(*self._at(line, torch.tensor([j], device=line.device)))[:, 0]
             own = None if temperatures is None else temperatures[..., j]
             drawn, h, logits = self._draw(
-                x, h, uniforms[..., j], own, codes[..., j], is_known[..., j]
+                x, h, uniforms[..., j], own, codes[..., j], is_known[..., j], min_p
             )
             params.append(logits)
             if j < n:
@@ -192,11 +191,12 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
         temperature: Float[Tensor, "batch 2"] | None,
         known: Int[Tensor, "batch 2"],
         is_known: Bool[Tensor, "batch 2"],
+        min_p: float = 0.0,
     ) -> tuple[Int[Tensor, "batch 2"], Float[Tensor, "batch dim"], Float[Tensor, "batch 2 64"]]:
         """Make one step, digit after digit; R h is computed once."""
         products = linear(h, self.layer.recurrent())
         digits = torch.zeros(len(x), ROWS, DIGITS, dtype=torch.int64, device=x.device)
-        right, rest = split_digits(known), list(uniforms.unbind(1))
+        right, rest = self.head.symbols(known), list(uniforms.unbind(1))
         parts: list[list[Tensor]] = [[], []]
         params: list[list[Tensor]] = [[], []]
         for digit in range(DIGITS):
@@ -208,11 +208,11 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
                 logits = self._digit(row, digit, parts[row][-1])
                 params[row].append(logits)
                 own = None if temperature is None else temperature[:, row]
-                code, rest[row] = sample_with_rest(logits, rest[row], own, self.min_p)
+                code, rest[row] = self.head.sample_stage(logits, rest[row], own, min_p)
                 is_given = is_known[:, row]
                 digits[:, row, digit] = torch.where(is_given, right[:, row, digit], code)
         after = torch.cat([*parts[0], *parts[1]], -1)
-        return join_digits(digits), after, torch.stack([torch.cat(p, -1) for p in params], 1)
+        return self.head.join(digits), after, torch.stack([torch.cat(p, -1) for p in params], 1)
 
     def _digit(
         self, row: int, digit: int, h: Float[Tensor, "*lead part"]
@@ -225,7 +225,7 @@ class FusedSubscale(SegmentModel[FusedSubscaleConfig]):
         """Return the inputs of all steps of a segment, from its codes and the three before."""
         steps = torch.arange(self.config.columns + LAG, device=line.device)
         x = self._inputs(*self._at(line, steps))
-        digits = split_digits(line[:, :, LAG:])
+        digits = self.head.symbols(line[:, :, LAG:])
         early, late = F.pad(digits[:, 0], (0, 0, 0, LAG)), F.pad(digits[:, 1], (0, 0, LAG, 0))
         current = torch.stack([early, late], 2).flatten(0, 1)
         return torch.cat([x, _scalars(current, x).unflatten(0, x.shape[:2])], -1)

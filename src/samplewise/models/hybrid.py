@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samplewise.config.models import HybridConfig
-from samplewise.models.base import Model
+from samplewise.models.step_model import StepModel
 from samplewise.nn.causal_conv import GatedStack, Pasts, reset_pasts
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
@@ -38,7 +38,7 @@ class HybridState:
     """Samples predicted so far; the frame level wakes when FS divides it."""
 
 
-class Hybrid(Model[HybridConfig]):
+class Hybrid(StepModel[HybridConfig]):
     """RNN-WaveNet or the fully convolutional hybrid.
 
     Args:

@@ -21,7 +21,7 @@ from samplewise.config.codec import from_json, to_json
 from samplewise.config.models import Level, ModelConfig
 from samplewise.errors import NOT_FINITE, CheckpointError
 from samplewise.kinds import MODEL, mistaken
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.models.block_sparse_io import BLOCKS, KEPT, expand, pruned_weights, to_blocks
 from samplewise.models.build import FAMILIES, build_model
 from samplewise.models.memory import MAX_MEMORY, check_memory
@@ -64,13 +64,15 @@ class AudioFormat:
 class LoadedModel:
     """A model ready for use, and where it comes from."""
 
-    model: Model
+    model: AutoregressiveModel
     audio: AudioFormat
     provenance: dict[str, Any]
     path: Path
 
 
-def save_model(path: Path, model: Model, audio: AudioFormat, provenance: dict[str, Any]) -> None:
+def save_model(
+    path: Path, model: AutoregressiveModel, audio: AudioFormat, provenance: dict[str, Any]
+) -> None:
     """Write ``model`` to ``path``, whole or not at all; of pruned matrices, what is left."""
     from safetensors.torch import save
 
@@ -120,7 +122,9 @@ def load_model(
     return LoadedModel(model, stored.audio, stored.provenance, path)
 
 
-def for_inference(model: Model, device: torch.device | str, fold: bool, file: Path) -> Model:
+def for_inference(
+    model: AutoregressiveModel, device: torch.device | str, fold: bool, file: Path
+) -> AutoregressiveModel:
     """Return a model of ``file`` on its device, without gradients, folded and checked if asked.
 
     Raises:
@@ -211,7 +215,7 @@ def is_model_file(path: Path) -> bool:
         return b'"samplewise":' in file.read(min(size, MAX_HEADER))
 
 
-def check_weights(model: Model) -> None:
+def check_weights(model: AutoregressiveModel) -> None:
     """Refuse a folded model with a weight that is not finite, or so large that sums overflow.
 
     Raises:
@@ -290,11 +294,11 @@ def _digest(description: str, weights: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _weights(model: Model) -> dict[str, Tensor]:
+def _weights(model: AutoregressiveModel) -> dict[str, Tensor]:
     return dict(model.named_parameters())
 
 
-def _stored(model: Model) -> dict[str, Tensor]:
+def _stored(model: AutoregressiveModel) -> dict[str, Tensor]:
     stored = _weights(model)
     for name, weight in pruned_weights(model).items():
         assert weight.kept is not None
@@ -303,7 +307,7 @@ def _stored(model: Model) -> dict[str, Tensor]:
     return stored
 
 
-def _skeleton(stored: StoredModel) -> Model:
+def _skeleton(stored: StoredModel) -> AutoregressiveModel:
     """Return the model without memory; the shapes in the file are those of its weights.
 
     Raises:
@@ -336,7 +340,7 @@ def _skeleton(stored: StoredModel) -> Model:
     return model
 
 
-def fill_model(model: Model, weights: dict[str, Tensor]) -> None:
+def fill_model(model: AutoregressiveModel, weights: dict[str, Tensor]) -> None:
     """Give a model the weights of its file.
 
     Raises:

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from samplewise.models.base import Model, Prunable
+from samplewise.models.base import AutoregressiveModel, Prunable
 from samplewise.nn.linear import Weight
 
 Block = tuple[int, int]
 """Rows and columns."""
 
 
-def check_blocks(model: Model, block: Block) -> list[Prunable]:
+def check_blocks(model: AutoregressiveModel, block: Block) -> list[Prunable]:
     """Return what of a model can be pruned, after checking that blocks tile all of it.
 
     Raises:
@@ -40,7 +40,7 @@ def check_blocks(model: Model, block: Block) -> list[Prunable]:
 
 
 @torch.no_grad()
-def prune_model(model: Model, share: float, block: Block) -> None:
+def prune_model(model: AutoregressiveModel, share: float, block: Block) -> None:
     """Zero the blocks of smallest mean magnitude, up to a share of each matrix or gate.
 
     Blocks that are zero already count, and stay. The blocks kept are those of the model as it is
@@ -86,12 +86,14 @@ def block_magnitudes(
     return weight.abs().unflatten(1, (-1, columns)).unflatten(0, (-1, rows)).mean((1, 3))
 
 
-def masks_of(model: Model) -> dict[str, Bool[Tensor, "row_blocks column_blocks"]]:
+def masks_of(model: AutoregressiveModel) -> dict[str, Bool[Tensor, "row_blocks column_blocks"]]:
     """Return the blocks kept of every matrix that was pruned, by the matrix's name."""
     return {name: weight.kept for name, weight in _weights(model) if weight.kept is not None}
 
 
-def apply_masks(model: Model, masks: dict[str, Bool[Tensor, "row_blocks column_blocks"]]) -> None:
+def apply_masks(
+    model: AutoregressiveModel, masks: dict[str, Bool[Tensor, "row_blocks column_blocks"]]
+) -> None:
     """Prune the matrices that are named; the others stay as they are.
 
     Raises:
@@ -104,13 +106,13 @@ def apply_masks(model: Model, masks: dict[str, Bool[Tensor, "row_blocks column_b
         weights[name].prune(kept)
 
 
-def zero_share(model: Model) -> float:
+def zero_share(model: AutoregressiveModel) -> float:
     """Return the share of zeros in the matrices that can be pruned, in [0, 1]."""
     total = sum(part.weight.v.numel() for part in model.prunable())
     return 1 - kept_weights(model) / total if total else 0.0
 
 
-def kept_weights(model: Model) -> int:
+def kept_weights(model: AutoregressiveModel) -> int:
     """Return how many weights are left in the matrices that can be pruned."""
     return sum(
         weight.v.numel()
@@ -120,7 +122,7 @@ def kept_weights(model: Model) -> int:
     )
 
 
-def _weights(model: Model) -> Iterator[tuple[str, Weight]]:
+def _weights(model: AutoregressiveModel) -> Iterator[tuple[str, Weight]]:
     for name, part in model.named_modules():
         if isinstance(part, Weight):
             yield name, part

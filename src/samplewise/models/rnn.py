@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samplewise.config.models import RNNConfig
-from samplewise.models.base import Model, output_mlp
+from samplewise.models.base import output_mlp
+from samplewise.models.step_model import StepModel
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
@@ -25,7 +26,7 @@ class RNNState:
     """Samples predicted so far."""
 
 
-class RNN(Model[RNNConfig]):
+class RNN(StepModel[RNNConfig]):
     """h_t = H(h_(t-1), x_t); p(x_(t+1)) = Softmax(MLP(h_t)).
 
     Args:

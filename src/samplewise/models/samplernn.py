@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samplewise.config.models import SampleRNNConfig
-from samplewise.models.base import Model, output_mlp
+from samplewise.models.base import output_mlp
+from samplewise.models.step_model import StepModel
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
@@ -156,7 +157,7 @@ class SampleLevelModule(nn.Module):
         return F.embedding_bag(rows.flatten(0, 1), table, mode="sum")
 
 
-class SampleRNN(Model[SampleRNNConfig]):
+class SampleRNN(StepModel[SampleRNNConfig]):
     """The whole hierarchy; every tier is trained jointly.
 
     Args:

@@ -28,8 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samplewise.config.models import SubscaleWaveRNNConfig
-from samplewise.heads.base import DualSoftmaxHead
-from samplewise.heads.dual_softmax import sample_with_rest
+from samplewise.heads.dual_softmax import DualSoftmaxHead
 from samplewise.models.segment_model import SegmentModel, given
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
@@ -66,7 +65,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
 
     def __init__(self, config: SubscaleWaveRNNConfig, seed: int | None = 0):
         super().__init__(config, seed)
-        self.head = DualSoftmaxHead()
+        self.head: DualSoftmaxHead = DualSoftmaxHead()  # pyright: ignore[reportIncompatibleVariableOverride]
         init, dim, half = Initializer(seed), config.dim, config.dim // 2
         self.middle, self.earlier = half, config.n_subscale - 1
         width = config.residual_channels if self.earlier else 0
@@ -204,6 +203,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         temperature: Float[Tensor, " rows"] | None,
         known: Int[Tensor, " rows"],
         is_known: Bool[Tensor, " rows"],
+        min_p: float = 0.0,
     ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows dim"], Float[Tensor, "rows 512"]]:
         """Draw one sample of each of some rows, whose conditions are in ``gates``.
 
@@ -221,11 +221,11 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
 
         coarse_half = units(torch.zeros_like(previous), slice(0, half))
         coarse_logits = self.o2(F.relu(self.o1(coarse_half)))
-        coarse, rest = sample_with_rest(coarse_logits, uniforms, temperature, self.min_p)
+        coarse, rest = self.head.sample_stage(coarse_logits, uniforms, temperature, min_p)
         coarse = torch.where(is_known, known // FINE_LEVELS, coarse)
         fine_half = units(coarse, slice(half, None))
         fine_logits = self.o4(F.relu(self.o3(fine_half)))
-        fine, _ = sample_with_rest(fine_logits, rest, temperature, self.min_p)
+        fine, _ = self.head.sample_stage(fine_logits, rest, temperature, min_p)
         fine = torch.where(is_known, known % FINE_LEVELS, fine)
         after = torch.cat([coarse_half, fine_half], -1)
         return coarse * FINE_LEVELS + fine, after, torch.cat([coarse_logits, fine_logits], -1)
@@ -262,6 +262,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         uniforms: Float[Tensor, "batch samples"],
         temperature: Float[Tensor, "batch samples"] | None = None,
         known: Int[Tensor, "batch known"] | None = None,
+        min_p: float = 0.0,
     ) -> tuple[Int[Tensor, "batch samples"], SubscaleState, Float64[Tensor, "batch samples"]]:
         """Draw a segment row after row: the plain order, which the wavefront is compared with."""
         rows, columns = self.config.n_subscale, self.config.columns
@@ -277,7 +278,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
                 codes[:, s, i], h[:, s], logits = self.sample_rows(
                     *(last[:, s], h[:, s], gates[:, i], numbers[:, s, i]),
                     None if temperatures is None else temperatures[:, s, i],
-                    *(codes[:, s, i], is_known[:, s, i]),
+                    *(codes[:, s, i], is_known[:, s, i], min_p),
                 )
                 last[:, s] = codes[:, s, i]
                 params.append(logits)

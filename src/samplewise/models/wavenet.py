@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samplewise.config.models import WaveNetConfig
-from samplewise.models.base import Model
+from samplewise.models.step_model import StepModel
 from samplewise.nn.causal_conv import GatedStack, Pasts, reset_pasts
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
@@ -29,7 +29,7 @@ class WaveNetState:
     """Samples predicted so far."""
 
 
-class WaveNet(Model[WaveNetConfig]):
+class WaveNet(StepModel[WaveNetConfig]):
     """p(x_t) = f(x_(t-1), ..., x_(t-R)) with the receptive field R.
 
     Args:

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samplewise.config.models import WaveRNNConfig
-from samplewise.heads.base import DualSoftmaxHead
-from samplewise.heads.dual_softmax import sample_with_rest
-from samplewise.models.base import Model
+from samplewise.heads.dual_softmax import DualSoftmaxHead
+from samplewise.models.step_model import StepModel
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.rnn import RecurrentLayer
@@ -34,7 +33,7 @@ class WaveRNNState:
     """Samples predicted so far."""
 
 
-class WaveRNN(Model[WaveRNNConfig]):
+class WaveRNN(StepModel[WaveRNNConfig]):
     """The dense model; sizes of the paper are 224, 384, 896 and 2048.
 
     Args:
@@ -44,7 +43,7 @@ class WaveRNN(Model[WaveRNNConfig]):
 
     def __init__(self, config: WaveRNNConfig, seed: int | None = 0):
         super().__init__(config, seed)
-        self.head = DualSoftmaxHead()
+        self.head: DualSoftmaxHead = DualSoftmaxHead()  # pyright: ignore[reportIncompatibleVariableOverride]
         init, dim, half = Initializer(seed), config.dim, config.dim // 2
         self.middle = half
         self.rnn = masked_gru(dim, config.learn_h0, init, self.condition_width())
@@ -91,6 +90,7 @@ class WaveRNN(Model[WaveRNNConfig]):
         uniforms: Float[Tensor, " batch"],
         temperature: Float[Tensor, " batch"] | None = None,
         conditioning: Float[Tensor, "batch width"] | None = None,
+        min_p: float = 0.0,
     ) -> tuple[Int[Tensor, " batch"], WaveRNNState, Float[Tensor, "batch 512"]]:
         """Draw the coarse code, then the fine one; R h is computed once (Fig. 1)."""
         self.check_conditioning(conditioning)
@@ -99,11 +99,11 @@ class WaveRNN(Model[WaveRNNConfig]):
         x = self._inputs(previous, torch.zeros_like(previous), conditioning)
         coarse_half = self._half(x, recurrent, h, slice(0, half))
         coarse_logits = self.o2(F.relu(self.o1(coarse_half)))
-        coarse, rest = sample_with_rest(coarse_logits, uniforms, temperature, self.min_p)
+        coarse, rest = self.head.sample_stage(coarse_logits, uniforms, temperature, min_p)
         x = self._inputs(previous, coarse, conditioning)
         fine_half = self._half(x, recurrent, h, slice(half, None))
         fine_logits = self.o4(F.relu(self.o3(fine_half)))
-        fine, _ = sample_with_rest(fine_logits, rest, temperature, self.min_p)
+        fine, _ = self.head.sample_stage(fine_logits, rest, temperature, min_p)
         after = WaveRNNState(torch.cat([coarse_half, fine_half], -1)[:, None], state.clock + 1)
         params = torch.cat([coarse_logits, fine_logits], -1)
         return coarse * FINE_LEVELS + fine, after, params
@@ -123,7 +123,7 @@ class WaveRNN(Model[WaveRNNConfig]):
         coarse: Int[Tensor, "*lead"],
         conditioning: Float[Tensor, "*lead width"] | None = None,
     ) -> Float[Tensor, "*lead inputs"]:
-        """Return x_t = [c_(t-1), f_(t-1), c_t], each in [-1, 1], and what the model is told."""
+        """Return x_t = [c_(t-1), f_(t-1), c_t], each in [-1, 1], then the conditioning vector."""
         x = byte_inputs(previous, coarse, self.real_values)
         return x if conditioning is None else torch.cat([x, conditioning.to(x.dtype)], -1)
 

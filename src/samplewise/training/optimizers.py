@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from samplewise.config.training import TrainConfig
-from samplewise.models.base import Model
+from samplewise.models.base import AutoregressiveModel
 from samplewise.nn.linear import Weight
 
 MOMENTUM = 0.95
@@ -40,7 +40,7 @@ class Muon(torch.optim.Adam):
 
     def __init__(
         self,
-        model: Model,
+        model: AutoregressiveModel,
         scale: float,
         decay: float,
         iterations: int = 5,
@@ -110,7 +110,7 @@ def orthogonal(
     return (x.mT if is_tall else x).to(matrices.dtype)
 
 
-def make_optimizer(model: Model, config: TrainConfig) -> torch.optim.Adam:
+def make_optimizer(model: AutoregressiveModel, config: TrainConfig) -> torch.optim.Adam:
     """Return the optimizer that a run asks for, over all parameters."""
     adam = {
         "lr": config.learning_rate,

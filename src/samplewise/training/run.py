@@ -22,7 +22,7 @@ from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.lanes import LaneStream, StreamCursor
 from samplewise.data.reader import conditioning_reader, mel_statistics
 from samplewise.errors import CheckpointError, CorpusError
-from samplewise.models.base import Model, State
+from samplewise.models.base import AutoregressiveModel, State
 from samplewise.models.build import build_model
 from samplewise.models.io import WEIGHTS, AudioFormat, rename_old_mulaw, save_model
 from samplewise.models.pruning import apply_masks, check_blocks, masks_of
@@ -65,8 +65,8 @@ class RunState:
     corpus: Corpus
     folder: Path
     ranks: Ranks
-    model: Model
-    averaged: Model | None
+    model: AutoregressiveModel
+    averaged: AutoregressiveModel | None
     optimizer: torch.optim.Adam
     stream: LaneStream
     state: State
@@ -81,7 +81,7 @@ class RunState:
         return AudioFormat(self.corpus.sample_rate, self.corpus.gain, self.config.level)
 
     @property
-    def usable(self) -> Model:
+    def usable(self) -> AutoregressiveModel:
         """The weights that are validated and used: averaged ones if there are any."""
         return self.averaged or self.model
 
@@ -121,7 +121,7 @@ def provenance(
     config: TrainConfig,
     progress: Progress,
     corpus: dict[str, Any],
-    model: Model,
+    model: AutoregressiveModel,
     mel: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the provenance of weights, as a model file holds it.
@@ -158,7 +158,7 @@ def _describe_corpus(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def count_parameters(model: Model) -> int:
+def count_parameters(model: AutoregressiveModel) -> int:
     """Return the number of trained values."""
     return sum(parameter.numel() for parameter in model.parameters())
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from samplewise.data.lanes import Batch
 from samplewise.evaluate.nll import nats_to_bits
-from samplewise.models.base import Model, State
+from samplewise.models.base import AutoregressiveModel, State
 from samplewise.nn.conditioning import ConditioningInputs
 from samplewise.nn.state import concatenate, detach, select
 
@@ -27,7 +27,7 @@ def no_mark(part: str) -> None:
 class Subsequence(nn.Module):
     """Cost of one subsequence, summed without padding; the module that is differentiated."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: AutoregressiveModel):
         super().__init__()
         self.model = model
 
