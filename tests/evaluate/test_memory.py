@@ -100,13 +100,13 @@ def test_a_model_that_forgets_goes_on_as_if_nothing_had_been(loaded, monkeypatch
 class Singer:
     """A sampler that draws tones, and writes down what it is fed."""
 
-    name, ahead = "singer", 0
+    name, lookahead = "singer", 0
 
     def __init__(self, before, after):
         self.tones = {False: before, True: after}
         self.max_batch, self.fed = len(before), []
 
-    def hear(self, prompt, progress=None, conditioning=None):
+    def prefill(self, prompt, progress=None, conditioning=None):
         raise NotImplementedError
 
     def start(self, clips, after=None):
@@ -116,7 +116,8 @@ class Singer:
         is_after, time = sampler_state
         count = numbers.shape[1]
         waves = [self.wave(hz, time, count) for hz in self.tones[is_after]]
-        return MuLawQuantizer(256).encode(np.stack(waves)), None, (is_after, time + count)
+        codes = MuLawQuantizer(256).encode(np.stack(waves))
+        return codes, np.zeros(codes.shape), (is_after, time + count)
 
     def teacher_force(self, sampler_state, codes, conditioning=None):
         self.fed.append(codes)

@@ -71,7 +71,7 @@ def test_draws_are_uniform_and_independent():
     [
         (-1, [0], 0, 1, r"seed = -1 must lie in \[0, 2\*\*64\)"),
         (2**64, [0], 0, 1, "seed = 18446744073709551616"),
-        (0, [0, -3], 0, 1, "clip = -3"),
+        (0, [0, -3], 0, 1, "index = -3"),
         (0, [0], -1, 1, "start, count = -1, 1"),
     ],
 )
