@@ -166,7 +166,9 @@ def test_the_back_end_takes_the_order_that_the_model_needs():
 
 def test_wrong_arguments_are_refused(sampler):
     sampler_state = sampler.start(1)
-    with pytest.raises(ValueError, match=r"uniforms has 3 numbers per clip, but the lookah.* takes \d+"):
+    with pytest.raises(
+        ValueError, match=r"uniforms has 3 numbers per clip, but the lookah.* takes \d+"
+    ):
         sampler.draw(sampler_state, np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match=r"codes range from 0 to 65536, not within"):
         sampler.teacher_force(sampler_state, np.array([[0, 65536]]))
