@@ -36,31 +36,6 @@ OLD_MODULES = {
 }
 PROSE = ("told", "telling", "cues", "heat", "ledger", "facts")
 """Old words that have no other use in documents and in help texts."""
-PENDING = {
-    "cli/streaming.py",
-    "cli/vocode_compare.py",
-    "data/reader.py",
-    "evaluate/nll_native.py",
-    "generate/batch_invariance.py",
-    "generate/clips.py",
-    "generate/reference.py",
-    "generate/stream.py",
-    "generate/vocoder.py",
-    "generate/wavefront.py",
-    "models/base.py",
-    "models/io.py",
-    "models/samplernn.py",
-    "models/wavenet.py",
-    "search/settings.py",
-    "search/storage.py",
-    "search/summary.py",
-    "search/trial.py",
-    "search/trial_queue.py",
-    "training/resolve_config.py",
-    "training/run.py",
-    "training/tbptt.py",
-}
-"""Files in which old words still have to be replaced."""
 
 
 def parts(name: str) -> set[str]:
@@ -81,9 +56,7 @@ def test_a_name_is_taken_apart():
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_no_name_has_an_old_word(source):
-    place = str(source.relative_to(ROOT / "src/samplewise"))
-    if place not in PENDING:
-        assert not {name for name in names(source) if parts(name) & OLD_WORDS.keys()}
+    assert not {name for name in names(source) if parts(name) & OLD_WORDS.keys()}
 
 
 def test_no_module_has_an_old_name():

@@ -1,4 +1,4 @@
-"""Cues: what a model is told about each clip besides its past, mel frames and a class.
+"""The conditioning of each clip, besides its past: mel frames and a class.
 
 A model that draws excitations (audio/prediction.py) finds them here too: they follow from the sound
 and its mel frames.
@@ -175,9 +175,11 @@ def _excitation(
     config, order = conditioning.mel, conditioning.lpc_order
     assert config is not None
     frames = -(-clip.samples // config.hop)
-    told = mel[conditioning.context :][: frames + 1]
+    frame_mels = mel[conditioning.context :][: frames + 1]
     if clip.start + frames * config.hop >= clip.recording.samples:
-        told = np.concatenate([told[:-1], told[-2:-1]])  # a sound may end before it is silent
+        frame_mels = np.concatenate(
+            [frame_mels[:-1], frame_mels[-2:-1]]
+        )  # the recording ends before it has decayed
     first = max(0, clip.start - order)
     wave = corpus.amplitude(clip.recording, first, clip.stop).astype(float)
     noise = numpy_generator(0, "dequantisation", clip.start).random(len(wave))
@@ -186,10 +188,10 @@ def _excitation(
     wave = np.pad(wave, (before, frames * config.hop - clip.samples))
     codes, steps = [], []
     for frame in range(0, frames, BLOCK_FRAMES):
-        part = told[frame : frame + BLOCK_FRAMES + 1]
+        part = frame_mels[frame : frame + BLOCK_FRAMES + 1]
         found = predict(part, config, corpus.sample_rate, order, conditioning.upsampling)
-        heard = wave[frame * config.hop :][: (len(part) - 1) * config.hop + order]
-        codes.append(DualQuantizer().encode(excitation(heard, found)))
+        sound = wave[frame * config.hop :][: (len(part) - 1) * config.hop + order]
+        codes.append(DualQuantizer().encode(excitation(sound, found)))
         steps.append(np.log(FULL_SCALE * found.gain).astype(np.float32))
     log_steps = np.concatenate(steps).repeat(conditioning.hold)
     return Excitation(np.concatenate(codes)[: clip.samples], log_steps[: clip.samples])

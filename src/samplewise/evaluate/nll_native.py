@@ -59,14 +59,14 @@ def score_natively(
             else:
                 part, sums[row] = excited.codes, excited.log_steps.sum(dtype=float)
             codes[row, : lengths[row]] = part
-        told = None if own is None else _vectors(model, own)
+        all_vectors = None if own is None else _vectors(model, own)
         sampler_state = sampler.start(len(group))
         for start in range(0, codes.shape[1], CHUNK):
             part = codes[:, start : start + CHUNK]
             vectors = None
-            if told is not None:
+            if all_vectors is not None:
                 last = start + part.shape[1] - 1
-                vectors = told[:, start // sampler.hold : last // sampler.hold + 1]
+                vectors = all_vectors[:, start // sampler.hold : last // sampler.hold + 1]
             log_probs, sampler_state = sampler.log_probs(part, sampler_state, vectors)
             is_padding = start + np.arange(part.shape[1]) >= lengths[:, None]
             sums -= np.where(is_padding, 0.0, log_probs).sum(1)
@@ -83,8 +83,8 @@ def _vectors(model: AutoregressiveModel, clips: Sequence[ClipConditioning]) -> C
     """Return every vector of every clip, with zeros up to the longest one."""
     assert model.conditioner is not None
     rows = []
-    for told in clips:
-        mel = None if told.mel is None else torch.from_numpy(told.mel)[None]
-        rows.append(model.conditioner.vectors(mel, torch.tensor([told.label]))[0].numpy())
+    for clip in clips:
+        mel = None if clip.mel is None else torch.from_numpy(clip.mel)[None]
+        rows.append(model.conditioner.vectors(mel, torch.tensor([clip.label]))[0].numpy())
     longest = max(map(len, rows))
     return np.stack([np.pad(row, ((0, longest - len(row)), (0, 0))) for row in rows])

@@ -118,17 +118,17 @@ def _probe(model: AutoregressiveModel, rows: int) -> Float[Tensor, "steps {rows}
     length = 2 * model.config.top_frame
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(model.q_levels, (length + PROBE_STEPS,), generator=generator)
-    heard = codes[: length + 1].unsqueeze(0)
-    told = None
+    prefix = codes[: length + 1].unsqueeze(0)
+    vector = None
     if model.conditioner is not None:
-        told = model.real_values.new_full((1, 1, model.condition_width()), 0.5)
-    following = None if told is None else told.expand(1, length, -1)
-    _, state = model(heard[:, :-1], model.initial_state(1), heard[:, 1:], following)
+        vector = model.real_values.new_full((1, 1, model.condition_width()), 0.5)
+    following = None if vector is None else vector.expand(1, length, -1)
+    _, state = model(prefix[:, :-1], model.initial_state(1), prefix[:, 1:], following)
     state = map_tensors(state, lambda tensor: tensor.expand(rows, *tensor.shape[1:]).clone())
     logits = []
     uniforms = torch.full((rows,), 0.5)
     for code in codes[length:]:
-        vectors = None if told is None else told[0].expand(rows, -1)
+        vectors = None if vector is None else vector[0].expand(rows, -1)
         _, state, step = model.sample(code.expand(rows), state, uniforms, None, vectors)
         logits.append(step)
     return torch.stack(logits)

@@ -81,16 +81,16 @@ class ReferenceSampler:
         """
         check_codes(prompt, self.model.q_levels)
         codes = np.concatenate([[self.model.quantizer.silence], prompt.astype(np.int64)])
-        heard = torch.from_numpy(codes).to(self.model.real_values.device)
+        prefix = torch.from_numpy(codes).to(self.model.real_values.device)
         state = self.model.initial_state(1)
         for start in range(0, len(prompt), PROMPT_CHUNK):
             stop = min(start + PROMPT_CHUNK, len(prompt))
-            following = heard[start + 1 : stop + 1].unsqueeze(0)
-            told = self._told(conditioning, 0, start, stop - start, 1)
-            _, state = self.model(heard[start:stop].unsqueeze(0), state, following, told)
+            following = prefix[start + 1 : stop + 1].unsqueeze(0)
+            vectors = self._expand_vectors(conditioning, 0, start, stop - start, 1)
+            _, state = self.model(prefix[start:stop].unsqueeze(0), state, following, vectors)
             if progress:
                 progress(stop, len(prompt))
-        return SamplerState(state, heard[-1:], 1)
+        return SamplerState(state, prefix[-1:], 1)
 
     @torch.inference_mode()
     def start(self, clips: int, after: SamplerState | None = None) -> SamplerState:
@@ -116,7 +116,7 @@ class ReferenceSampler:
             sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
             temperature: Of each sample; None means 1.
-            conditioning: For a model that is told something: the vector in force at the first
+            conditioning: For a conditioned model: the vector in force at the first
                 sample, then those that follow it, each for ``hold`` samples of the clip's clock.
 
         Returns:
@@ -127,9 +127,11 @@ class ReferenceSampler:
             part = slice(start, start + SCORE_CHUNK)
             temperatures = None if temperature is None else temperature[part]
             size = len(uniforms[0, part])
-            told = self._told(conditioning, clock, clock + start, size, len(sampler_state.previous))
+            vectors = self._expand_vectors(
+                conditioning, clock, clock + start, size, len(sampler_state.previous)
+            )
             drawn, log_prob, sampler_state = self._draw_part(
-                sampler_state, uniforms[:, part], temperatures, told
+                sampler_state, uniforms[:, part], temperatures, vectors
             )
             codes.append(drawn[: sampler_state.clips])
             scores.append(log_prob[: sampler_state.clips])
@@ -170,14 +172,16 @@ class ReferenceSampler:
         rows = np.pad(codes, ((0, len(sampler_state.previous) - sampler_state.clips), (0, 0)))
         by_time = torch.from_numpy(rows.T.astype(np.int64)).to(sampler_state.previous.device)
         previous, state = sampler_state.previous, sampler_state.model
-        told = self._told(conditioning, state.clock, state.clock, len(by_time), len(previous))
+        vectors = self._expand_vectors(
+            conditioning, state.clock, state.clock, len(by_time), len(previous)
+        )
         for t, column in enumerate(by_time):
-            own = None if told is None else told[:, t]
+            own = None if vectors is None else vectors[:, t]
             _, state = self.model.step(previous, state, column, own)
             previous = column
         return SamplerState(state, previous, sampler_state.clips)
 
-    def _told(
+    def _expand_vectors(
         self,
         conditioning: ConditioningVectors | None,
         first: int,
@@ -212,7 +216,7 @@ class ReferenceSampler:
         sampler_state: SamplerState,
         uniforms: Float32[np.ndarray, "clips samples"],
         temperature: Float64[np.ndarray, " samples"] | None,
-        told: Float[Tensor, "rows samples width"] | None,
+        vectors: Float[Tensor, "rows samples width"] | None,
     ) -> tuple[Tensor, Tensor, SamplerState]:
         rows, device = len(sampler_state.previous), sampler_state.previous.device
         padding = ((0, rows - sampler_state.clips), (0, 0))
@@ -223,7 +227,7 @@ class ReferenceSampler:
         previous, state, codes, params = sampler_state.previous, sampler_state.model, [], []
         for t, uniform in enumerate(by_time):
             own = None if temperatures is None else temperatures[t]
-            vector = None if told is None else told[:, t]
+            vector = None if vectors is None else vectors[:, t]
             previous, state, step = self.model.sample(
                 previous, state, uniform, own, vector, self.min_p
             )

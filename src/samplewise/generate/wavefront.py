@@ -222,8 +222,8 @@ class _Run:
         size = (0, self.codes.shape[2] * rows)
         self.is_known = torch.arange(size[1], device=known.device) < known.shape[1]
         self.is_known = fold(self.is_known[None], rows)[0]  # (rows, columns)
-        heard = fold(_padded(known, size[1]), rows)
-        self.codes = torch.where(self.is_known, heard, self.codes)
+        given = fold(_padded(known, size[1]), rows)
+        self.codes = torch.where(self.is_known, given, self.codes)
         self.numbers = fold(_padded(numbers if numbers is not None else known * 0.0, size[1]), rows)
         self.temperatures = (
             None if temperatures is None else fold(_padded(temperatures, size[1]), rows)

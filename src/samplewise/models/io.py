@@ -245,9 +245,9 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
 def _tensors(header: dict[str, Any], size: int) -> dict[str, tuple[str, Size]]:
     """Return type and shape of each tensor; together they must fill ``size`` bytes exactly."""
     tensors, parts = {}, []
-    for name, facts in header.items():
-        facts = facts if isinstance(facts, dict) else {}
-        kind, shape, place = (facts.get(key) for key in ("dtype", "shape", "data_offsets"))
+    for name, entry in header.items():
+        entry = entry if isinstance(entry, dict) else {}
+        kind, shape, place = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
         if not isinstance(kind, str) or kind not in ITEM_BYTES:
             raise ValueError(f"{name} is of the type {kind}, which no model has")
         if not (_are_sizes(shape) and _are_sizes(place) and len(place) == 2):

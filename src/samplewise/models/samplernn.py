@@ -37,7 +37,7 @@ class SampleRNNState:
 class FrameLevelModule(nn.Module):
     """Tier k > 1: a deep RNN over non-overlapping frames of FS(k) samples (section 2.1)."""
 
-    def __init__(self, config: SampleRNNConfig, tier: int, init: Initializer, told: int):
+    def __init__(self, config: SampleRNNConfig, tier: int, init: Initializer, width: int):
         super().__init__()
         self.frame_size, self.ratio = config.frame_sizes[tier - 1], config.ratio(tier)
         self.dim = config.dim
@@ -47,7 +47,7 @@ class FrameLevelModule(nn.Module):
             None if is_top else Linear(init.he(self.dim, self.frame_size), weight_norm=norm)
         )
         self.rnn = RecurrentStack(
-            inputs=(self.frame_size if is_top else self.dim) + told,
+            inputs=(self.frame_size if is_top else self.dim) + width,
             dim=self.dim,
             n_rnn=config.n_rnn,
             cell=config.cell,
@@ -75,7 +75,7 @@ class FrameLevelModule(nn.Module):
             frames: Real values in [-2, 2].
             condition: c of the tier above; None in the top tier.
             state: Recurrent state after the previous frame.
-            conditioning: What the model is told at the start of each frame; the RNN sees it too.
+            conditioning: Vector in force at the start of each frame, an input of the RNN.
 
         Returns:
             c at the clock rate of the tier below, and the new recurrent state.
@@ -169,8 +169,8 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         super().__init__(config, seed)
         init = Initializer(seed, config.init)
         tiers = range(2, len(config.frame_sizes) + 1)
-        told = self.condition_width()
-        self.frame_levels = nn.ModuleList(FrameLevelModule(config, k, init, told) for k in tiers)
+        width = self.condition_width()
+        self.frame_levels = nn.ModuleList(FrameLevelModule(config, k, init, width) for k in tiers)
         self.sample_level = SampleLevelModule(config, init)
 
     @property
@@ -224,8 +224,8 @@ class SampleRNN(StepModel[SampleRNNConfig]):
                 begin = lookback + first - size
                 frames = values[:, begin : begin + count * size].unflatten(1, (count, size))
                 condition = None if upper is None else upper[:, :count]
-                told = None if conditioning is None else conditioning[:, first::size]
-                upper, h[index] = tier(frames, condition, h[index], told)
+                vectors = None if conditioning is None else conditioning[:, first::size]
+                upper, h[index] = tier(frames, condition, h[index], vectors)
             else:
                 upper = values.new_zeros(len(values), 0, tier.dim)
             first_above = first

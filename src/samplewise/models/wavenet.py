@@ -41,8 +41,10 @@ class WaveNet(StepModel[WaveNetConfig]):
         super().__init__(config, seed)
         init, norm, width = Initializer(seed), config.weight_norm, config.skip_channels
         self.embedding = nn.Parameter(init.normal(config.q_levels, config.channels))
-        told = self.condition_width()
-        self.stack = GatedStack(config.dilations, config.channels, width, norm, init, told)
+        conditioning_width = self.condition_width()
+        self.stack = GatedStack(
+            config.dilations, config.channels, width, norm, init, conditioning_width
+        )
         self.mlp = nn.ModuleList(
             [
                 Linear(init.he(width, width), weight_norm=norm),

@@ -41,11 +41,11 @@ class Subsequence(nn.Module):
         conditioning_inputs: ConditioningInputs | None = None,
     ) -> tuple[Float[Tensor, ""], State]:
         """Return the cost in nats, summed over what is not padding, and the state after it."""
-        state, told = (
+        state, vectors = (
             self.model.reset(state, reset),
             self.model.conditioning_vectors(conditioning_inputs, previous.shape[1]),
         )
-        params, state = self.model(previous, state, target, told)
+        params, state = self.model(previous, state, target, vectors)
         nats = self.model.nll(params, target, conditioning_inputs)
         return nats.masked_fill(~mask, 0.0).sum(), state
 
