@@ -167,7 +167,7 @@ def test_the_back_end_takes_the_order_that_the_model_needs():
 def test_wrong_arguments_are_refused(sampler):
     sampler_state = sampler.start(1)
     with pytest.raises(
-        ValueError, match=r"uniforms has 3 numbers per clip, but the lookah.* takes \d+"
+        ValueError, match=r"uniforms has 3 numbers per clip, but the lookahead alone takes \d+"
     ):
         sampler.draw(sampler_state, np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match=r"codes range from 0 to 65536, not within"):
