@@ -44,8 +44,9 @@ def recordings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def corpus(recordings):
-    return samplewise.prepare(recordings, recordings.parent / "corpus", sample_rate=RATE)
+def corpus(recordings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / "corpus"
+    return samplewise.prepare(recordings, folder, sample_rate=RATE)
 
 
 @pytest.fixture(scope="module")

@@ -573,7 +573,7 @@ def train(
 
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; presets: {', '.join(PRESETS)}")
-    config = with_fields(PRESETS[preset], fields)
+    config = with_fields(PRESETS[preset], **fields)
     opened = corpus if isinstance(corpus, Corpus) else Corpus.open(Path(corpus))
     folder = Path("runs") / f"{opened.folder.name}-{preset}" if output is None else Path(output)
     if config.ranks > 1:

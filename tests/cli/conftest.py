@@ -20,8 +20,8 @@ def recordings(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def corpus(recordings):
-    folder = recordings.parent / "corpus"
+def corpus(recordings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / "corpus"
     assert main(["prepare", str(recordings), "-o", str(folder), "--sample-rate", str(RATE)]) == 0
     return folder
 

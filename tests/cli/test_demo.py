@@ -9,6 +9,7 @@ import soundfile
 
 from samplewise.cli import demo, report
 from samplewise.cli.main import main
+from samplewise.config.codec import with_fields
 from samplewise.config.presets import PRESETS
 from samplewise.models.io import load_model
 from samplewise.training import loop
@@ -20,7 +21,7 @@ RATE = 16000
 def tiny(monkeypatch):
     """The demo's preset, so small and cautious that it learns nothing."""
     preset = PRESETS["tiny"]
-    small = replace(
+    small = with_fields(
         preset,
         model=replace(preset.model, frame_sizes=(2, 64), dim=16, emb_size=4),
         lanes=8,

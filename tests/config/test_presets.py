@@ -1,8 +1,11 @@
-import pytest
+import re
 
-from samplewise.config.codec import differences, from_json, to_json
+import pytest
+import tyro
+
+from samplewise.config.codec import differences, flat_fields, from_json, to_json, with_fields
 from samplewise.config.presets import PRESETS
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import OptimizerConfig, TrainConfig
 from samplewise.models.build import FAMILIES
 from samplewise.models.samplernn import SampleRNN
 from samplewise.training.run import count_parameters
@@ -20,9 +23,10 @@ def test_paper_presets_have_every_number_of_section_3(name, millions, frames, la
     assert (model.cell, model.quantizer, model.init) == ("gru", "linear", "paper")
     assert model.weight_norm
     assert model.learn_h0
-    assert (config.lanes, config.clip, config.clip_limit) == (128, "value", 1.0)
-    assert (config.learning_rate, config.schedule) == (1e-3, "constant")
-    assert (config.beta1, config.beta2, config.epsilon) == (0.9, 0.999, 1e-8)
+    optimizer = config.optimizer
+    assert (config.lanes, optimizer.clip, optimizer.clip_limit) == (128, "value", 1.0)
+    assert (optimizer.learning_rate, optimizer.schedule) == (1e-3, "constant")
+    assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.999, 1e-8)
     assert (config.clip_seconds, config.level) == (8.0, "paper")
     # Parameters of the official code, its unused head left out.
     assert count_parameters(SampleRNN(model, seed=None)) / 1e6 == pytest.approx(millions, abs=0.01)
@@ -32,7 +36,7 @@ def test_presets_of_the_other_systems_have_the_papers_numbers():
     wavenet = PRESETS["paper-wavenet"]
     model = wavenet.model
     assert (model.blocks, model.layers, model.channels, model.q_levels) == (4, 10, 64, 256)
-    assert (wavenet.seq_len, wavenet.lanes, wavenet.learning_rate) == (1600, 8, 1e-4)
+    assert (wavenet.seq_len, wavenet.lanes, wavenet.optimizer.learning_rate) == (1600, 8, 1e-4)
     for name in ("paper-rnn-wavenet", "paper-conv-wavenet"):
         assert PRESETS[name].model.frame_size == 128
     for name in ("paper-rnn-gmm", "paper-2tier-gmm"):
@@ -47,6 +51,30 @@ def test_a_preset_survives_json(name):
     config = PRESETS[name]
     assert config.preset == name
     assert from_json(TrainConfig, to_json(config), "here") == config
+
+
+def test_every_field_has_a_flag_of_its_name(capsys):
+    options = (tyro.conf.AvoidSubcommands,)
+    with pytest.raises(SystemExit):
+        tyro.cli(TrainConfig, args=["--help"], default=PRESETS["vocoder"], config=options)
+    words = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out))
+    names = {f"--{name.replace('_', '-')}" for name in flat_fields(PRESETS["vocoder"])}
+    assert names - {"--model.family"} <= words
+    assert {"--optimizer", "--minutes", "--prune-start", "--preview-minutes"} < names
+
+
+def test_fields_are_set_by_the_names_of_their_flags():
+    config = with_fields(PRESETS["small"], minutes=3, prune_every=7, dim=8, optimizer="muon")
+    assert (config.budget.minutes, config.preview.minutes) == (3.0, 5.0)
+    assert (config.pruning.every, config.model.dim, config.optimizer.name) == (7, 8, "muon")
+    assert differences(PRESETS["small"], config) == {
+        "minutes": (20.0, 3.0),
+        "prune_every": (None, 7),
+        "model.dim": (256, 8),
+        "optimizer": ("adam", "muon"),
+    }
+    with pytest.raises(ValueError, match="minutes = 'ten': Input should be a valid number"):
+        with_fields(config, minutes="ten")
 
 
 def test_all_faults_of_a_configuration_are_named_at_once():
@@ -105,16 +133,16 @@ def test_differences_are_named_by_their_path():
 )
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        TrainConfig(**changes)
+        with_fields(TrainConfig(), **changes)
 
 
 def test_learning_rate_schedules():
     def rates(schedule):
-        config = TrainConfig(learning_rate=1.0, schedule=schedule, cooldown=0.5)
+        config = OptimizerConfig(learning_rate=1.0, schedule=schedule, cooldown=0.5)
         return [round(config.learning_rate_at(5, p), 6) for p in (0.0, 0.5, 0.75, 1.0)]
 
     assert rates("constant") == [1, 1, 1, 1]
     assert rates("cooldown") == [1, 1, 0.5, 0]
     assert rates("cosine") == [1, 0.5, 0.146447, 0]
-    warm = TrainConfig(learning_rate=1.0, schedule="constant", warmup_steps=4)
+    warm = OptimizerConfig(learning_rate=1.0, schedule="constant", warmup_steps=4)
     assert [warm.learning_rate_at(step, 0.0) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]

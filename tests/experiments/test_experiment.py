@@ -67,8 +67,8 @@ def test_what_is_no_budget_is_refused(words):
 
 def test_the_papers_own_budget_is_that_of_the_row():
     wavenet = ROWS["samplernn.table1: WaveNet (re-impl.)"]
-    config = parse_budget("paper").apply(wavenet.config, wavenet)
-    assert (config.minutes, config.steps, config.epochs) == (WEEK_MINUTES, None, None)
+    budget = parse_budget("paper").apply(wavenet.config, wavenet).budget
+    assert (budget.minutes, budget.steps, budget.epochs) == (WEEK_MINUTES, None, None)
 
 
 def test_every_row_is_trained_scored_and_noted(experiment, setting):

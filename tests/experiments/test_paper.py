@@ -46,8 +46,8 @@ def test_what_is_scored_and_for_how_long_it_trains():
 
 def test_the_small_size():
     wavenet = shrink(PRESETS["paper-wavenet"])
-    assert (wavenet.lanes, wavenet.seq_len, wavenet.learning_rate) == (8, 1600, 0.001)
+    assert (wavenet.lanes, wavenet.seq_len, wavenet.optimizer.learning_rate) == (8, 1600, 0.001)
     assert (wavenet.model.channels, wavenet.model.skip_channels) == (32, 64)
     tiers = shrink(PRESETS["paper-2tier"])
-    assert (tiers.lanes, tiers.seq_len, tiers.learning_rate) == (16, 1024, 0.001)
+    assert (tiers.lanes, tiers.seq_len, tiers.optimizer.learning_rate) == (16, 1024, 0.001)
     assert (tiers.model.dim, tiers.model.emb_size, tiers.model.n_rnn) == (256, 64, 3)

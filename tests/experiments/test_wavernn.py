@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from samplewise.config.codec import with_fields
 from samplewise.evaluate.evaluation import evaluate_split
 from samplewise.experiments.experiment import Budget, parse_budget, shrink
 from samplewise.experiments.runner import result_path, run_experiment
@@ -35,7 +36,7 @@ def test_the_figures_of_the_papers_table_3():
         "Fused Subscale 896 (2x)": {"24 kHz speech": 5.45},
         "WaveNet 512, 60 layers": {"24 kHz speech": 5.29},
     }
-    sizes = [(row.config.model.dim, row.config.sparsity) for row in TABLE3.rows]
+    sizes = [(row.config.model.dim, row.config.pruning.sparsity) for row in TABLE3.rows]
     assert sizes[:7] == [
         *((224, 0.0), (384, 0.0), (896, 0.0), (2048, 0.0)),
         *((1024, 0.952), (1536, 0.978), (2048, 0.964)),
@@ -46,7 +47,7 @@ def test_the_figures_of_the_papers_table_3():
 
 def test_every_point_of_figure_2_keeps_the_recurrent_weights_of_the_dense_row():
     for row in FIGURE2.rows:
-        kept = 3 * row.config.model.dim**2 * (1 - row.config.sparsity)
+        kept = 3 * row.config.model.dim**2 * (1 - row.config.pruning.sparsity)
         assert kept == pytest.approx(3 * 224**2, rel=1e-3)
     assert [row.config.model.dim for row in FIGURE2.rows] == [224, 512, 512, 768, 768, 1024, 1024]
 
@@ -57,12 +58,15 @@ def test_a_small_row_is_the_same_system_made_narrower_and_its_blocks_fit(name):
     small = shrink(config)
     assert small.model.family == config.model.family
     assert small.model.dim * 4 == config.model.dim
-    assert (small.sparsity, small.block) == (config.sparsity, config.block)
+    assert (small.pruning.sparsity, small.pruning.block) == (
+        config.pruning.sparsity,
+        config.pruning.block,
+    )
     models = [build_model(c.model, seed=None) for c in (small, config)]
     assert count_parameters(models[0]) < count_parameters(models[1]) / 2.5
-    if config.sparsity:
+    if config.pruning.sparsity:
         for model in models:
-            check_blocks(model, config.block_size)
+            check_blocks(model, config.pruning.block_size)
 
 
 def test_a_small_segment_is_longer_than_its_horizon():
@@ -73,8 +77,8 @@ def test_a_small_segment_is_longer_than_its_horizon():
 
 
 def test_the_papers_budget_is_its_number_of_steps():
-    config = parse_budget("paper").apply(SPARSE.config, SPARSE)
-    assert (config.steps, config.minutes, config.epochs) == (500_000, None, None)
+    budget = parse_budget("paper").apply(SPARSE.config, SPARSE).budget
+    assert (budget.steps, budget.minutes, budget.epochs) == (500_000, None, None)
 
 
 def tiny(row):
@@ -84,7 +88,7 @@ def tiny(row):
         model = replace(
             model, n_subscale=2, columns=16, dilations=(1,), channels=4, residual_channels=4
         )
-    config = replace(row.config, model=model, lanes=2, seq_len=32 * 30, prune_every=1, ema=0.5)
+    config = with_fields(row.config, model=model, lanes=2, seq_len=32 * 30, prune_every=1, ema=0.5)
     return replace(row, config=config)
 
 
@@ -104,7 +108,7 @@ def test_a_row_of_each_kind_is_trained_scored_and_shown(row, setting):
         zeros = sum(int((part.weight() == 0).sum()) for part in loaded.model.prunable())
         assert found["kept_weights"] == wide - zeros
         assert found["sparsity"] == pytest.approx(zeros / wide)
-        assert found["sparsity"] == pytest.approx(row.config.sparsity, abs=0.03)
+        assert found["sparsity"] == pytest.approx(row.config.pruning.sparsity, abs=0.03)
     table, picture = write_rendered(setting.folder, experiment)
     nats = score["bits_per_sample"] * math.log(2)
     shown = f"| {nats:.3f} | {score['bits_per_sample']:.3f} |"

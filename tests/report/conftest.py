@@ -1,12 +1,11 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from samplewise.audio.write import write_wav
-from samplewise.config.codec import to_json
+from samplewise.config.codec import to_json, with_fields
 from samplewise.config.presets import PRESETS
 from samplewise.data.index import Settings
 from samplewise.data.prepare.prepare import prepare
@@ -58,7 +57,7 @@ def make_run(folder: Path, corpus: Path) -> Path:
     digest = json.loads((corpus / "corpus.json").read_text())["digest"]
     config = {
         "format": 1,
-        "train": to_json(replace(PRESETS["tiny"], minutes=2.5, random_offsets=False)),
+        "train": to_json(with_fields(PRESETS["tiny"], minutes=2.5, random_offsets=False)),
         "audio": {"sample_rate": RATE, "gain": 1.5},
         "corpus": {"folder": str(corpus), "digest": digest, "split_rule": "folders"},
         "parameters": 312448,

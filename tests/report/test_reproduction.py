@@ -6,7 +6,7 @@ import tyro
 from tests.report.conftest import write_json
 
 from samplewise.cli import prepare
-from samplewise.config.codec import to_json
+from samplewise.config.codec import to_json, with_fields
 from samplewise.config.presets import PRESETS
 from samplewise.config.training import TrainConfig
 from samplewise.report.reproduction import commands
@@ -29,7 +29,7 @@ def test_the_command_of_training_parses_to_the_settings_of_the_run(run, preset):
     if hasattr(used.model, "weight_norm"):
         changed |= {"weight_norm": False}
     model = replace(used.model, **changed)
-    used = replace(used, model=model, seed=5, minutes=2.5, epochs=None, random_offsets=False)
+    used = with_fields(used, model=model, seed=5, minutes=2.5, epochs=None, random_offsets=False)
     config = json.loads((run / "config.json").read_text())
     write_json(run / "config.json", config | {"train": to_json(used)})
     command = commands(gather(run))[1]

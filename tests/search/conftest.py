@@ -10,7 +10,7 @@ import pytest
 
 from samplewise.audio.write import write_wav
 from samplewise.config.models import SampleRNNConfig
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import BudgetConfig, PreviewConfig, TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import Settings
 from samplewise.data.prepare.prepare import prepare
@@ -30,7 +30,7 @@ def corpus(tmp_path_factory) -> Corpus:
         time = np.arange(2000 + 500 * index) / RATE
         wave = 0.7 * np.exp(-2 * time) * np.sin(2 * np.pi * (200 + 99 * index) * time)
         write_wav(folder / split / f"{index}.wav", wave.astype(np.float32), RATE)
-    target = folder.parent / "corpus"
+    target = tmp_path_factory.mktemp("prepared") / "corpus"
     prepare(folder, target, Settings(RATE, 0.06, 0.06, 0, "auto"), 1)
     return Corpus.open(target)
 
@@ -44,9 +44,9 @@ def base() -> TrainConfig:
         clip_seconds=0.1,
         lanes=2,
         seq_len=32,
-        steps=4,
+        budget=BudgetConfig(steps=4),
         valid_seconds=0.1,
-        preview_minutes=0.0,
+        preview=PreviewConfig(minutes=0.0),
         device="cpu",
     )
 

@@ -7,6 +7,9 @@ import shlex
 import pytest
 
 from samplewise.cli.main import main
+from samplewise.config.codec import differences, from_json
+from samplewise.config.training import TrainConfig
+from samplewise.training.run import read_config
 
 SMALL = ["--preset", "tiny", "--steps", "2", "--device", "cpu", "--threads", "1"]
 FIXED = {
@@ -47,12 +50,11 @@ def test_a_search_ends_with_a_table_a_picture_and_a_command_that_works(
     assert words[:2] == ["samplewise", "train"]
     command(*words[1:], "--preview-minutes", "0", "--threads", "1")
     trained, tried = (
-        json.loads((tmp_path / "mine" / name / "config.json").read_text())["train"]
+        from_json(TrainConfig, read_config(tmp_path / "mine" / name / "config.json")["train"], name)
         for name in ("best", best["folder"])
     )
-    changed = {name for name in trained if trained[name] != tried[name]}
-    assert changed - {"threads"} == {"steps", "valid_every", "device"}
-    assert trained["steps"] == 10 * tried["steps"]
+    assert differences(trained, tried).keys() - {"threads"} == {"steps", "valid_every", "device"}
+    assert (tried.budget.steps, trained.budget.steps) == (2, 20)
     folder = tmp_path / "mine" / best["folder"]
     evaluated = json.loads(command("evaluate", folder, "--split", "valid", "--json").out)
     assert evaluated["bits_per_sample"] > 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from samplewise.config.codec import differences
+from samplewise.config.codec import differences, flat_fields, with_fields
 from samplewise.config.presets import PRESETS
 from samplewise.search.settings import base_config
 from samplewise.search.space import (
@@ -14,10 +14,7 @@ from samplewise.search.space import (
     Range,
     change_space,
     default_space,
-    flat_fields,
     format_space,
-    value_of,
-    with_values,
 )
 
 
@@ -39,18 +36,19 @@ def test_every_corner_of_every_space_is_a_configuration(config):
                 chosen = {"model.n_rnn": 2} | chosen
             if chosen.get("model.skip") and chosen["model.n_rnn"] == 1:
                 continue  # what the condition of the entry excludes
-            made = with_values(config, chosen)
-            assert {name: value_of(made, name) for name in chosen} == chosen
+            made = with_fields(config, **chosen)
+            found = flat_fields(made)
+            assert {name: found[name][1] for name in chosen} == chosen
 
 
 def test_values_are_set_at_once_and_nothing_else_is():
     config = PRESETS["small"]
     values = {"model.frame_sizes": (2, 2, 30), "seq_len": 60, "model.dim": 24}
-    made = with_values(config, values)  # neither fits without the other
+    made = with_fields(config, **values)  # neither fits without the other
     after = {name: new for name, (_, new) in differences(config, made).items()}
     assert after == values
     with pytest.raises(ValueError, match="seq_len = 64 must be a multiple of the top frame"):
-        with_values(config, values | {"seq_len": 64})
+        with_fields(config, **values | {"seq_len": 64})
 
 
 def test_multiples_are_of_the_preset():
@@ -133,9 +131,11 @@ def test_a_trial_has_one_budget():
 
 
 def test_trials_are_compared_at_ten_places_of_a_budget_in_steps(search):
-    search = replace(search, base=replace(search.base, steps=200))
+    search = replace(search, base=with_fields(search.base, steps=200))
     assert search.config_of({}, 4000).valid_every == 20
-    timed = replace(search, base=replace(search.base, steps=None, minutes=1.0, valid_seconds=0.8))
+    timed = replace(
+        search, base=with_fields(search.base, steps=None, minutes=1.0, valid_seconds=0.8)
+    )
     config = timed.config_of({"lanes": 4}, 4000)
     assert config.valid_every * 4 * config.seq_len == 4 * 0.8 * 4000  # four trained for one scored
 

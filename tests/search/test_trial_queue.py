@@ -6,6 +6,7 @@ import pytest
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from samplewise.config.codec import with_fields
 from samplewise.errors import SamplewiseError
 from samplewise.search import trial_queue as queue_module
 from samplewise.search.liveness import Heartbeat, Liveness, is_alive
@@ -252,7 +253,7 @@ def test_a_torn_line_of_the_journal_is_cut_off(search, study):
 
 def test_other_settings_are_another_search(search, corpus, study):
     study()
-    other = replace(search, seed=1, base=replace(search.base, steps=5))
+    other = replace(search, seed=1, base=with_fields(search.base, steps=5))
     with pytest.raises(
         SamplewiseError, match=r"settings \(seed of the search was 0, now 1; steps was 4, now 5"
     ):
@@ -267,7 +268,7 @@ def test_a_field_that_an_older_study_lacks_has_its_default(search, corpus, study
     older = {name: value for name, value in identity.items() if name != "epsilon"}
     study().set_user_attr("identity", older)
     study()
-    other = replace(search, base=replace(search.base, epsilon=0.5))
+    other = replace(search, base=with_fields(search.base, epsilon=0.5))
     with pytest.raises(SamplewiseError, match=r"settings \(epsilon was 1e-08, now 0.5\)"):
         open_study(other, corpus.digest)
 

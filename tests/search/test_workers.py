@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from samplewise.config.codec import to_json
+from samplewise.config.codec import to_json, with_fields
 from samplewise.models.io import load_model
 from samplewise.search import trial as trial_module
 from samplewise.search.settings import Search
@@ -117,7 +117,7 @@ def test_a_search_in_two_parts_equals_the_search_in_one(search, corpus, silent, 
 
 def test_a_kill_changes_no_configuration_and_loses_no_trial(search, corpus, silent, whole):
     """SIGKILL while the second trial trains; its run is gone on with, to the same bits."""
-    search = replace(search, base=replace(search.base, steps=40, save_every=1))
+    search = replace(search, base=with_fields(search.base, steps=40, save_every=1))
     process = start_worker(search, "killed")
     second = folder_of(search, 1)
     while not list(second.glob("state/step-*")):
@@ -136,7 +136,7 @@ def test_a_kill_changes_no_configuration_and_loses_no_trial(search, corpus, sile
 
 
 def test_a_request_to_stop_keeps_the_trial_for_the_next_time(search, corpus, silent, whole):
-    search = replace(search, base=replace(search.base, steps=40, save_every=1))
+    search = replace(search, base=with_fields(search.base, steps=40, save_every=1))
     lines = []
 
     def say(line):
@@ -203,7 +203,7 @@ def test_poor_trials_are_stopped_early(search, corpus, silent):
     search = replace(
         search,
         space={"learning_rate": rates},
-        base=replace(search.base, steps=20, schedule="constant"),
+        base=with_fields(search.base, steps=20, schedule="constant"),
         trials=12,
         prune="median",
     )
@@ -268,7 +268,7 @@ def test_an_error_outside_the_trial_stops_the_search_and_keeps_the_trial(
 
 def test_a_worker_whose_trial_was_taken_over_leaves_it_alone(search, corpus, silent):
     """Another worker fails and retries the trial while this one still trains it."""
-    search = replace(search, base=replace(search.base, steps=20), trials=1)
+    search = replace(search, base=with_fields(search.base, steps=20), trials=1)
     lines = []
 
     def say(line):

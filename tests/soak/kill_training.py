@@ -28,7 +28,7 @@ torch.set_num_threads(1)
 from samplewise.data.corpus import Corpus
 from samplewise.config.models import SampleRNNConfig
 from samplewise.training import checkpoint
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import BudgetConfig, PreviewConfig, TrainConfig
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.loop import fit
 from samplewise.training.ranks import Ranks
@@ -36,8 +36,8 @@ from samplewise.training.run import RunState, start
 corpus, folder, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 config = TrainConfig(
     preset="soak", model=SampleRNNConfig(frame_sizes=(2, 2, 8), dim=256, emb_size=32),
-    lanes=2, seq_len=16, clip_seconds=1.0, steps=steps, save_every=1, valid_every=10**9,
-    valid_seconds=0.1, preview_minutes=0.0, device="cpu",
+    lanes=2, seq_len=16, clip_seconds=1.0, budget=BudgetConfig(steps),
+    save_every=1, valid_every=10**9, valid_seconds=0.1, preview=PreviewConfig(0.0), device="cpu",
 )
 real = RunState.save
 def save(self):

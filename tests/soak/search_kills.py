@@ -28,6 +28,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from samplewise.config.codec import with_fields
 from samplewise.config.presets import PRESETS
 from samplewise.search.settings import Search
 from samplewise.search.space import default_space
@@ -69,7 +70,7 @@ ENDLESS = 10**6
 
 def search_of(folder: str | Path, storage: str | None, trials: int) -> Search:
     """Return the settings of the search: the space of `small`."""
-    base = replace(PRESETS["small"], steps=10, minutes=None)
+    base = with_fields(PRESETS["small"], steps=10, minutes=None)
     place = Path(folder)
     return Search(place, place, base, default_space(base), {}, trials=trials, storage=storage)
 

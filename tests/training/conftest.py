@@ -7,7 +7,7 @@ import torch
 from samplewise.audio.write import write_wav
 from samplewise.cli import prepare
 from samplewise.config.models import SampleRNNConfig
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import BudgetConfig, PreviewConfig, TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.training.ranks import Ranks
 
@@ -24,7 +24,7 @@ def corpus(tmp_path_factory):
             pitch = generator.uniform(100, 900)
             wave = 0.7 * np.exp(-2 * time) * np.sin(2 * np.pi * pitch * time)
             write_wav(folder / split / f"{index}.wav", wave.astype(np.float32), 8000)
-    target = folder.parent / "corpus"
+    target = tmp_path_factory.mktemp("prepared") / "corpus"
     prepare.main([str(folder), "-o", str(target), "--sample-rate", "8000", "--jobs", "1"])
     return Corpus.open(target)
 
@@ -40,10 +40,10 @@ def config():
         lanes=4,
         seq_len=64,
         ema=0.9,
-        steps=8,
+        budget=BudgetConfig(steps=8),
         valid_every=4,
         valid_seconds=0.2,
-        preview_minutes=0.0,
+        preview=PreviewConfig(minutes=0.0),
         device="cpu",
         matmul="onednn",  # two runs from the same seed are compared bit for bit
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from samplewise.config.models import SampleRNNConfig, WaveRNNConfig
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import OptimizerConfig
 from samplewise.models.build import build_model
 from samplewise.models.wavernn import WaveRNN
 from samplewise.training.optimizers import LEAST_SIDE, Muon, make_optimizer, orthogonal
@@ -61,7 +61,7 @@ def test_a_matrix_of_one_part_moves_as_under_torchs_muon(monkeypatch):
 def test_matrices_that_move_every_third_step_move_by_the_momentum_of_all_steps():
     models = [build_model(WIDE, seed=0) for _ in range(2)]
     every, third = (
-        make_optimizer(model, TrainConfig(optimizer="muon", muon_decay=0.0, muon_every=n))
+        make_optimizer(model, OptimizerConfig("muon", muon_decay=0.0, muon_every=n))
         for model, n in zip(models, (1, 3), strict=True)
     )
     moves = []
@@ -81,9 +81,9 @@ def matrices_of(optimizer):
 
 def test_what_is_no_wide_matrix_moves_as_under_adam():
     ours, plain = (with_gradients(build_model(WIDE, seed=0), 1) for _ in range(2))
-    optimizer = make_optimizer(ours, TrainConfig(optimizer="muon"))
+    optimizer = make_optimizer(ours, OptimizerConfig("muon"))
     assert isinstance(optimizer, Muon)
-    make_optimizer(plain, TrainConfig()).step()
+    make_optimizer(plain, OptimizerConfig()).step()
     optimizer.step()
     wide = {id(weight.v) for weight, _ in optimizer.matrices}
     pairs = list(zip(ours.parameters(), plain.parameters(), strict=True))

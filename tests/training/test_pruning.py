@@ -9,20 +9,21 @@ import torch
 from tests.training.test_ranks import run as run_command
 from tests.training.test_resume import assert_same_bits, command, tensors_of, train
 
-from samplewise.config.training import TrainConfig
+from samplewise.config.codec import with_fields
+from samplewise.config.training import PruningConfig, TrainConfig
 from samplewise.models.io import load_model
 from samplewise.models.pruning import masks_of, zero_share
 from samplewise.training import loop
 from samplewise.training.pruning import is_due, share_at
 from samplewise.training.run import start
 
-PAPER = TrainConfig(sparsity=0.95, prune_start=1000, prune_steps=200_000, steps=500_000)
+PAPER = PruningConfig(sparsity=0.95, start=1000, steps=200_000)
 
 
 @pytest.fixture
 def sparse(config):
     """Prunes at every second step from 2 to 10."""
-    return replace(
+    return with_fields(
         config, sparsity=0.75, block="4x2", prune_start=2, prune_steps=8, prune_every=2, steps=16
     )
 
@@ -41,12 +42,12 @@ def test_the_papers_schedule():
 
 
 def test_without_steps_the_schedule_follows_the_budget():
-    short = TrainConfig(sparsity=0.8, minutes=5.0)
+    short = PruningConfig(sparsity=0.8)
     shares = [share_at(short, 10**6, used) for used in (0.0, 0.05, 0.275, 0.5, 1.0)]
     assert shares == pytest.approx([0, 0, 0.7, 0.8, 0.8])
     assert is_due(short, 50, 0.1, 0.0)
     assert not is_due(short, 51, 0.1, 0.0)
-    assert is_due(replace(short, prune_every=3), 51, 0.1, 0.0)
+    assert is_due(replace(short, every=3), 51, 0.1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -66,21 +67,21 @@ def test_without_steps_the_schedule_follows_the_budget():
 )
 def test_impossible_prunings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        TrainConfig(**changes)
+        with_fields(TrainConfig(), **changes)
 
 
 def test_a_block_that_does_not_fit_is_refused_before_anything_is_written(
     sparse, corpus, tmp_path, alone
 ):
     with pytest.raises(ValueError, match=r"block = 16x4 does not divide frame_levels\.0"):
-        start(replace(sparse, block="16x4"), corpus, tmp_path / "run", alone)
+        start(with_fields(sparse, block="16x4"), corpus, tmp_path / "run", alone)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_pruned_run_in_parts_equals_the_run_in_one(sparse, corpus, tmp_path, alone):
     train(sparse, corpus, tmp_path / "whole", alone)
     for cut in (1, 2, 3, 6, 7, 11, 16):
-        train(replace(sparse, steps=cut), corpus, tmp_path / "parts", alone)
+        train(with_fields(sparse, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
     masks = [name for name in tensors_of(tmp_path / "whole") if name.startswith("mask.")]
     assert len(masks) == 8  # seven that were pruned, and the diagonal
@@ -135,14 +136,14 @@ def test_lines_and_events_say_how_sparse_it_is(sparse, corpus, tmp_path, alone):
 
     said = []
     for steps in (7, 16):
-        run = start(replace(sparse, steps=steps, log_seconds=0.0), corpus, tmp_path, alone)
+        run = start(with_fields(sparse, steps=steps, log_seconds=0.0), corpus, tmp_path, alone)
         journal = RunLogger(tmp_path, run.progress.step, said.append)
         with Interrupts() as interrupts:
             fit(run, journal, interrupts)
         journal.close()
     events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     pruned = [(e["step"], e["sparsity"]) for e in events if e["event"] == "prune"]
-    assert pruned == [(step, share_at(sparse, step, 0.0)) for step in (4, 6, 8, 10)]
+    assert pruned == [(step, share_at(sparse.pruning, step, 0.0)) for step in (4, 6, 8, 10)]
     assert any(line.startswith("step 4 ") and "  sparse 43.4%" in line for line in said)
     assert "step 10  75.0% of the blocks are zero from now on" in said
     shortfall = [line for line in said if line.startswith("only ")]

@@ -16,7 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from samplewise.cli.main import main
+from samplewise.config.codec import flag_names, with_fields
 from samplewise.config.conditioning import ConditioningConfig, MelConfig
+from samplewise.config.training import TrainConfig
 from samplewise.errors import CheckpointError, CorpusError, SamplewiseError, TrainingError
 from samplewise.models.io import load_model
 from samplewise.training import loop
@@ -63,10 +65,10 @@ def any_config(config, request):
 
 
 def test_a_run_in_two_parts_equals_the_run_in_one(any_config, corpus, tmp_path, alone):
-    train(replace(any_config, steps=30), corpus, tmp_path / "whole", alone)
+    train(with_fields(any_config, steps=30), corpus, tmp_path / "whole", alone)
     cuts = sorted(random.Random(0).sample(range(1, 30), 5))  # noqa: S311
     for cut in [*cuts, 30]:
-        train(replace(any_config, steps=cut), corpus, tmp_path / "parts", alone)
+        train(with_fields(any_config, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -74,11 +76,13 @@ def test_a_run_in_two_parts_equals_the_run_in_one(any_config, corpus, tmp_path, 
 def test_a_run_under_muon_resumes_in_the_same_bits(
     config, corpus, tmp_path, alone, sparsity, every
 ):
-    wide = replace(config, model=replace(config.model, dim=32), optimizer="muon", muon_every=every)
-    wide = replace(wide, sparsity=sparsity, block="4x4", prune_start=2, prune_steps=4)
-    train(replace(wide, steps=12), corpus, tmp_path / "whole", alone)
+    wide = with_fields(
+        config, model=replace(config.model, dim=32), optimizer="muon", muon_every=every
+    )
+    wide = with_fields(wide, sparsity=sparsity, block="4x4", prune_start=2, prune_steps=4)
+    train(with_fields(wide, steps=12), corpus, tmp_path / "whole", alone)
     for cut in (1, 5, 12):
-        train(replace(wide, steps=cut), corpus, tmp_path / "parts", alone)
+        train(with_fields(wide, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
     assert any(name.endswith(".momentum") for name in tensors_of(tmp_path / "whole"))
 
@@ -90,9 +94,9 @@ def test_a_run_that_is_told_something_resumes_in_the_same_bits(config, corpus, t
     table.write_text("\n".join(["file,speaker", *(f"{n},{c}" for n, c in names.items())]))
     told = replace(config.model, conditioning=ConditioningConfig(mel, channels=6, width=5))
     config = replace(config, mel=True, labels=str(table), model=told)
-    train(replace(config, steps=12), corpus, tmp_path / "whole", alone)
+    train(with_fields(config, steps=12), corpus, tmp_path / "whole", alone)
     for cut in (1, 5, 6, 12):
-        run, _ = train(replace(config, steps=cut), corpus, tmp_path / "parts", alone)
+        run, _ = train(with_fields(config, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
     assert run.model.conditioner.embedding.shape == (2, 5)
 
@@ -107,9 +111,9 @@ def two_threads():
 @pytest.mark.usefixtures("two_threads")
 def test_wide_layers_on_two_threads_resume_in_the_same_bits_too(config, corpus, tmp_path, alone):
     wide = replace(config, model=replace(config.model, dim=256))
-    train(replace(wide, steps=4), corpus, tmp_path / "whole", alone)
+    train(with_fields(wide, steps=4), corpus, tmp_path / "whole", alone)
     for cut in (1, 4):
-        train(replace(wide, steps=cut), corpus, tmp_path / "parts", alone)
+        train(with_fields(wide, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -121,9 +125,9 @@ def test_a_run_keeps_the_library_that_was_faster_when_it_began(
     monkeypatch.setattr(loop, "products_by", lambda library: used.append(library) or real(library))
     for measured, steps in (("blas", 1), ("onednn", 2)):
         monkeypatch.setattr(run_module, "faster_library", lambda measured=measured: measured)
-        train(replace(config, steps=steps), corpus, tmp_path, alone)
-    train(replace(config, steps=3, matmul="onednn"), corpus, tmp_path, alone)
-    train(replace(config, steps=4), corpus, tmp_path, alone)
+        train(with_fields(config, steps=steps), corpus, tmp_path, alone)
+    train(with_fields(config, steps=3, matmul="onednn"), corpus, tmp_path, alone)
+    train(with_fields(config, steps=4), corpus, tmp_path, alone)
     assert used == ["blas", "blas", "onednn", "onednn"]
 
 
@@ -131,13 +135,13 @@ def test_resuming_without_the_recurrent_state_or_the_moments_differs(
     config, corpus, tmp_path, alone, monkeypatch
 ):
     """The control: were these not restored, the test above would notice."""
-    train(replace(config, steps=9), corpus, tmp_path / "whole", alone)
+    train(with_fields(config, steps=9), corpus, tmp_path / "whole", alone)
     for prefix in ("lanes.", "adam.", "averaged."):
         folder = tmp_path / prefix
-        train(replace(config, steps=3), corpus, folder, alone)
+        train(with_fields(config, steps=3), corpus, folder, alone)
         with monkeypatch.context() as patch:
             _forget(patch, prefix)
-            train(replace(config, steps=9), corpus, folder, alone)
+            train(with_fields(config, steps=9), corpus, folder, alone)
         a, b = tensors_of(tmp_path / "whole"), tensors_of(folder)
         assert any(not torch.equal(a[name], b[name]) for name in a)
 
@@ -163,19 +167,19 @@ def _forget(patch, prefix):
 def test_metrics_beyond_the_checkpoint_are_dropped_and_a_torn_line_too(
     config, corpus, tmp_path, alone
 ):
-    train(replace(config, steps=4), corpus, tmp_path, alone)
+    train(with_fields(config, steps=4), corpus, tmp_path, alone)
     path = tmp_path / "metrics.jsonl"
     with path.open("a") as file:
         file.write('{"event": "train", "step": 400, "bits": 1.0}\n{"event": "tra')
-    train(replace(config, steps=8), corpus, tmp_path, alone)
+    train(with_fields(config, steps=8), corpus, tmp_path, alone)
     events = [json.loads(line) for line in path.read_text().splitlines()]
     assert [event["step"] for event in events if event["event"] == "valid"] == [4, 4, 8, 8]
     assert all(event["step"] <= 8 for event in events)
 
 
 def test_another_setting_is_another_run(config, corpus, tmp_path, alone):
-    train(replace(config, steps=1), corpus, tmp_path / "run", alone)
-    other = replace(config, model=replace(config.model, dim=9), learning_rate=0.5)
+    train(with_fields(config, steps=1), corpus, tmp_path / "run", alone)
+    other = with_fields(config, model=replace(config.model, dim=9), learning_rate=0.5)
     with pytest.raises(CheckpointError, match=r"model.dim was 8, now 9.*learning_rate was 0.001, "):
         start(other, corpus, tmp_path / "run", alone)
     (tmp_path / "foreign").mkdir()
@@ -188,22 +192,48 @@ def test_another_setting_is_another_run(config, corpus, tmp_path, alone):
     assert (tmp_path / "foreign" / "thesis.txt").exists()
 
 
+def flattened(train):
+    """Return the settings of a run as formats 1 and 2 wrote them, without groups."""
+    names, flat = flag_names(TrainConfig()), {}
+    for field, value in train.items():
+        if field in ("optimizer", "pruning", "budget", "preview"):
+            flat |= {names[f"{field}.{inner}"]: item for inner, item in value.items()}
+        else:
+            flat[field] = value
+    return flat
+
+
+def test_a_run_of_an_older_format_goes_on(config, corpus, tmp_path, alone):
+    train(with_fields(config, steps=4), corpus, tmp_path / "whole", alone)
+    train(with_fields(config, steps=2), corpus, tmp_path / "parts", alone)
+    path = tmp_path / "parts" / "config.json"
+    there = json.loads(path.read_text())
+    path.write_text(json.dumps(there | {"format": 2, "train": flattened(there["train"])}))
+    with pytest.raises(CheckpointError, match=r"\(learning_rate was 0.001, now 0.5\)"):
+        start(with_fields(config, learning_rate=0.5), corpus, tmp_path / "parts", alone)
+    train(with_fields(config, steps=4), corpus, tmp_path / "parts", alone)
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+    assert json.loads(path.read_text())["train"]["budget"]["steps"] == 4
+
+
 def test_a_run_with_the_older_mulaw_goes_on_with_it(config, corpus, tmp_path, alone):
     older, newer = (
-        replace(config, model=replace(config.model, quantizer=name), steps=2)
+        with_fields(config, model=replace(config.model, quantizer=name), steps=2)
         for name in ("mulaw-midtread", "mulaw")
     )
-    train(replace(older, steps=4), corpus, tmp_path / "whole", alone)
+    train(with_fields(older, steps=4), corpus, tmp_path / "whole", alone)
     train(older, corpus, tmp_path / "parts", alone)
     path = tmp_path / "parts" / "config.json"  # as the versions before wrote it
-    text = path.read_text().replace('"mulaw-midtread"', '"mulaw"')
-    path.write_text(text.replace('"format": 2', '"format": 1'))
+    there = json.loads(path.read_text())
+    there["train"] = flattened(there["train"])
+    there["train"]["model"]["quantizer"] = "mulaw"
+    path.write_text(json.dumps(there | {"format": 1}))
     for steps in (3, 4):
-        run, _ = train(replace(newer, steps=steps), corpus, tmp_path / "parts", alone)
+        run, _ = train(with_fields(newer, steps=steps), corpus, tmp_path / "parts", alone)
         assert run.model.quantizer.name == "mulaw-midtread"
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
-    path.write_text(text.replace('"format": 2', '"format": 3'))
-    with pytest.raises(CheckpointError, match="has format 3; this version reads 1 to 2"):
+    path.write_text(json.dumps(there | {"format": 4}))
+    with pytest.raises(CheckpointError, match="has format 4; this version reads 1 to 3"):
         start(newer, corpus, tmp_path / "parts", alone)
     run, _ = train(newer, corpus, tmp_path / "new", alone)
     assert run.model.quantizer.name == "mulaw"
@@ -213,11 +243,13 @@ def test_a_run_with_the_older_mulaw_goes_on_with_it(config, corpus, tmp_path, al
 def test_how_the_output_layer_began_is_no_matter_for_a_run_that_goes_on(
     config, corpus, tmp_path, alone
 ):
-    train(replace(config, steps=1), corpus, tmp_path / "run", alone)
-    run, _ = train(replace(config, steps=2, output_init="paper"), corpus, tmp_path / "run", alone)
+    train(with_fields(config, steps=1), corpus, tmp_path / "run", alone)
+    run, _ = train(
+        with_fields(config, steps=2, output_init="paper"), corpus, tmp_path / "run", alone
+    )
     assert run.progress.step == 2
     there = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (there["train"]["output_init"], there["train"]["steps"]) == ("unigram", 2)
+    assert (there["train"]["output_init"], there["train"]["budget"]["steps"]) == ("unigram", 2)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +274,7 @@ def test_a_run_says_how_many_steps_its_budget_will_hold(
 
 
 def test_another_corpus_is_refused(config, corpus, tmp_path, alone):
-    train(replace(config, steps=1), corpus, tmp_path, alone)
+    train(with_fields(config, steps=1), corpus, tmp_path, alone)
     path = tmp_path / "config.json"
     path.write_text(path.read_text().replace(corpus.digest, "0" * 64))
     with pytest.raises(CorpusError, match="is not the corpus that"):
@@ -253,7 +285,7 @@ def test_another_corpus_is_refused(config, corpus, tmp_path, alone):
 def test_a_broken_cost_stops_before_the_weights_are_touched(
     config, corpus, tmp_path, alone, monkeypatch, broken
 ):
-    train(replace(config, steps=3), corpus, tmp_path, alone)
+    train(with_fields(config, steps=3), corpus, tmp_path, alone)
     before = tensors_of(tmp_path)
     real = loop.accumulate_gradients
 
@@ -265,7 +297,7 @@ def test_a_broken_cost_stops_before_the_weights_are_touched(
 
     monkeypatch.setattr(loop, "accumulate_gradients", accumulate)
     with pytest.raises(TrainingError, match=r"last good checkpoint is kept\. Try a lower"):
-        train(replace(config, steps=6), corpus, tmp_path, alone)
+        train(with_fields(config, steps=6), corpus, tmp_path, alone)
     facts = json.loads((tmp_path / "failed-batch.json").read_text())
     assert facts["step"] == 3
     after = tensors_of(tmp_path)
@@ -288,7 +320,7 @@ def test_early_stopping_counts_validations_without_a_better_one(
 
 
 def replace_patience(run, patience):
-    run.config = replace(run.config, patience=patience)
+    run.config = with_fields(run.config, patience=patience)
     return run
 
 

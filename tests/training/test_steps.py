@@ -1,11 +1,10 @@
 """Checkpoints that are kept can be used as models."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from tests.training.test_resume import tensors_of, train
 
+from samplewise.config.codec import with_fields
 from samplewise.config.training import TrainConfig
 from samplewise.errors import CheckpointError
 from samplewise.models.io import load_model
@@ -19,7 +18,7 @@ def weights(loaded):
 
 def test_a_kept_step_has_the_weights_of_that_step(config, corpus, tmp_path, alone):
     pruned = {"sparsity": 0.5, "block": "4x2", "prune_start": 2, "prune_steps": 2, "prune_every": 2}
-    config = replace(config, keep=3, save_every=2, valid_every=2, valid_seconds=1.0, **pruned)
+    config = with_fields(config, keep=3, save_every=2, valid_every=2, valid_seconds=1.0, **pruned)
     run, _ = train(config, corpus, tmp_path, alone)
     assert saved_steps(tmp_path / "state") == [4, 6, 8]
     best, at_best = load_model(tmp_path), load_at(tmp_path, run.progress.best_step)
@@ -37,7 +36,7 @@ def test_a_kept_step_has_the_weights_of_that_step(config, corpus, tmp_path, alon
 
 
 def test_without_averages_the_weights_are_the_trained_ones(config, corpus, tmp_path, alone):
-    train(replace(config, ema=0.0, steps=2), corpus, tmp_path, alone)
+    train(with_fields(config, ema=0.0, steps=2), corpus, tmp_path, alone)
     trained = tensors_of(tmp_path)
     loaded = load_at(tmp_path, 2)
     bias = next(name for name in weights(loaded) if name.endswith("bias"))

@@ -69,8 +69,8 @@ def training_speed(
         beside a hand-written loop, its hand_written_samples_per_s and ratio: the median of the
         ratios of neighbouring runs.
     """
-    if config.optimizer == "muon":  # as many steps of the matrices in each run
-        steps = -(-steps // config.muon_every) * config.muon_every
+    if config.optimizer.name == "muon":  # as many steps of the matrices in each run
+        steps = -(-steps // config.optimizer.muon_every) * config.optimizer.muon_every
     # Without random offsets all clips have one length.
     config, corpus = replace(config, random_offsets=False), made_up_corpus(config)
     with TemporaryDirectory() as folder:
@@ -99,7 +99,7 @@ def training_speed(
     result = {
         "lanes": config.lanes,
         "seq_len": config.seq_len,
-        "optimizer": config.optimizer,
+        "optimizer": config.optimizer.name,
         "precision": "bfloat16" if bfloat16 else "float32",
         "matmul": run.config.matmul,
         "samples_per_s": median_rate(samples, seconds["ours"]),

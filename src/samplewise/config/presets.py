@@ -12,7 +12,7 @@ from samplewise.config.models import (
     WaveNetConfig,
     WaveRNNConfig,
 )
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import BudgetConfig, OptimizerConfig, PreviewConfig, TrainConfig
 
 PAPER_3TIER = TrainConfig(
     preset="paper-3tier",
@@ -48,7 +48,7 @@ PAPER_WAVENET = replace(
     model=WaveNetConfig(),
     lanes=8,
     seq_len=1600,
-    learning_rate=0.0001,
+    optimizer=OptimizerConfig(learning_rate=0.0001),
 )
 """Section 3.1: 4 blocks of 10 dilated layers, filters of 2, 64 channels, targets of 1600, batch 8,
 Adam at 0.0001 (Onomatopoeia and Music; on Blizzard 0.001 for three days, then 0.0001)."""
@@ -109,11 +109,9 @@ MUSIC = TrainConfig(
     output_init="unigram",
     lanes=64,
     seq_len=1024,
-    clip="norm",
-    schedule="cooldown",
-    warmup_steps=200,
+    optimizer=OptimizerConfig(clip="norm", schedule="cooldown", warmup_steps=200),
     ema=0.999,
-    epochs=100.0,
+    budget=BudgetConfig(epochs=100.0),
 )
 """What practice has shown since: μ-law, true level, two tiers with frames of 16 for music, other
 offsets every epoch, averaged weights for sampling (see docs/samplernn.md)."""
@@ -131,11 +129,9 @@ SPEECH = TrainConfig(
     output_init="unigram",
     lanes=64,
     seq_len=512,
-    clip="norm",
-    schedule="cooldown",
-    warmup_steps=200,
+    optimizer=OptimizerConfig(clip="norm", schedule="cooldown", warmup_steps=200),
     ema=0.999,
-    epochs=100.0,
+    budget=BudgetConfig(epochs=100.0),
 )
 """The paper's three tiers, which won on speech, with the same changes."""
 
@@ -153,15 +149,14 @@ SMALL = TrainConfig(
     output_init="unigram",
     lanes=16,
     seq_len=128,
-    clip="norm",
-    learning_rate=0.003,
-    schedule="cooldown",
-    warmup_steps=100,
+    optimizer=OptimizerConfig(
+        learning_rate=0.003, clip="norm", schedule="cooldown", warmup_steps=100
+    ),
     ema=0.999,
-    minutes=20.0,
+    budget=BudgetConfig(minutes=20.0),
     valid_every=1000,
     valid_seconds=30.0,
-    preview_minutes=5.0,
+    preview=PreviewConfig(minutes=5.0),
 )
 """For a computer without a GPU: 20 minutes on two cores. Of eight shapes tried for two and a half
 minutes each on 27 minutes of piano, this one scored best (docs/training.md)."""
@@ -170,13 +165,12 @@ TINY = replace(
     SMALL,
     preset="tiny",
     clip_seconds=4.0,
-    warmup_steps=20,
+    optimizer=replace(SMALL.optimizer, warmup_steps=20),
     ema=0.99,
-    minutes=2.0,
+    budget=BudgetConfig(minutes=2.0),
     valid_every=200,
     valid_seconds=10.0,
-    preview_minutes=1.0,
-    preview_count=1,
+    preview=PreviewConfig(minutes=1.0, count=1),
 )
 """The demo: `SMALL` for two minutes on two CPU cores, time enough for something audible."""
 
@@ -187,12 +181,11 @@ WAVERNN = TrainConfig(
     output_init="unigram",
     lanes=32,
     seq_len=960,
-    clip="norm",
-    learning_rate=0.0005,
-    schedule="cooldown",
-    warmup_steps=200,
+    optimizer=OptimizerConfig(
+        learning_rate=0.0005, clip="norm", schedule="cooldown", warmup_steps=200
+    ),
     ema=0.999,
-    epochs=100.0,
+    budget=BudgetConfig(epochs=100.0),
 )
 """Kalchbrenner et al. 2018: 896 units, sequences of 960 samples, 16 bits at 24 kHz (prepare with
 --sample-rate 24000). Optimiser, batch, rates and clipping are not in the paper. State is carried
@@ -219,15 +212,18 @@ VOCODER_SMALL = replace(
     model=replace(VOCODER.model, dim=224),
     lanes=32,
     seq_len=480,
-    optimizer="muon",
-    muon_scale=2.5,
-    learning_rate=0.001,
-    warmup_steps=300,
-    cooldown=0.5,
+    optimizer=OptimizerConfig(
+        name="muon",
+        muon_scale=2.5,
+        learning_rate=0.001,
+        clip="norm",
+        schedule="cooldown",
+        cooldown=0.5,
+        warmup_steps=300,
+    ),
     valid_every=1000,
     valid_seconds=15.0,
-    epochs=None,
-    minutes=60.0,
+    budget=BudgetConfig(minutes=60.0),
 )
 """The smallest of the paper's sizes, for one or two CPU cores and an hour (docs/vocode.md)."""
 
@@ -271,9 +267,9 @@ LEAST_SECONDS, LEAST_RATE = 600, 16000
 """Ten minutes at 16 kHz: the least audio that `samplewise prepare` does not warn about."""
 
 PRESET_STEPS = {
-    preset: round(config.epochs * LEAST_SECONDS * LEAST_RATE / (config.lanes * config.seq_len))
+    preset: round(epochs * LEAST_SECONDS * LEAST_RATE / (config.lanes * config.seq_len))
     for preset, config in PRESETS.items()
-    if config.epochs is not None
+    if (epochs := config.budget.epochs) is not None
 } | {"tiny": 1000, "small": 10000, "vocoder-small": 6500}
 """Steps that a preset was made for.
 

@@ -2,10 +2,17 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from samplewise.config.models import Level, ModelConfig, SampleRNNConfig
-from samplewise.config.validation import MAX_DIM, check_threads
+from samplewise.config.validation import (
+    MAX_DIM,
+    check_at_least,
+    check_not_negative,
+    check_threads,
+)
 
 RESUMABLE = frozenset(
     {
@@ -16,7 +23,7 @@ RESUMABLE = frozenset(
         "output_init",  # only a run that begins looks at it
     }
 )
-"""Fields that may differ when a run is resumed; all others make it another run."""
+"""Flags that may differ when a run is resumed; all others make it another run."""
 MAX_SPARSITY = 0.99
 """Largest sparsity; beyond it a small model file would need a lot of memory."""
 
@@ -34,6 +41,152 @@ def parse_block(text: str) -> tuple[int, int]:
     if not (0 < rows <= MAX_DIM and 0 < columns <= MAX_DIM):
         raise ValueError(f"block = {text!r} must have 1 to {MAX_DIM} rows and columns")
     return rows, columns
+
+
+_flat = tyro.conf.arg(name="")
+"""Marks a group of fields whose flags have no prefix: --steps, not --budget.steps."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Optimizer, clipping of gradients and schedule of the learning rate."""
+
+    name: Annotated[Literal["adam", "muon"], tyro.conf.arg(name="optimizer")] = "adam"
+    """adam (paper); muon: matrices take orthogonal steps (Jordan et al. 2024), the rest Adam's."""
+    muon_scale: float = 1.0
+    """Step size of the matrices under muon, as a multiple of the learning rate."""
+    muon_decay: float = 0.04
+    """Weight decay of the matrices under muon, per unit of their step size; 0: none."""
+    muon_iterations: int = 5
+    """Newton-Schulz iterations under muon; 3 take less time and learn about as well."""
+    muon_every: int = 1
+    """Steps between two steps of the matrices under muon. 4 costs a quarter; about twice the
+    muon_scale goes with it."""
+    learning_rate: float = 0.001
+    """Adam's step size."""
+    beta1: float = 0.9
+    """Adam's decay of the mean of gradients."""
+    beta2: float = 0.999
+    """Adam's decay of the mean of squared gradients."""
+    epsilon: float = 1e-8
+    """Adam's epsilon."""
+    clip: Literal["value", "norm", "none"] = "value"
+    """Clip each gradient element to [-limit, limit] (paper), or the norm of all, or nothing."""
+    clip_limit: float = 1.0
+    """Limit of the clipping; the loss is in bits per sample."""
+    schedule: Literal["constant", "cooldown", "cosine"] = "constant"
+    """Learning rate over the budget: constant (paper), linear to zero at the end, or cosine."""
+    cooldown: float = 0.4
+    """Share of the budget over which the cooldown goes to zero."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from zero."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("muon_iterations", "muon_every"):
+            check_at_least(name, getattr(self, name), 1)
+        if not 0 < self.cooldown <= 1:
+            raise ValueError(f"cooldown = {self.cooldown} must lie in (0, 1]")
+        for name in ("learning_rate", "muon_scale", "clip_limit", "epsilon"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
+        check_not_negative("muon_decay", self.muon_decay)
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """Return the learning rate.
+
+        Args:
+            step: Steps made so far.
+            progress: Share of the budget used, in [0, 1]; the largest of steps, epochs and time.
+        """
+        rate = self.learning_rate
+        if step < self.warmup_steps:
+            rate *= (step + 1) / self.warmup_steps
+        if self.schedule == "cooldown":
+            rate *= min(1.0, (1 - progress) / self.cooldown)
+        elif self.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * progress))
+        return rate
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """Block-sparse training: the share of zeros, and the schedule that leads to it."""
+
+    sparsity: float = 0.0
+    """Share of the wide matrices that is zero in the end (Z of Kalchbrenner et al. 2018); 0: dense;
+    at most 0.99."""
+    block: str = "16x4"
+    """Rows x columns that are zeroed together; 16x4 is what int8 weights skip, 16x1 the others."""
+    start: Annotated[int | None, tyro.conf.arg(name="prune-start")] = None
+    """Step of the first pruning (t0; 1000 in the paper); default: at 5% of the budget."""
+    steps: Annotated[int | None, tyro.conf.arg(name="prune-steps")] = None
+    """Steps from there to the whole sparsity (S; 200000 in the paper); default: 45% of the budget,
+    which leaves half of it to train what is left."""
+    every: Annotated[int | None, tyro.conf.arg(name="prune-every")] = None
+    """Steps between two prunings; default: 500, as in the paper, or 50 if prune_steps is unset."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges, and that the schedule is whole."""
+        if not 0 <= self.sparsity <= MAX_SPARSITY:
+            raise ValueError(f"sparsity = {self.sparsity} must lie in [0, {MAX_SPARSITY}]")
+        parse_block(self.block)
+        if (self.start is None) != (self.steps is None):
+            raise ValueError(
+                f"prune_start = {self.start} and prune_steps = {self.steps}: give both, or neither "
+                "for a schedule that follows the budget"
+            )
+        for name, low in (("start", 0), ("steps", 1), ("every", 1)):
+            value = getattr(self, name)
+            if value is not None:
+                check_at_least(f"prune_{name}", value, low)
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        return parse_block(self.block)
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """When training ends: at the first of these limits."""
+
+    steps: int | None = None
+    """Stop after so many steps."""
+    epochs: float | None = None
+    """Stop after so many passes over the training split."""
+    minutes: float | None = None
+    """Stop after so many minutes of training, validation and previews included."""
+    patience: int = 0
+    """Stop after so many validations without a better one; 0: never."""
+
+    def __post_init__(self) -> None:
+        """Check that limits are positive."""
+        for name in ("steps", "epochs", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} = {value} must be positive; None means no limit")
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether training ends by itself, early stopping aside."""
+        return (self.steps, self.epochs, self.minutes) != (None, None, None)
+
+
+@dataclass(frozen=True)
+class PreviewConfig:
+    """Clips that are generated while training goes on."""
+
+    minutes: Annotated[float, tyro.conf.arg(name="preview-minutes")] = 10.0
+    """Minutes between two previews; 0: none."""
+    seconds: Annotated[float, tyro.conf.arg(name="preview-seconds")] = 2.0
+    """Length of a preview, in seconds."""
+    count: Annotated[int, tyro.conf.arg(name="preview-count")] = 2
+    """Clips in a preview."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        check_not_negative("preview_minutes", self.minutes)
 
 
 @dataclass(frozen=True)
@@ -64,57 +217,11 @@ class TrainConfig:
     """Samples of a subsequence of truncated backpropagation; a multiple of the top frame."""
     accumulate: int = 1
     """Groups that the lanes are worked through in, to save memory; the result is the same."""
-    optimizer: Literal["adam", "muon"] = "adam"
-    """adam (paper); muon: matrices take orthogonal steps (Jordan et al. 2024), the rest Adam's."""
-    muon_scale: float = 1.0
-    """Step size of the matrices under muon, as a multiple of the learning rate."""
-    muon_decay: float = 0.04
-    """Weight decay of the matrices under muon, per unit of their step size; 0: none."""
-    muon_iterations: int = 5
-    """Newton-Schulz iterations under muon; 3 take less time and learn about as well."""
-    muon_every: int = 1
-    """Steps between two steps of the matrices under muon. 4 costs a quarter; about twice the
-    muon_scale goes with it."""
-    learning_rate: float = 0.001
-    """Adam's step size."""
-    beta1: float = 0.9
-    """Adam's decay of the mean of gradients."""
-    beta2: float = 0.999
-    """Adam's decay of the mean of squared gradients."""
-    epsilon: float = 1e-8
-    """Adam's epsilon."""
-    clip: Literal["value", "norm", "none"] = "value"
-    """Clip each gradient element to [-limit, limit] (paper), or the norm of all, or nothing."""
-    clip_limit: float = 1.0
-    """Limit of the clipping; the loss is in bits per sample."""
-    schedule: Literal["constant", "cooldown", "cosine"] = "constant"
-    """Learning rate over the budget: constant (paper), linear to zero at the end, or cosine."""
-    cooldown: float = 0.4
-    """Share of the budget over which the cooldown goes to zero."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises from zero."""
+    optimizer: Annotated[OptimizerConfig, _flat] = field(default_factory=OptimizerConfig)
     ema: float = 0.0
     """Decay per step of the averaged weights that are validated and used; 0: none."""
-    sparsity: float = 0.0
-    """Share of the wide matrices that is zero in the end (Z of Kalchbrenner et al. 2018); 0: dense;
-    at most 0.99."""
-    block: str = "16x4"
-    """Rows x columns that are zeroed together; 16x4 is what int8 weights skip, 16x1 the others."""
-    prune_start: int | None = None
-    """Step of the first pruning (t0; 1000 in the paper); default: at 5% of the budget."""
-    prune_steps: int | None = None
-    """Steps from there to the whole sparsity (S; 200000 in the paper); default: 45% of the budget,
-    which leaves half of it to train what is left."""
-    prune_every: int | None = None
-    """Steps between two prunings; default: 500, as in the paper, or 50 if prune_steps is unset."""
-    steps: int | None = None
-    """Stop after so many steps."""
-    epochs: float | None = None
-    """Stop after so many passes over the training split."""
-    minutes: float | None = None
-    """Stop after so many minutes of training, validation and previews included."""
-    patience: int = 0
-    """Stop after so many validations without a better one; 0: never."""
+    pruning: Annotated[PruningConfig, _flat] = field(default_factory=PruningConfig)
+    budget: Annotated[BudgetConfig, _flat] = field(default_factory=BudgetConfig)
     log_seconds: float = 10.0
     """Seconds between two lines of progress."""
     valid_every: int = 500
@@ -127,12 +234,7 @@ class TrainConfig:
     """Minutes between two checkpoints."""
     keep: int = 2
     """Number of newest checkpoints that are kept; `generate RUN --step N` generates with one."""
-    preview_minutes: float = 10.0
-    """Minutes between two previews; 0: none."""
-    preview_seconds: float = 2.0
-    """Length of a preview, in seconds."""
-    preview_count: int = 2
-    """Clips in a preview."""
+    preview: Annotated[PreviewConfig, _flat] = field(default_factory=PreviewConfig)
     seed: int = 0
     """Seed of the initial weights, the order of clips and the offsets."""
     device: str = "auto"
@@ -149,18 +251,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a corpus."""
-        at_least_1 = ("lanes", "seq_len", "accumulate", "valid_every", "ranks")
-        for name in (*at_least_1, "muon_iterations", "muon_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} = {value} must be at least 1")
+        for name in ("lanes", "seq_len", "accumulate", "valid_every", "ranks"):
+            check_at_least(name, getattr(self, name), 1)
         check_threads(self.threads)
         if self.keep < 2:
             raise ValueError(f"keep = {self.keep} must be at least 2: one may be damaged")
-        for name in ("steps", "epochs", "minutes"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} = {value} must be positive; None means no limit")
         if self.seq_len % self.model.top_frame:
             below = self.seq_len // self.model.top_frame * self.model.top_frame
             raise ValueError(
@@ -174,54 +269,11 @@ class TrainConfig:
             )
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
-        if not 0 < self.cooldown <= 1:
-            raise ValueError(f"cooldown = {self.cooldown} must lie in (0, 1]")
-        for name in ("learning_rate", "muon_scale", "clip_limit", "epsilon"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
-        at_least_0 = ("muon_decay", "clip_seconds", "valid_seconds")
-        for name in (*at_least_0, "preview_minutes", "save_minutes"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
-        self._check_pruning()
-
-    @property
-    def block_size(self) -> tuple[int, int]:
-        """Rows and columns of a block."""
-        return parse_block(self.block)
-
-    def _check_pruning(self) -> None:
-        if not 0 <= self.sparsity <= MAX_SPARSITY:
-            raise ValueError(f"sparsity = {self.sparsity} must lie in [0, {MAX_SPARSITY}]")
-        parse_block(self.block)
-        if (self.prune_start is None) != (self.prune_steps is None):
+        for name in ("clip_seconds", "valid_seconds", "save_minutes"):
+            check_not_negative(name, getattr(self, name))
+        sparsity = self.pruning.sparsity
+        if sparsity and self.pruning.start is None and not self.budget.is_limited:
             raise ValueError(
-                f"prune_start = {self.prune_start} and prune_steps = {self.prune_steps}: give "
-                "both, or neither for a schedule that follows the budget"
+                f"sparsity = {sparsity} needs a schedule: give --steps, --epochs or --minutes, or "
+                "--prune-start and --prune-steps"
             )
-        for name, low in (("prune_start", 0), ("prune_steps", 1), ("prune_every", 1)):
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise ValueError(f"{name} = {value} must be at least {low}")
-        has_budget = (self.steps, self.epochs, self.minutes) != (None, None, None)
-        if self.sparsity and self.prune_start is None and not has_budget:
-            raise ValueError(
-                f"sparsity = {self.sparsity} needs a schedule: give --steps, --epochs or "
-                "--minutes, or --prune-start and --prune-steps"
-            )
-
-    def learning_rate_at(self, step: int, progress: float) -> float:
-        """Return the learning rate.
-
-        Args:
-            step: Steps made so far.
-            progress: Share of the budget used, in [0, 1]; the largest of steps, epochs and time.
-        """
-        rate = self.learning_rate
-        if step < self.warmup_steps:
-            rate *= (step + 1) / self.warmup_steps
-        if self.schedule == "cooldown":
-            rate *= min(1.0, (1 - progress) / self.cooldown)
-        elif self.schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * progress))
-        return rate

@@ -13,6 +13,18 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
         raise ValueError(f"{name} = {value} must lie in [{low}, {high}]")
 
 
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Refuse a value below ``least``."""
+    if value < least:
+        raise ValueError(f"{name} = {value} must be at least {least}")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Refuse a value below 0, and NaN."""
+    if not value >= 0:
+        raise ValueError(f"{name} = {value} must not be negative")
+
+
 def check_input_mask(dim: int, width: int) -> None:
     """Refuse gates whose input mask would not fit into memory.
 

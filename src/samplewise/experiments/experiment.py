@@ -15,7 +15,7 @@ from samplewise.config.models import (
     WaveNetConfig,
     WaveRNNConfig,
 )
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import BudgetConfig, TrainConfig
 
 Kind = Literal["table", "memory", "figure"]
 Size = Literal["small", "paper"]
@@ -111,7 +111,7 @@ class Budget:
             minutes, steps = row.paper_minutes, row.paper_steps
         if steps is not None:
             minutes = None
-        return replace(config, minutes=minutes, steps=steps, epochs=None, patience=0)
+        return replace(config, budget=BudgetConfig(steps=steps, minutes=minutes))
 
     def __str__(self) -> str:
         if self.steps is not None:
@@ -144,12 +144,9 @@ def shrink(config: TrainConfig) -> TrainConfig:
     if isinstance(model, WaveRNNConfig | FusedSubscaleConfig | SubscaleWaveRNNConfig):
         return _shrink_wavernn(config, model)
     is_wavenet = isinstance(model, WaveNetConfig | HybridConfig)
-    return replace(
-        config,
-        model=model,
-        lanes=min(config.lanes, SMALL_LANES),
-        learning_rate=0.001 if is_wavenet else config.learning_rate,
-    )
+    optimizer = replace(config.optimizer, learning_rate=0.001) if is_wavenet else config.optimizer
+    lanes = min(config.lanes, SMALL_LANES)
+    return replace(config, model=model, lanes=lanes, optimizer=optimizer)
 
 
 def _shrink_wavernn(config: TrainConfig, model: ModelConfig) -> TrainConfig:
@@ -160,10 +157,9 @@ def _shrink_wavernn(config: TrainConfig, model: ModelConfig) -> TrainConfig:
         model=model,
         lanes=SMALL_WAVERNN_LANES // 2 if subscale else SMALL_WAVERNN_LANES,
         seq_len=model.top_frame if subscale else config.seq_len,
-        learning_rate=0.002,
-        warmup_steps=20,
+        optimizer=replace(config.optimizer, learning_rate=0.002, warmup_steps=20),
         ema=0.99,
-        prune_every=10 if config.sparsity else None,
+        pruning=replace(config.pruning, every=10 if config.pruning.sparsity else None),
     )
 
 

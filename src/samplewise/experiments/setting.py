@@ -30,8 +30,9 @@ class Setting:
     def config_of(self, row: Row) -> TrainConfig:
         """Return what to train for a row."""
         config = row.config if self.size == "paper" else shrink(row.config)
+        preview = replace(config.preview, minutes=0.0)
         config = replace(
-            config, seed=self.seed, device=self.device, preview_minutes=0.0, valid_seconds=30.0
+            config, seed=self.seed, device=self.device, preview=preview, valid_seconds=30.0
         )
         return self.budget.apply(config, row)
 

@@ -133,7 +133,8 @@ def _curves(
     panels: dict[str, dict[str, Mapping[float, float]]] = {
         f"{experiment.columns[0]} (paper, read off)": dict(experiment.paper_curves)
     }
-    blocks = dict.fromkeys(row.config.block for row in experiment.rows if row.config.sparsity)
+    prunings = [row.config.pruning for row in experiment.rows]
+    blocks = dict.fromkeys(p.block for p in prunings if p.sparsity)
     for title, values in columns.items():
         if title.endswith("(ours)"):
             panels[title] = {
@@ -144,8 +145,12 @@ def _curves(
 
 def curve_of(rows: tuple[Row, ...], block: str, values: dict[str, float]) -> dict[float, float]:
     """Return figures by sparsity of rows with these blocks; a dense row belongs to every curve."""
-    of_block = [row for row in rows if not row.config.sparsity or row.config.block == block]
-    return {row.config.sparsity: values[row.name] for row in of_block if row.name in values}
+    prunings = {row.name: row.config.pruning for row in rows if row.name in values}
+    return {
+        pruning.sparsity: values[name]
+        for name, pruning in prunings.items()
+        if not pruning.sparsity or pruning.block == block
+    }
 
 
 def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
@@ -165,7 +170,7 @@ def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
         lines += table_line(cells, head=False)
     lines += ["", "Training:", ""]
     names = [one["corpus"]["name"] for one in results]
-    is_sparse = any(row.config.sparsity for row in experiment.rows)
+    is_sparse = any(row.config.pruning.sparsity for row in experiment.rows)
     kept = ["wide weights kept, 1000 (zero)"] if is_sparse else []
     seen = [f"samples seen, M: {name}" for name in names]
     lines += table_line(["Model", "parameters, M", *kept, *seen])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from samplewise.config.models import WaveRNNConfig
 from samplewise.config.presets import PRESETS
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import PruningConfig, TrainConfig
 from samplewise.experiments.experiment import Experiment, Row
 
 SPEECH = "24 kHz speech"
@@ -34,7 +34,7 @@ def sparse(units: int, sparsity: float, block: str) -> TrainConfig:
     The schedule follows the budget; see :mod:`samplewise.training.pruning`.
     """
     config = replace(PRESETS["wavernn-896"], model=WaveRNNConfig(dim=units), preset="wavernn")
-    return replace(config, sparsity=sparsity, block=block)
+    return replace(config, pruning=PruningConfig(sparsity, block))
 
 
 def equal_sparsity(units: int) -> float:

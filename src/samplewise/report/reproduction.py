@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from samplewise.config.codec import to_json
+from samplewise.config.codec import flag_names, to_json
 from samplewise.report import markup, reading
 from samplewise.report.markup import esc
 from samplewise.report.run_data import RunData
@@ -99,8 +99,10 @@ def _training(run: RunData) -> list[str]:
     preset = reading.text(run.config, "train", "preset")
     if preset not in PRESETS:
         return _options({"preset": preset, "seed": reading.find(run.config, "train", "seed")})
-    usual = dict(_leaves(to_json(PRESETS[preset])))
-    used = dict(_leaves(reading.find(run.config, "train")))
+    names = flag_names(PRESETS[preset])
+    usual = {names[path]: value for path, value in _leaves(to_json(PRESETS[preset]))}
+    recorded = _leaves(reading.find(run.config, "train"))
+    used = {names.get(path, path): value for path, value in recorded}  # older ones are flat
     changed = {
         key: "None" if used[key] is None else used[key]
         for key in usual
@@ -110,7 +112,7 @@ def _training(run: RunData) -> list[str]:
 
 
 def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested settings under the names of their flags."""
+    """Yield nested settings under their dotted paths."""
     for key, item in value.items():
         if isinstance(item, dict):
             yield from _leaves(item, f"{prefix}{key}.")

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from samplewise.config.training import TrainConfig
-from samplewise.search.space import Space, flat_fields, format_value, with_values
+from samplewise.config.codec import flat_fields, with_fields
+from samplewise.config.training import BudgetConfig, TrainConfig
+from samplewise.search.space import Space, format_value
 
 RUNGS = 10
 """Equal parts of a trial's budget; trials are compared with each other at the end of each part."""
@@ -27,7 +28,7 @@ class Search:
     space: Space
     """Parameters that are varied."""
     fixed: dict[str, Any]
-    """Dotted field -> its value in every trial."""
+    """Flag -> its value in every trial."""
     trials: int = 50
     """Number of configurations to try."""
     seed: int = 0
@@ -55,15 +56,16 @@ class Search:
         """Return the configuration of one trial.
 
         Args:
-            values: Dotted field -> drawn value.
+            values: Flag -> drawn value.
             sample_rate: Sample rate of the corpus, in Hz.
 
         Raises:
             ValueError: If the values do not fit each other.
         """
-        config = with_values(self.base, {**self.fixed, **values})
-        if config.steps is not None:
-            return replace(config, valid_every=max(1, config.steps // RUNGS))
+        config = with_fields(self.base, **(self.fixed | values))
+        steps = config.budget.steps
+        if steps is not None:
+            return replace(config, valid_every=max(1, steps // RUNGS))
         scored = TRAINED_PER_SCORED * config.valid_seconds * sample_rate
         steps = math.ceil(scored / config.lanes / config.seq_len)
         return replace(config, valid_every=max(1, steps))
@@ -109,11 +111,8 @@ def base_config(
         )
     return replace(
         preset,
-        minutes=minutes,
-        steps=steps,
-        epochs=None,
-        patience=0,
-        preview_minutes=0.0,
+        budget=BudgetConfig(steps=steps, minutes=minutes),
+        preview=replace(preset.preview, minutes=0.0),
         ranks=1,
         device=device,
         threads=threads,

@@ -4,14 +4,14 @@
 family needs one entry. `--fix`, `--range` and `--choices` change the space of one search.
 """
 
-import dataclasses
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from samplewise import strict_json
+from samplewise.config.codec import flat_fields
 from samplewise.config.models import (
     FusedSubscaleConfig,
     HybridConfig,
@@ -68,7 +68,7 @@ class Times:
 
 Entry = Choices | Range
 Space = dict[str, Entry]
-"""Dotted field of `TrainConfig` -> its possible values, in the order in which they are drawn."""
+"""Flag of a field of `TrainConfig` -> its possible values, in the order in which they are drawn."""
 Template = dict[str, Entry | Times]
 """A space before it is applied to a preset."""
 
@@ -229,38 +229,9 @@ def format_space(space: Space, fixed: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def flat_fields(config: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Return the dotted name of every field, nested ones too, with its type and its value."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            found |= flat_fields(value, f"{prefix}{field.name}.")
-        else:
-            found[f"{prefix}{field.name}"] = (field.type, value)
-    return found
-
-
 def value_of(config: TrainConfig, name: str) -> Any:
-    """Return the value of field ``name`` (dotted)."""
+    """Return the value of the field whose flag has this name."""
     return _find_field(config, name)[1]
-
-
-def with_values(config: Any, values: dict[str, Any]) -> Any:
-    """Return a configuration with other values, checked once all of them are set.
-
-    Args:
-        config: A dataclass, or one of its parts.
-        values: Dotted field -> value.
-
-    Raises:
-        ValueError: If the values do not fit each other.
-    """
-    own = {name: value for name, value in values.items() if "." not in name}
-    for head in {name.partition(".")[0] for name in values.keys() - own.keys()}:
-        inner = {n.partition(".")[2]: v for n, v in values.items() if n.startswith(f"{head}.")}
-        own[head] = with_values(getattr(config, head), inner)
-    return replace(config, **own)
 
 
 def _find_field(config: TrainConfig, name: str) -> tuple[Any, Any]:

@@ -50,11 +50,11 @@ def summarise(study: optuna.Study, search: Search, sample_rate: int) -> dict[str
         if kills >= MAX_KILLS:
             records[same[-1].number]["reason"] = f"its worker died {kills} times"
     best = _best(records, 1)
-    budget = search.base
+    budget = search.base.budget
     summary = {
         "format": FORMAT,
         "corpus": str(search.corpus.resolve()),
-        "preset": budget.preset,
+        "preset": search.base.preset,
         "budget": f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps} steps",
         "seed": search.seed,
         "sampler": search.sampler,
@@ -95,13 +95,18 @@ def train_command(search: Search, record: dict[str, Any], sample_rate: int) -> s
     """
     config = search.config_of(record["values"], sample_rate)
     preset = PRESETS[config.preset]
-    folder = record["folder"] if config.schedule == "constant" else "best"
+    folder = record["folder"] if config.optimizer.schedule == "constant" else "best"
+    steps, minutes = config.budget.steps, config.budget.minutes
+    budget = replace(
+        config.budget,
+        steps=None if steps is None else LARGER * steps,
+        minutes=None if minutes is None else LARGER * minutes,
+    )
     larger = replace(
         config,
-        steps=None if config.steps is None else LARGER * config.steps,
-        minutes=None if config.minutes is None else LARGER * config.minutes,
-        valid_every=config.valid_every * (1 if config.steps is None else LARGER),
-        preview_minutes=preset.preview_minutes,
+        budget=budget,
+        valid_every=config.valid_every * (1 if steps is None else LARGER),
+        preview=replace(config.preview, minutes=preset.preview.minutes),
         device="auto" if config.device == "cpu" else config.device,
         threads=None,
     )

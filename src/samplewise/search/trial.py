@@ -38,7 +38,7 @@ def encode(value: Value) -> Any:
 
 
 def suggest(trial: Trial, search: Search) -> dict[str, Any]:
-    """Draw the values of a trial: dotted field -> value."""
+    """Draw the values of a trial: flag -> value."""
     values: dict[str, Any] = {}
     for name, entry in search.space.items():
         if entry.only_if is not None:

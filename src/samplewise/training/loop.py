@@ -91,7 +91,7 @@ def fit(
         interval.nats, interval.samples = interval.nats + nats, interval.samples + samples
         progress.seconds = clock.now
         interval.seconds += progress.seconds - began
-        if config.sparsity:
+        if config.pruning.sparsity:
             prune_if_due(run, logger, share_used(run))
         if logger is not None and interval.seconds >= config.log_seconds:
             _log(run, logger, interval)
@@ -109,21 +109,21 @@ def fit(
         if run.ranks.sum(due)[0] or (config.save_every and progress.step % config.save_every == 0):
             run.save()
             saved = clock.now
-        if config.preview_minutes and clock.now - previewed >= 60 * config.preview_minutes:
+        if config.preview.minutes and clock.now - previewed >= 60 * config.preview.minutes:
             if logger is not None:
                 make_preview(run, logger)
             previewed = clock.now
     if logger is not None and interval.samples:
         _log(run, logger, interval)
-    if logger is not None and progress.sparsity < config.sparsity:
+    if logger is not None and progress.sparsity < config.pruning.sparsity:
         logger.say(
-            f"only {progress.sparsity:.1%} of the blocks are zero, not {config.sparsity:.1%}: the "
-            "schedule had not ended"
+            f"only {progress.sparsity:.1%} of the blocks are zero, not "
+            f"{config.pruning.sparsity:.1%}: the schedule had not ended"
         )
     if reason != INTERRUPTED:
         validate(run, logger, clips)
         progress.seconds = clock.now
-        if config.preview_minutes and logger is not None:
+        if config.preview.minutes and logger is not None:
             make_preview(run, logger)
     run.save()
     return reason
@@ -148,14 +148,13 @@ def share_used(run: RunState) -> float:
 
 
 def _share(run: RunState, seconds: float) -> float:
-    config, progress = run.config, run.progress
-    shares = [0.0]
-    if config.steps is not None:
-        shares.append(progress.step / max(1, config.steps))
-    if config.epochs is not None:
-        shares.append(run.stream.epochs / max(1e-9, config.epochs))
-    if config.minutes is not None:
-        shares.append(seconds / max(1e-9, 60 * config.minutes))
+    budget, shares = run.config.budget, [0.0]
+    if budget.steps is not None:
+        shares.append(run.progress.step / max(1, budget.steps))
+    if budget.epochs is not None:
+        shares.append(run.stream.epochs / max(1e-9, budget.epochs))
+    if budget.minutes is not None:
+        shares.append(seconds / max(1e-9, 60 * budget.minutes))
     return min(1.0, max(shares))
 
 
@@ -236,7 +235,7 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
     config, progress = run.config, run.progress
     batch = to_device(run.stream.next_batch(), run)
     mark("data")
-    rate = config.learning_rate_at(progress.step, share_used(run))
+    rate = config.optimizer.learning_rate_at(progress.step, share_used(run))
     run.optimizer.param_groups[0]["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
     with products_by("blas" if config.matmul == "blas" else "onednn"):
@@ -249,7 +248,8 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
             autocast=autocast(run),
             mark=mark,
         )
-    norm = clip_gradients(list(run.model.parameters()), config.clip, config.clip_limit)
+    clip, limit = config.optimizer.clip, config.optimizer.clip_limit
+    norm = clip_gradients(list(run.model.parameters()), clip, limit)
     (total,) = run.ranks.sum(nats.item())
     bits, size = nats_to_bits(total / batch.samples), norm.item()
     limit = EXPLODED * math.log2(config.model.q_levels)
@@ -286,13 +286,13 @@ def _stop_before_damage(run: RunState, bits: float, norm: float) -> None:
 
 
 def _finished(run: RunState, interrupts: Interrupts) -> str | None:
-    config, progress = run.config, run.progress
+    budget, progress = run.config.budget, run.progress
     if run.ranks.sum(interrupts.requested)[0]:
         return INTERRUPTED
-    if config.steps is not None and progress.step >= config.steps:
-        return f"{config.steps} steps made"
-    if config.patience and progress.bad_validations >= config.patience:
-        return f"no better validation in {config.patience}"
+    if budget.steps is not None and progress.step >= budget.steps:
+        return f"{budget.steps} steps made"
+    if budget.patience and progress.bad_validations >= budget.patience:
+        return f"no better validation in {budget.patience}"
     if share_used(run) >= 1:
         return "the budget is used up"
     return None
@@ -314,7 +314,7 @@ def _log(run: RunState, logger: RunLogger, interval: _Interval) -> None:
         epoch=run.stream.epochs,
     )
     valid = "" if progress.best_bits is None else f"  valid {progress.best_bits:.3f}"
-    sparse = f"  sparse {progress.sparsity:.1%}" if run.config.sparsity else ""
+    sparse = f"  sparse {progress.sparsity:.1%}" if run.config.pruning.sparsity else ""
     logger.say(
         f"step {progress.step}  train {bits:.3f}{valid} bits/sample{sparse}  "
         f"{_thousands(speed)} samples/s{_time_left(run)}"

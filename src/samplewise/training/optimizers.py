@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import OptimizerConfig
 from samplewise.models.base import AutoregressiveModel
 from samplewise.nn.linear import Weight
 
@@ -110,15 +110,15 @@ def orthogonal(
     return (x.mT if is_tall else x).to(matrices.dtype)
 
 
-def make_optimizer(model: AutoregressiveModel, config: TrainConfig) -> torch.optim.Adam:
-    """Return the optimizer that a run asks for, over all parameters."""
+def make_optimizer(model: AutoregressiveModel, config: OptimizerConfig) -> torch.optim.Adam:
+    """Return the optimizer of a configuration, over all parameters of the model."""
     adam = {
         "lr": config.learning_rate,
         "betas": (config.beta1, config.beta2),
         "eps": config.epsilon,
         "fused": True,
     }
-    if config.optimizer == "muon":
+    if config.name == "muon":
         of_matrices = (config.muon_scale, config.muon_decay, config.muon_iterations)
         return Muon(model, *of_matrices, config.muon_every, **adam)
     return torch.optim.Adam(model.parameters(), **adam)

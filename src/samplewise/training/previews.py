@@ -50,12 +50,12 @@ def _waves(run: RunState, loaded: LoadedModel) -> list[Float32[np.ndarray, " sam
     config, conditioner = run.config, loaded.model.conditioner
     backend = Backend(threads=config.threads)
     if conditioner is None or conditioner.config.mel is None:
-        seconds, count = config.preview_seconds, config.preview_count
+        seconds, count = config.preview.seconds, config.preview.count
         clips = generate_clips(loaded, count, seconds, config.seed, backend=backend)
         return [clip.samples for clip in clips]
     rate, mels, labels = run.audio.sample_rate, [], []
-    for recording in run.corpus.split("valid")[: config.preview_count]:
-        end = min(recording.samples, max(1, round(config.preview_seconds * rate)))
+    for recording in run.corpus.split("valid")[: config.preview.count]:
+        end = min(recording.samples, max(1, round(config.preview.seconds * rate)))
         wave = torch.from_numpy(run.corpus.amplitude(recording, 0, end))
         mels.append(mel_spectrogram(wave, conditioner.config.mel, rate).numpy())
         labels.append(None if run.labels is None else run.labels[recording.source])

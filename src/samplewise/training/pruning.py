@@ -7,7 +7,7 @@ the mask stays.
 
 import torch
 
-from samplewise.config.training import TrainConfig
+from samplewise.config.training import PruningConfig
 from samplewise.models.pruning import apply_masks, masks_of, prune_model
 from samplewise.nn.linear import Weight
 from samplewise.training.logger import RunLogger
@@ -20,25 +20,25 @@ START, END = 0.05, 0.5
 steps; a short run needs longer to know which weights matter."""
 
 
-def share_at(config: TrainConfig, step: int, used: float) -> float:
+def share_at(config: PruningConfig, step: int, used: float) -> float:
     """Return z, the share of blocks that are to be zero: Z (1 - (1 - (t - t0) / S)^3).
 
     Args:
-        config: Has Z (``sparsity``), t0 and S (``prune_start``, ``prune_steps``), or None for a
+        config: Has Z (``sparsity``), t0 and S (``start``, ``steps``), or None for a
             schedule over the budget.
         step: Steps made, t.
         used: Share of the budget used, in [0, 1].
     """
-    if config.prune_start is None or config.prune_steps is None:
+    if config.start is None or config.steps is None:
         done = (used - START) / (END - START)
     else:
-        done = (step - config.prune_start) / config.prune_steps
+        done = (step - config.start) / config.steps
     if done >= 1:
         return config.sparsity  # exactly
     return config.sparsity * (1 - (1 - max(0.0, done)) ** 3)
 
 
-def is_due(config: TrainConfig, step: int, share: float, pruned: float) -> bool:
+def is_due(config: PruningConfig, step: int, share: float, pruned: float) -> bool:
     """Return whether to prune after ``step`` steps.
 
     Args:
@@ -47,9 +47,9 @@ def is_due(config: TrainConfig, step: int, share: float, pruned: float) -> bool:
         share: What the schedule asks for.
         pruned: What the last pruning was given.
     """
-    every = config.prune_every
+    every = config.every
     if every is None:
-        every = SHORT_EVERY if config.prune_steps is None else PAPER_EVERY
+        every = SHORT_EVERY if config.steps is None else PAPER_EVERY
     return share > pruned and (step % every == 0 or share == config.sparsity)
 
 
@@ -65,7 +65,7 @@ def prune_if_due(run: RunState, logger: RunLogger | None, used: float) -> None:
         logger: The run's; None on all ranks but the first.
         used: Share of the budget used, in [0, 1].
     """
-    config, progress = run.config, run.progress
+    config, progress = run.config.pruning, run.progress
     share = share_at(config, progress.step, used)
     if not is_due(config, progress.step, share, progress.sparsity):
         return

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from samplewise import __version__
 from samplewise.atomic_io import LOCK, refuse_others, write_json
-from samplewise.config.codec import differences, from_json, to_json
+from samplewise.config.codec import differences, from_json, nest_fields, to_json
 from samplewise.config.models import conditioning_of
 from samplewise.config.training import RESUMABLE, TrainConfig
 from samplewise.data.clips import cut, read_codes, spread
@@ -38,8 +38,9 @@ from samplewise.training.resolve_config import code_counts, with_conditioning, w
 
 CONFIG, STATE = "config.json", "state"
 KIND = "a run folder"
-FORMAT = 2
-"""Format of config.json. Format 1 is read too; its `mulaw` is not torchaudio's."""
+FORMAT = 3
+"""Format of config.json. Formats 1 and 2, whose settings are flat, are read too; in format 1
+`mulaw` is not torchaudio's."""
 logger = logging.getLogger(__name__)
 
 
@@ -183,22 +184,22 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     labels = None if config.labels is None else read_labels(config.labels, corpus)
     sources = {recording.source for recording in recordings}
     config = with_conditioning(with_moments(config, corpus), labels, sources)
-    if config.sparsity:
-        check_blocks(build_model(config.model, seed=None), config.block_size)
+    if config.pruning.sparsity:
+        check_blocks(build_model(config.model, seed=None), config.pruning.block_size)
     config = _keep_old_mulaw(config, folder)
     described = _describe_run(config, corpus, labels)
     _check_same_run(config, corpus, described, folder, ranks)
     if ranks.device.type == "cpu":
         check_training_memory(config, described["parameters"])
     model = build_model(config.model, config.seed)
-    if config.sparsity:
+    if config.pruning.sparsity:
         model.prepare_to_prune()
     found = load_latest(folder / STATE)
     if config.output_init == "unigram" and not found:
         model.start_at(code_counts(config, corpus, model.quantizer, labels))
     model = model.to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
-    optimizer = make_optimizer(model, config)
+    optimizer = make_optimizer(model, config.optimizer)
     tensors, values = found or ({}, {})
     cursor = from_json(StreamCursor, values.get("cursor"), "cursor") if values else None
     stream = LaneStream(
@@ -258,6 +259,8 @@ def read_config(path: Path) -> dict[str, Any]:
     model = there["train"].get("model")
     if there["format"] == 1 and isinstance(model, dict):
         there["train"]["model"] = rename_old_mulaw(model)
+    if there["format"] < 3:
+        there["train"] = nest_fields(there["train"], TrainConfig())
     return there
 
 
