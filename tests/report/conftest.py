@@ -91,4 +91,16 @@ def make_run(folder: Path, corpus: Path) -> Path:
         "seconds": 1.5,
     }
     write_json(folder / "evaluation.json", evaluation)
+    comparison = {"clips": {"value": 4.5}, "low": 2.5, "median": 5.0, "high": 8.25, "inside": 0.75}
+    sound = {
+        "count": 16,
+        "log_mel_distance": {"value": 0.75, "low": 0.5, "high": 1.0},
+        "references": {"training recordings": 0.0625, "white noise": 2.5},
+        "descriptors": {"onsets_per_s": comparison},
+        "nearest_passage": comparison,
+        "flagged": {"value": 0.125},
+        "drawn_bits": {"value": 3.125},
+        "test_bits": 2.345,
+    }
+    write_json(folder / "sound.json", sound)
     return folder

@@ -19,13 +19,14 @@ from samplewise.report import page, run_data
 from samplewise.report.page import write_report
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp; 😀\n\u202e\x00\ud800 `rm`"
-PARTS = ("config.json", "metrics.jsonl", "generated", "previews", "evaluation.json")
+PARTS = ("config.json", "metrics.jsonl", "generated", "previews", "evaluation.json", "sound.json")
 SENTENCES = {
     "config.json": "There is no config.json in the folder",
     "metrics.jsonl": "There are no training figures yet: samplewise train",
     "generated": "There are no generated clips yet: samplewise generate",
     "previews": "There are no previews yet; training writes them",
     "evaluation.json": "Not evaluated yet: samplewise evaluate",
+    "sound.json": "Not measured yet: samplewise evaluate",
 }
 
 
@@ -54,6 +55,16 @@ def test_the_page_is_whole_in_itself(drawn):
     assert not {"link", "iframe", "object", "embed", "base", "svg"} & set(found.tags)
     assert not re.search(r"url\(|@import|http", found.raw["style"] + found.raw["script"])
     assert not [name for name in found.attributes if name.startswith("on") or name == "style"]
+
+
+def test_the_sound_of_the_clips_stands_beside_that_of_the_recordings(run, undrawn):
+    text = read(run).text
+    assert "Log-mel distance of 16 clips to the test recordings: 0.750" in text
+    assert "training recordings 0.062 these clips 0.750 white noise 2.500" in text
+    assert "onsets per second 4.5 2.5 to 8.2 75%" in text
+    assert "nearest training passage 4.50 2.50 to 8.25 75%" in text
+    assert "drawn: 3.125 bits per sample; the test recordings need 2.345." in text
+    assert "Clips with a flag: 12%." in text
 
 
 def test_every_picture_decodes_and_has_the_size_that_the_page_claims(drawn):
@@ -207,6 +218,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(run, content, undrawn):
 )
 def test_figures_that_are_none_do_no_harm(run, value, undrawn):
     edit(run / "evaluation.json", bits_per_sample=value, samples=value, baselines={"a": value})
+    edit(run / "sound.json", descriptors=value, references=value, count=value, flagged=value)
     edit(run / "config.json", parameters=value, audio=value, train=value, corpus=value)
     clip = {"file": "clip-0000.wav", "rank": value, "index": value, "flags": value}
     edit(run / "generated" / "generation.json", clips=[clip | {"bits_per_sample": value}, value])

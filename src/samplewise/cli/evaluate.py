@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from samplewise.strict_json import to_text
+from samplewise.strict_json import read_object, to_text
 
 if TYPE_CHECKING:
+    from samplewise.api import Model
+    from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Score
     from samplewise.models.io import LoadedModel
 
-RESULT = "evaluation.json"
 logger = logging.getLogger(__name__)
 
 
@@ -23,10 +24,23 @@ class EvaluateArgs:
 
     Writes evaluation.json into the run folder and prints the figure, what it may be compared with
     (the label line), the baselines it has to beat, and each recording.
+
+    With --sound, clips are drawn at default settings and compared with the test recordings: a
+    distance, descriptors, flags, copying. Writes sound.json.
     """
 
-    model: tyro.conf.Positional[Path]
-    """Run folder, or an exported model file."""
+    model: tyro.conf.Positional[Path | None] = None
+    """Run folder, or an exported model file; left out with --clips."""
+    sound: bool = False
+    """Measure how clips sound, in place of bits per sample."""
+    clips: Path | None = None
+    """Folder of sound files to judge with --sound, of any model; needs --corpus."""
+    count: int = 16
+    """Clips that --sound draws."""
+    seconds: float | None = None
+    """Their length; default: 10, or less where the test split is short."""
+    seed: int = 0
+    """Their seed."""
     step: int | None = None
     """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     corpus: Path | None = None
@@ -56,9 +70,14 @@ def main(argv: list[str]) -> int:
     """Run `samplewise evaluate` with ``argv`` and return the exit code."""
     args = tyro.cli(EvaluateArgs, args=argv, prog="samplewise evaluate")
 
+    if args.clips is not None:
+        if args.model is not None or args.corpus is None or not args.sound:
+            raise ValueError("--clips FOLDER goes with --sound and --corpus, and without a model")
+        return _judge_folder(args.clips, args.corpus, args.json)
+    if args.model is None:
+        raise ValueError("name a run folder or a model file; or a folder of clips with --clips")
+
     from samplewise.api import load
-    from samplewise.atomic_io import write_json
-    from samplewise.cli.progress import progress_bar
     from samplewise.data.corpus import Corpus
 
     device = "cpu" if args.backend == "native" else args.device
@@ -66,7 +85,7 @@ def main(argv: list[str]) -> int:
         args.model,
         step=args.step,
         device=device,
-        backend=args.backend,
+        backend="auto" if args.sound else args.backend,
         max_memory=args.max_memory,
     )
     trained_on = _trained_on(model.loaded)
@@ -77,6 +96,15 @@ def main(argv: list[str]) -> int:
             "differ, and held-out recordings may have been trained on",
             corpus.folder,
         )
+    if args.sound:
+        return _measure_sound(args, args.model, model, corpus)
+    return _measure_bits(args, args.model, model, corpus)
+
+
+def _measure_bits(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus") -> int:
+    from samplewise.atomic_io import write_json
+    from samplewise.cli.progress import progress_bar
+
     result = model.score(
         corpus,
         split=args.split,
@@ -90,10 +118,59 @@ def main(argv: list[str]) -> int:
         print(to_text(result.to_json(), indent=2, ascii_only=True))
     else:
         print(describe(result))
-    if args.model.is_dir() and args.backend == "reference":
-        name = RESULT if args.step is None else f"evaluation-step-{args.step}.json"
-        write_json(args.model / name, result.to_json())  # after it was shown: it may fail
+    if path.is_dir() and args.backend == "reference":
+        write_json(path / _result_name("evaluation", args.step), result.to_json())  # may fail
     return 0
+
+
+def _measure_sound(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus") -> int:
+    from samplewise.atomic_io import write_json
+    from samplewise.cli.evaluate_sound import describe_sound
+    from samplewise.cli.sampling import late_bar
+    from samplewise.evaluate.clip_sets import score_model
+
+    with late_bar("drawing (seconds of sound)") as bar:
+        score = score_model(
+            model.loaded,
+            corpus,
+            count=args.count,
+            seconds=args.seconds,
+            seed=args.seed,
+            test_bits=_known_bits(path / _result_name("evaluation", args.step), corpus),
+            backend=model.backend_for(args.count, 0.0),
+            progress=lambda done, total: bar(done // model.sample_rate, total // model.sample_rate),
+        )
+    if args.json:
+        print(to_text(score.to_json(), indent=2, ascii_only=True))
+    else:
+        print(describe_sound(score))
+    if path.is_dir():
+        write_json(path / _result_name("sound", args.step), score.to_json())
+    return 0
+
+
+def _judge_folder(folder: Path, corpus: Path, as_json: bool) -> int:
+    from samplewise.cli.evaluate_sound import describe_sound
+    from samplewise.data.corpus import Corpus
+    from samplewise.evaluate.clip_sets import score_folder
+
+    score = score_folder(folder, Corpus.open(corpus))
+    print(to_text(score.to_json(), indent=2, ascii_only=True) if as_json else describe_sound(score))
+    return 0
+
+
+def _result_name(kind: str, step: int | None) -> str:
+    return f"{kind}.json" if step is None else f"{kind}-step-{step}.json"
+
+
+def _known_bits(path: Path, corpus: "Corpus") -> float | None:
+    """Return bits per sample of the test split by an earlier evaluation, if there is one."""
+    try:
+        known = read_object(path)
+        bits = float(known["bits_per_sample"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return bits if known.get("split") == "test" else None
 
 
 def describe(result: "Score") -> str:

@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from samplewise.audio.descriptors import is_sounding
+
 Tracker = Literal["auto", "praat", "autocorrelation"]
 """Name of a tracker; ``auto`` is praat if parselmouth is installed (extra ``pitch``)."""
 FRAME_S = 0.01
@@ -30,6 +32,8 @@ CANDIDATES = 6
 """Number of peaks that are kept of each frame."""
 LAG_RATE = 32000
 """Lowest number of lags per second; autocorrelations of lower rates are interpolated."""
+HARMONIC_CEILING_HZ, HARMONIC_HOP_S = 1000.0, 0.02
+"""Highest fundamental frequency that harmonicity looks for, and seconds between its frames."""
 BLOCK_FRAMES = 512
 """Number of frames that are transformed at once, to bound the memory."""
 
@@ -143,6 +147,31 @@ def mean_of_voiced(f0: Float64[np.ndarray, " frames"], settings: PitchSettings) 
     return float(voiced.mean()) if is_enough else None
 
 
+def harmonicity(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:
+    """Return the median autocorrelation at the best period of each frame that sounds, in [0, 1].
+
+    Boersma 1993: r of a period, so that 10 log10(r / (1 - r)) is the harmonics-to-noise ratio.
+    NaN if nothing sounds.
+
+    Args:
+        wave: Amplitude, full scale ±1.
+        sample_rate: Hz.
+    """
+    settings = PitchSettings(ceiling_hz=min(HARMONIC_CEILING_HZ, sample_rate / 4))
+    frame = math.ceil(PERIODS * sample_rate / settings.floor_hz)
+    if len(wave) < frame:
+        return math.nan
+    hop = max(1, round(HARMONIC_HOP_S * sample_rate))
+    frames = np.lib.stride_tricks.sliding_window_view(wave.astype(np.float64), frame)[::hop]
+    frames = frames[is_sounding(frames)]
+    frames = frames - frames.mean(1, keepdims=True)
+    best = [
+        _periods(frames[start : start + BLOCK_FRAMES], sample_rate, settings)[1].max(1)
+        for start in range(0, len(frames), BLOCK_FRAMES)
+    ]
+    return float(np.median(np.concatenate(best).clip(0, 1))) if best else math.nan
+
+
 def _praat(
     x: Float64[np.ndarray, " samples"], sample_rate: int, settings: PitchSettings
 ) -> Float64[np.ndarray, " frames"]:
@@ -184,13 +213,8 @@ def _candidates(
 ) -> tuple[Float64[np.ndarray, "frames candidates"], Float64[np.ndarray, "frames candidates"]]:
     """Return frequencies and strengths of each frame's candidates; the first, NaN, is unvoiced."""
     centred = frames - frames.mean(1, keepdims=True)
-    fine = math.ceil(LAG_RATE / sample_rate)
-    r = _normalised(centred, math.ceil(fine * sample_rate / settings.floor_hz) + 1, fine)
-    is_peak, lag, height = _peaks(r)
-    hz = fine * sample_rate / np.maximum(lag, 0.5)
-    is_candidate = is_peak & (hz >= settings.floor_hz) & (hz <= settings.ceiling_hz)
+    hz, height = _periods(centred, sample_rate, settings)
     height = height - OCTAVE_COST * np.log2(settings.floor_hz / hz)
-    height = np.where(is_candidate, height, -math.inf)
     best = np.argsort(-height, axis=1)[:, :CANDIDATES]
     loudness = np.abs(centred).max(1) / peak
     quiet = 2 - loudness * (1 + settings.voicing_threshold) / settings.silence_threshold
@@ -201,6 +225,18 @@ def _candidates(
         np.concatenate([np.full((len(frames), 1), math.nan), frequencies], 1),
         np.concatenate([unvoiced[:, None], strengths], 1),
     )
+
+
+def _periods(
+    centred: Float64[np.ndarray, "frames samples"], sample_rate: int, settings: PitchSettings
+) -> tuple[Float64[np.ndarray, "frames lags"], Float64[np.ndarray, "frames lags"]]:
+    """Return frequency and autocorrelation at each lag; -inf but at peaks within the range."""
+    fine = math.ceil(LAG_RATE / sample_rate)
+    r = _normalised(centred, math.ceil(fine * sample_rate / settings.floor_hz) + 1, fine)
+    is_peak, lag, height = _peaks(r)
+    hz = fine * sample_rate / np.maximum(lag, 0.5)
+    is_candidate = is_peak & (hz >= settings.floor_hz) & (hz <= settings.ceiling_hz)
+    return hz, np.where(is_candidate, height, -math.inf)
 
 
 def _best_path(

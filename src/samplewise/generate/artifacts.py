@@ -11,13 +11,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from samplewise.audio.descriptors import LEVEL_FRAME_S, SILENT_DB, is_sounding
+
 Flag = Literal["silence", "noise", "stuck"]
 BLOCK = 512
 """Frames that are looked at together: the memory does not grow with the take."""
-FRAME_S = 0.05
-"""Length of the frames in which levels are measured, seconds."""
-SILENT_DB = -55.0
-"""Below this RMS (dB relative to full scale, without the mean) a frame is silent."""
 SILENT_SHARE = 0.98
 """A take is silent when this share of its frames is."""
 CLIPPED_AT = 0.98
@@ -55,7 +53,7 @@ def find_artifacts(
         sample_rate: Hertz.
         silence: Amplitude that the code of digital silence decodes to.
     """
-    frame = round(FRAME_S * sample_rate)
+    frame = round(LEVEL_FRAME_S * sample_rate)
     if len(wave) < 2 * frame:
         return ()
     frames = wave[: len(wave) // frame * frame].reshape(-1, frame)
@@ -72,11 +70,6 @@ def find_artifacts(
     if loops or spectral_change_db(wave, sample_rate) < STEADY_DB:
         flags.append("stuck")
     return tuple(flags)
-
-
-def is_sounding(frames: Float64[np.ndarray, "frames samples"]) -> Bool[np.ndarray, " frames"]:
-    """Return which frames are not silent."""
-    return frames.std(axis=1) >= 10 ** (SILENT_DB / 20)
 
 
 def spectral_flatness(

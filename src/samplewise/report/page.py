@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from samplewise import atomic_io, plots
-from samplewise.report import listening, reproduction, sections
+from samplewise.report import listening, reproduction, sections, sound
 from samplewise.report.document import document
 from samplewise.report.markup import esc
 from samplewise.report.run_data import RunData, gather
@@ -55,7 +55,7 @@ def render(run: RunData, progress: Callable[[int, int], None] | None = None) -> 
     body.append('<section id="learning"><h2>Training</h2>' + sections.curves(run))
     drawn()
     body.append(listening.previews(run, folder, drawn) + "</section>")
-    body += [sections.figures(run, folder), sections.configuration(run)]
+    body += [sections.figures(run, folder), sound.sound(run, folder), sections.configuration(run)]
     body += [reproduction.reproduction(run), reproduction.environment(run)]
     return document(run.name, "\n".join(body))
 

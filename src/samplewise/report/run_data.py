@@ -56,6 +56,8 @@ class RunData:
     """Content of config.json."""
     evaluation: dict[str, Any] | None
     """Content of evaluation.json."""
+    sound: dict[str, Any] | None
+    """Content of sound.json."""
     generation: dict[str, Any] | None
     """Content of generated/generation.json."""
     corpus: dict[str, Any] | None
@@ -140,6 +142,7 @@ def gather(folder: Path) -> RunData:
         name=Path(os.path.abspath(folder)).name,  # noqa: PTH100  a link keeps its own name
         config=config,
         evaluation=reading.read_json(folder / "evaluation.json", notes),
+        sound=reading.read_json(folder / "sound.json", notes),
         generation=generation,
         corpus=corpus,
         train=reading.read_curve(lines, "train", "bits"),

@@ -1,0 +1,56 @@
+"""Tiles: the recordings of a split, end to end, cut to one length."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.audio.level import paper_min_max
+from samplewise.config.models import Level
+from samplewise.data.corpus import Corpus, Recording
+
+
+def read_tiles(
+    corpus: Corpus,
+    split: str,
+    samples: int,
+    level: Level,
+    most: int | None = None,
+    overlap: int = 0,
+) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """Yield stretches of equal length of a split, in order; what is left at the end is not.
+
+    Args:
+        corpus: Where the recordings are.
+        split: train, valid or test.
+        samples: Length of a tile, at least 1.
+        level: Level policy; with ``paper`` each tile is stretched to full scale.
+        most: Number of tiles at most, evenly spread; None: all.
+        overlap: Samples by which neighbouring tiles overlap, less than ``samples``.
+    """
+    recordings = corpus.split(split)
+    ends = list(accumulate(recording.samples for recording in recordings))
+    stride = samples - overlap
+    count = max(0, (ends[-1] - overlap) // stride) if ends else 0
+    wanted = count if most is None else min(most, count)
+    for number in range(wanted):
+        start = number * count // wanted * stride
+        wave = _read(corpus, recordings, ends, start, start + samples)
+        yield wave if level == "keep" else paper_min_max(wave)
+
+
+def _read(
+    corpus: Corpus, recordings: Sequence[Recording], ends: Sequence[int], start: int, stop: int
+) -> Float32[np.ndarray, " samples"]:
+    """Return samples ``start`` to ``stop`` of the recordings end to end."""
+    parts = [
+        corpus.amplitude(
+            recording,
+            max(0, start - (end - recording.samples)),
+            min(recording.samples, stop - (end - recording.samples)),
+        )
+        for recording, end in zip(recordings, ends, strict=True)
+        if start < end and end - recording.samples < stop
+    ]
+    return np.concatenate(parts)
