@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from samplewise.data.clips import cut
 from samplewise.data.corpus import Recording
+from samplewise.data.excerpts import cut
 from samplewise.data.lanes import LaneStream, finite_batches
+from samplewise.data.reader import ClipContent, ClipReader
 
 SILENCE = 0
 
@@ -17,15 +18,33 @@ RECORDINGS = [recording(1, 50), recording(51, 7), recording(58, 1), recording(59
 TOTAL = 91
 
 
-def read(clip):
-    """Every sample of the corpus has a code of its own."""
-    begin = clip.recording.start + clip.start
-    return np.arange(begin, begin + clip.samples)
+class Numbered(ClipReader):
+    """Gives every sample of the corpus a code of its own."""
+
+    conditioning = None
+
+    def __init__(self):
+        pass
+
+    @property
+    def silence(self):
+        return SILENCE
+
+    def read(self, clip):
+        begin = clip.recording.start + clip.start
+        return ClipContent(np.arange(begin, begin + clip.samples))
+
+
+READER = Numbered()
+
+
+def codes(clip):
+    return READER.read(clip).codes.tolist()
 
 
 def stream(**changes):
-    options = {"lanes": 3, "seq_len": 8, "clip_samples": 20, "seed": 1, "silence": SILENCE}
-    return LaneStream(RECORDINGS, read, **{**options, **changes})
+    options = {"lanes": 3, "seq_len": 8, "clip_samples": 20, "seed": 1}
+    return LaneStream(RECORDINGS, READER, **{**options, **changes})
 
 
 def take(source, count):
@@ -43,7 +62,7 @@ def assert_batches_equal(left, right):
 def test_clips_tile_every_recording(offset):
     clips = cut(RECORDINGS, 20, [offset] * len(RECORDINGS))
     assert all(0 < clip.samples <= 20 for clip in clips)
-    covered = [s for clip in clips for s in read(clip)]
+    covered = [s for clip in clips for s in codes(clip)]
     assert covered == list(range(1, TOTAL + 1))
 
 
@@ -127,16 +146,16 @@ def test_without_random_offsets_clips_are_the_same_in_every_epoch():
 def test_finite_batches_give_every_sample_once_and_name_its_clip(lanes, seq_len):
     clips = cut(RECORDINGS, 20)
     seen = {index: [] for index in range(len(clips))}
-    for batch in finite_batches(clips, read, lanes=lanes, seq_len=seq_len, silence=SILENCE):
+    for batch in finite_batches(clips, READER, lanes=lanes, seq_len=seq_len):
         assert batch.samples == batch.mask.sum()
         for row, index in enumerate(batch.clips):
             if index is None:
                 assert not batch.mask[row].any()
             else:
                 seen[index] += batch.target[row][batch.mask[row]].tolist()
-    assert list(seen.values()) == [read(clip).tolist() for clip in clips]
+    assert list(seen.values()) == [codes(clip) for clip in clips]
 
 
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(ValueError, match="recordings is empty"):
-        LaneStream([], read, lanes=1, seq_len=8, clip_samples=20, seed=0, silence=0)
+        LaneStream([], READER, lanes=1, seq_len=8, clip_samples=20, seed=0)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tests.evaluate.small import make_corpus
 
-from samplewise.data.clips import cut, moments, read_wave
 from samplewise.data.corpus import Corpus
+from samplewise.data.excerpts import cut, moments, read_wave
 
 
 @pytest.fixture

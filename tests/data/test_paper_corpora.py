@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from samplewise.config.presets import PAPER_2TIER, PAPER_3TIER
-from samplewise.data.clips import cut, read_codes
 from samplewise.data.corpus import Corpus
+from samplewise.data.excerpts import cut, read_codes
 from samplewise.data.index import Settings
 from samplewise.data.prepare.prepare import prepare
 from samplewise.quantizers import LinearQuantizer

@@ -7,7 +7,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplewise.data.clips import cut, read_codes
+from samplewise.data.excerpts import cut, read_codes
 from samplewise.evaluate.baselines import SMOOTHING, baselines, count, cross_entropies
 from samplewise.quantizers import make_quantizer
 

@@ -8,21 +8,22 @@ import torch
 
 from samplewise.config.conditioning import ConditioningConfig, MelConfig
 from samplewise.config.models import SampleRNNConfig, WaveRNNConfig
-from samplewise.data.clips import cut
-from samplewise.data.reader import conditioning_reader
+from samplewise.data.excerpts import cut
+from samplewise.data.reader import ClipReader
 from samplewise.evaluate.evaluation import label
 from samplewise.evaluate.nll import Scores, score
 from samplewise.evaluate.nll_native import score_natively
 from samplewise.models.build import build_model
 from samplewise.models.io import AudioFormat, LoadedModel
+from samplewise.quantizers import DualQuantizer
 
 MEL = MelConfig(n_mels=4, n_fft=32, win_length=32, hop=12, f_max=None)
 TOLD = ConditioningConfig(MEL, (), channels=5, layers=1, upsampling=2, width=3, lpc_order=7)
 
 
 def excitations(corpus, clips):
-    reader = conditioning_reader(corpus, TOLD, None)
-    return [reader.read(clip).excitation for clip in clips]
+    reader = ClipReader(corpus, "keep", DualQuantizer(), TOLD)
+    return [reader.read(clip) for clip in clips]
 
 
 def test_a_uniform_model_needs_as_many_bits_as_there_are_steps_in_its_range(corpus):

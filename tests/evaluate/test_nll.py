@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.evaluate.small import CONFIG, make_model
 
-from samplewise.data.clips import Clip, cut, read_codes
+from samplewise.data.excerpts import Excerpt, cut, read_codes
 from samplewise.evaluate.nll import Scores, nats_to_bits, schedule, score
 from samplewise.heads.categorical import CategoricalHead
 
@@ -40,7 +40,7 @@ def test_lanes_and_seq_len_do_not_change_the_result(model, corpus, lanes, seq_le
 
 def test_a_lane_that_runs_out_leaves_the_state_of_the_others_alone(model, corpus):
     recording = corpus.split("test")[0]
-    clips = [Clip(recording, 0, 40), Clip(recording, 100, 124), Clip(recording, 200, 224)]
+    clips = [Excerpt(recording, 0, 40), Excerpt(recording, 100, 124), Excerpt(recording, 200, 224)]
     scores = score(model, corpus, clips, "keep", lanes=2, seq_len=8)  # the first lane ends first
     expected = [one_clip_step_by_step(model, corpus, clip) for clip in clips]
     assert scores.nats == pytest.approx(expected, rel=1e-6)
@@ -48,7 +48,7 @@ def test_a_lane_that_runs_out_leaves_the_state_of_the_others_alone(model, corpus
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 8, 9])
 def test_one_clip_is_enough_even_if_shorter_than_a_frame(model, corpus, samples):
-    clip = Clip(corpus.split("test")[0], 50, 50 + samples)
+    clip = Excerpt(corpus.split("test")[0], 50, 50 + samples)
     scores = score(model, corpus, [clip], "keep")
     assert scores.samples == samples
     assert scores.nats[0] == pytest.approx(one_clip_step_by_step(model, corpus, clip), rel=1e-6)
@@ -75,7 +75,7 @@ def test_state_is_carried_within_a_clip(model, corpus):
 
 
 def test_the_paper_level_scales_each_clip(model, corpus):
-    clip = Clip(corpus.split("test")[0], 20, 90)
+    clip = Excerpt(corpus.split("test")[0], 20, 90)
     nats = score(model, corpus, [clip], "paper").nats[0]
     assert nats == pytest.approx(one_clip_step_by_step(model, corpus, clip, "paper"), rel=1e-6)
     assert nats != pytest.approx(one_clip_step_by_step(model, corpus, clip), rel=1e-3)
@@ -117,14 +117,14 @@ def test_nothing_to_score_is_refused(model, corpus):
 
 def test_the_schedule_evens_out_rounds_and_bounds_memory(corpus):
     recording = corpus.split("train")[0]
-    eight_seconds = [Clip(recording, 0, 128_000)] * 33
+    eight_seconds = [Excerpt(recording, 0, 128_000)] * 33
     assert schedule(CONFIG, eight_seconds, "cpu")[0] == 17  # not 32 and then 1
-    ten_hours = [Clip(recording, 0, 576_000_000)] * 33
+    ten_hours = [Excerpt(recording, 0, 576_000_000)] * 33
     assert schedule(CONFIG, ten_hours, "cpu")[0] == 1
-    assert schedule(CONFIG, [Clip(recording, 0, 3)], "cpu") == (1, 8)
+    assert schedule(CONFIG, [Excerpt(recording, 0, 3)], "cpu") == (1, 8)
 
 
 def test_bits(corpus):
     assert nats_to_bits(math.log(256)) == pytest.approx(8.0)
-    clip = Clip(corpus.split("train")[0], 0, 10)
+    clip = Excerpt(corpus.split("train")[0], 0, 10)
     assert Scores((clip, clip), (math.log(4), math.log(16))).bits_per_sample == pytest.approx(0.3)

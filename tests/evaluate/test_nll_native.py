@@ -6,7 +6,7 @@ import pytest
 from tests.evaluate.small import make_model
 
 from samplewise.cli import evaluate as command
-from samplewise.data.clips import cut
+from samplewise.data.excerpts import cut
 from samplewise.evaluate import nll_native
 from samplewise.evaluate.nll import score
 from samplewise.evaluate.nll_native import score_natively

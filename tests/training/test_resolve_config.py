@@ -6,9 +6,9 @@ import torch
 from samplewise.config.conditioning import ConditioningConfig, MelConfig
 from samplewise.config.models import WaveRNNConfig
 from samplewise.config.presets import PRESETS
-from samplewise.data.clips import cut, read_codes
+from samplewise.data.excerpts import cut
 from samplewise.data.lanes import finite_batches
-from samplewise.data.reader import conditioning_reader
+from samplewise.data.reader import ClipReader
 from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
 from samplewise.quantizers import make_quantizer
@@ -83,11 +83,9 @@ def test_the_codes_that_are_counted_are_those_that_are_trained_on(config, corpus
     quantizer = make_quantizer("dual", 65536)
     batches = finite_batches(
         cut(corpus.split("train"), 800),
-        lambda clip: read_codes(corpus, clip, "keep", quantizer),
+        ClipReader(corpus, "keep", quantizer, told),
         lanes=4,
         seq_len=64,
-        silence=quantizer.silence,
-        conditioning_inputs=conditioning_reader(corpus, told, None),
     )
     targets = torch.cat([batch.target[batch.mask] for batch in batches])
     counts = code_counts(config, corpus, quantizer, None)

@@ -14,8 +14,9 @@ from samplewise.config.models import (
     WaveNetConfig,
     WaveRNNConfig,
 )
-from samplewise.data.clips import cut, read_codes
+from samplewise.data.excerpts import cut
 from samplewise.data.lanes import LaneStream, finite_batches
+from samplewise.data.reader import ClipReader
 from samplewise.models.build import build_model
 from samplewise.models.segment_model import SegmentModel
 from samplewise.nn.state import detach, map_tensors, select, to_tensors
@@ -47,13 +48,13 @@ def model(request):
 
 
 def reader(corpus, model):
-    return lambda clip: read_codes(corpus, clip, "keep", model.quantizer)
+    return ClipReader(corpus, "keep", model.quantizer)
 
 
 def one_batch(corpus, model, lanes=4):
     stream = LaneStream(
         corpus.split("train"), reader(corpus, model), lanes=lanes, seq_len=16,
-        clip_samples=25, seed=0, silence=model.quantizer.silence,
+        clip_samples=25, seed=0,
     )  # fmt: skip
     stream.next_batch()
     batch = stream.next_batch()  # some lanes end within it
@@ -71,13 +72,10 @@ def test_tbptt_at_zero_learning_rate_reports_the_nll_of_one_long_pass(
     corpus, model, lanes, seq_len
 ):
     clips = cut(corpus.split("valid"), 1000)
-    read = reader(corpus, model)
     frozen = torch.optim.SGD(model.parameters(), lr=0.0)
     state = map_tensors(model.initial_state(min(lanes, len(clips))), torch.detach)
     nats, samples = 0.0, 0
-    for batch in finite_batches(
-        clips, read, lanes=lanes, seq_len=seq_len, silence=model.quantizer.silence
-    ):
+    for batch in finite_batches(clips, reader(corpus, model), lanes=lanes, seq_len=seq_len):
         total, state = accumulate_gradients(Subsequence(model), batch, state)
         frozen.step()
         nats, samples = nats + total.item(), samples + batch.samples
@@ -85,7 +83,7 @@ def test_tbptt_at_zero_learning_rate_reports_the_nll_of_one_long_pass(
     expected = 0.0
     with torch.no_grad():
         for clip in clips:
-            target = torch.from_numpy(read(clip)).unsqueeze(0)
+            target = torch.from_numpy(reader(corpus, model).read(clip).codes).unsqueeze(0)
             if isinstance(
                 model, SegmentModel
             ):  # samples before the end depend on the silence after it

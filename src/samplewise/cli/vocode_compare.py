@@ -113,7 +113,7 @@ def _vocode(
     from samplewise.audio.mel import mel_spectrogram
     from samplewise.audio.mel_correction import correct_sound
     from samplewise.config.models import conditioning_of
-    from samplewise.data.clips import spread
+    from samplewise.data.excerpts import evenly_spaced
     from samplewise.evaluate.evaluation import find_labels
     from samplewise.evaluate.vocoder_metrics import griffin_lim_of, noise_of, score_vocoding
     from samplewise.generate.vocoder import mel_of
@@ -121,7 +121,7 @@ def _vocode(
 
     loaded, rate = model.loaded, corpus.sample_rate
     config = mel_of(loaded.model)
-    recordings = spread(corpus.split(args.split), args.count)
+    recordings = evenly_spaced(corpus.split(args.split), args.count)
     most = max(1, round(args.seconds * rate)) if args.seconds else None
     gain = loaded.audio.gain
     waves = [

@@ -5,7 +5,7 @@ within the subsequence is padded, and ``mask`` is False over the padding. A lane
 up takes the next one from the common queue.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,12 +14,10 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from samplewise.config.seeds import numpy_generator
-from samplewise.data.clips import Clip, cut
 from samplewise.data.corpus import Recording
-from samplewise.data.reader import ClipConditioning, ConditioningReader
+from samplewise.data.excerpts import Excerpt, cut
+from samplewise.data.reader import ClipContent, ClipReader
 from samplewise.nn.conditioning import ConditioningInputs
-
-ReadCodes = Callable[[Clip], Int[np.ndarray, " samples"]]
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,11 @@ class Batch:
 class _Lane:
     """Where one lane is."""
 
-    clip: Clip | None = None
+    clip: Excerpt | None = None
     index: int = -1
     epoch: int = 0
     position: int = 0
-    codes: np.ndarray | None = field(default=None, repr=False)
-    conditioning_inputs: ClipConditioning | None = field(default=None, repr=False)
+    content: ClipContent | None = field(default=None, repr=False)
 
     @property
     def is_done(self) -> bool:
@@ -76,44 +73,36 @@ class LaneStream:
     def __init__(
         self,
         recordings: Sequence[Recording],
-        read: ReadCodes,
+        reader: ClipReader,
         *,
         lanes: int,
         seq_len: int,
         clip_samples: int,
         seed: int,
-        silence: int,
         random_offsets: bool = True,
         rows: slice = slice(None),
         cursor: StreamCursor | None = None,
-        conditioning_inputs: ConditioningReader | None = None,
     ):
         """Start at the beginning, or where ``cursor`` says.
 
         Args:
             recordings: The training split.
-            read: Gives the codes of a clip.
+            reader: Reads the clips.
             lanes: Rows over all ranks.
             seq_len: Samples of a subsequence.
             clip_samples: Length of a clip; 0 means whole recordings.
             seed: Of the order and the offsets.
-            silence: Code before a clip's first sample and over padding.
             random_offsets: Cut each recording at another place in every epoch.
             rows: The lanes that this rank reads; it follows all of them.
             cursor: Where to go on.
-            conditioning_inputs: Reads the conditioning inputs of clips.
         """
         if not recordings:
             raise ValueError("recordings is empty: there is nothing to train on")
-        self._recordings, self._read, self._conditioning_inputs = (
-            recordings,
-            read,
-            conditioning_inputs,
-        )
+        self._recordings, self._reader = recordings, reader
         self._seq_len, self._clip_samples, self._seed = seq_len, clip_samples, seed
-        self._silence, self._random_offsets = silence, random_offsets and clip_samples > 0
+        self._random_offsets = random_offsets and clip_samples > 0
         self._rows = range(lanes)[rows]
-        self._orders: dict[int, list[Clip]] = {}
+        self._orders: dict[int, list[Excerpt]] = {}
         cursor = cursor or StreamCursor()
         self._epoch, self._index = cursor.epoch, cursor.index
         self._lanes = [_Lane() for _ in range(lanes)]
@@ -142,28 +131,21 @@ class LaneStream:
             if lane.is_done:
                 self._take_next(lane)
         own = [self._lanes[row] for row in self._rows]
-        conditioning_inputs = _conditioning_inputs(own, self._seq_len, self._conditioning_inputs)
-        batch = _fill(own, self._seq_len, self._silence, self._read)
+        previous, target, mask, inputs = _fill(own, self._seq_len, self._reader)
         samples = sum(_advance(lane, self._seq_len) for lane in self._lanes)
         marks = torch.tensor([reset[row] for row in self._rows])
         clips = (None,) * len(own)
-        return Batch(
-            *batch,
-            reset=marks,
-            clips=clips,
-            samples=samples,
-            conditioning_inputs=conditioning_inputs,
-        )
+        return Batch(previous, target, mask, marks, clips, samples, inputs)
 
     def _take_next(self, lane: _Lane) -> None:
         if self._index == len(self._order(self._epoch)):
             self._epoch, self._index = self._epoch + 1, 0
         lane.clip = self._order(self._epoch)[self._index]
         lane.epoch, lane.index, lane.position = self._epoch, self._index, 0
-        lane.codes = lane.conditioning_inputs = None
+        lane.content = None
         self._index += 1
 
-    def _order(self, epoch: int) -> list[Clip]:
+    def _order(self, epoch: int) -> list[Excerpt]:
         if epoch not in self._orders:
             generator = numpy_generator(self._seed, "order", epoch)
             offsets = None
@@ -178,13 +160,11 @@ class LaneStream:
 
 
 def finite_batches(
-    clips: Sequence[Clip],
-    read: ReadCodes,
+    clips: Sequence[Excerpt],
+    reader: ClipReader,
     *,
     lanes: int,
     seq_len: int,
-    silence: int,
-    conditioning_inputs: ConditioningReader | None = None,
 ) -> Iterator[Batch]:
     """Hand out every sample of every clip exactly once, for scoring."""
     queue = iter(enumerate(clips))
@@ -195,51 +175,35 @@ def finite_batches(
             reset.append(lane.is_done)
             if lane.is_done:
                 lane.index, lane.clip = next(queue, (-1, None))
-                lane.position, lane.codes, lane.conditioning_inputs = 0, None, None
+                lane.position, lane.content = 0, None
         if all(lane.clip is None for lane in rows):
             return
-        inputs = _conditioning_inputs(rows, seq_len, conditioning_inputs)
-        batch = _fill(rows, seq_len, silence, read)
+        previous, target, mask, inputs = _fill(rows, seq_len, reader)
         names = tuple(None if lane.clip is None else lane.index for lane in rows)
         samples = sum(_advance(lane, seq_len) for lane in rows)
-        marks = torch.tensor(reset)
-        yield Batch(*batch, reset=marks, clips=names, samples=samples, conditioning_inputs=inputs)
+        yield Batch(previous, target, mask, torch.tensor(reset), names, samples, inputs)
 
 
 def _fill(
-    lanes: Sequence[_Lane], seq_len: int, silence: int, read: ReadCodes
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return previous codes, targets and mask of the lanes' current subsequences."""
-    codes = np.full((len(lanes), seq_len + 1), silence, dtype=np.int64)
+    lanes: Sequence[_Lane], seq_len: int, reader: ClipReader
+) -> tuple[Tensor, Tensor, Tensor, ConditioningInputs | None]:
+    """Return previous codes, targets, mask and conditioning of the lanes' current subsequences."""
+    codes = np.full((len(lanes), seq_len + 1), reader.silence, dtype=np.int64)
     mask = np.zeros((len(lanes), seq_len), dtype=bool)
     for row, lane in enumerate(lanes):
         if lane.clip is None:
             continue
-        if lane.codes is None:
-            excited = (
-                None if lane.conditioning_inputs is None else lane.conditioning_inputs.excitation
-            )
-            lane.codes = read(lane.clip) if excited is None else excited.codes
+        if lane.content is None:
+            lane.content = reader.read(lane.clip)
         begin = max(0, lane.position - 1)
-        part = lane.codes[begin : lane.position + seq_len]
+        part = lane.content.codes[begin : lane.position + seq_len]
         first = 1 if lane.position == 0 else 0
         codes[row, first : first + len(part)] = part
         mask[row, : len(part) - 1 + first] = True
     whole = torch.from_numpy(codes)
-    return whole[:, :-1], whole[:, 1:], torch.from_numpy(mask)
-
-
-def _conditioning_inputs(
-    lanes: Sequence[_Lane], seq_len: int, reader: ConditioningReader | None
-) -> ConditioningInputs | None:
-    """Return the cues of the lanes' current subsequences."""
-    if reader is None:
-        return None
-    for lane in lanes:
-        if lane.clip is not None and lane.conditioning_inputs is None:
-            lane.conditioning_inputs = reader.read(lane.clip)
-    states = [None if lane.clip is None else lane.conditioning_inputs for lane in lanes]
-    return reader.cut(states, [lane.position for lane in lanes], seq_len)
+    contents, positions = [lane.content for lane in lanes], [lane.position for lane in lanes]
+    inputs = reader.conditioning_inputs(contents, positions, seq_len)
+    return whole[:, :-1], whole[:, 1:], torch.from_numpy(mask), inputs
 
 
 def _advance(lane: _Lane, seq_len: int) -> int:

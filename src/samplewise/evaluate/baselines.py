@@ -5,7 +5,7 @@ prediction: p(z | 2 z' - z''), the straight line through the last two codes. 0.1
 count.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64
 
 from samplewise.config.models import Level
-from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus, Recording
+from samplewise.data.excerpts import Excerpt, read_codes
 from samplewise.evaluate.nll import nats_to_bits
+from samplewise.progress import ProgressCallback
 from samplewise.quantizers import Quantizer
 
 SMOOTHING = 0.1
@@ -26,7 +27,6 @@ MAX_PAIR_LEVELS = 1024
 """Largest number of codes for which pairs are counted: bigram and linear prediction."""
 
 Codes = Int[np.ndarray, " _"]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ def _nats(
 
 def baselines(
     corpus: Corpus,
-    train: Sequence[Clip],
-    test: Sequence[Clip],
+    train: Sequence[Excerpt],
+    test: Sequence[Excerpt],
     level: Level,
     quantizer: Quantizer,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """Count on ``train``, score ``test``: bits per sample of each baseline.
 
@@ -131,7 +131,7 @@ class _Reader:
         corpus: Corpus,
         level: Level,
         quantizer: Quantizer,
-        progress: Progress | None,
+        progress: ProgressCallback | None,
         total: int,
     ):
         self._corpus, self._level, self._quantizer = corpus, level, quantizer
@@ -139,7 +139,7 @@ class _Reader:
         self._table_of: tuple[float, float] | None = None
         self._table: Int64[np.ndarray, " stored"] = np.zeros(0, np.int64)
 
-    def blocks(self, clip: Clip) -> Iterator[Codes]:
+    def blocks(self, clip: Excerpt) -> Iterator[Codes]:
         """Yield blocks of the codes of a clip."""
         if self._level == "paper":  # the scale of a clip needs all of it
             yield read_codes(self._corpus, clip, self._level, self._quantizer)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from samplewise.config.models import conditioning_of
-from samplewise.data.clips import Clip, cut
 from samplewise.data.corpus import Corpus
+from samplewise.data.excerpts import Excerpt, cut
 from samplewise.data.labels import read_labels
 from samplewise.engine.sampler import WeightFormat
 from samplewise.errors import CorpusError
@@ -248,6 +248,6 @@ def _by_recording(scores: Scores) -> tuple[RecordingScore, ...]:
 
 
 def _open(
-    bar: ProgressBar | None, description: str, clips: Sequence[Clip]
+    bar: ProgressBar | None, description: str, clips: Sequence[Excerpt]
 ) -> AbstractContextManager[ProgressCallback | None]:
     return bar(description, sum(clip.samples for clip in clips)) if bar else nullcontext()

@@ -1,7 +1,7 @@
 """Negative log-likelihood of recordings under a model; only here nats become bits, or bits nats."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,15 +10,13 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from samplewise.config.models import Level, ModelConfig, conditioning_of
-from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus
-from samplewise.data.lanes import Batch, ReadCodes, finite_batches
-from samplewise.data.reader import ConditioningReader, conditioning_reader
+from samplewise.data.excerpts import Excerpt
+from samplewise.data.lanes import Batch, finite_batches
+from samplewise.data.reader import ClipReader
 from samplewise.models.base import AutoregressiveModel, State
 from samplewise.nn.state import map_tensors
-
-Progress = Callable[[int, int], None]
-"""Called with samples done and samples in total."""
+from samplewise.progress import ProgressCallback
 
 ACTIVATION_BYTES = {"cpu": 64 * 2**20, "cuda": 2 * 2**30}
 """What one batch may take; larger batches are no faster."""
@@ -45,7 +43,7 @@ def bits_to_nats(bits: Information) -> Information:
 class Scores:
     """What a model makes of a list of clips."""
 
-    clips: tuple[Clip, ...]
+    clips: tuple[Excerpt, ...]
     """What was scored."""
     nats: tuple[float, ...]
     """Negative log-likelihood of each clip, summed over its samples in double precision."""
@@ -74,13 +72,13 @@ class Scores:
 def score(
     model: AutoregressiveModel,
     corpus: Corpus,
-    clips: Sequence[Clip],
+    clips: Sequence[Excerpt],
     level: Level,
     labels: Mapping[str, str] | None = None,
     *,
     lanes: int | None = None,
     seq_len: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Scores:
     """Score every sample of every clip exactly once, on the device of the model.
 
@@ -100,21 +98,14 @@ def score(
     Raises:
         ValueError: If there are no clips, or lanes or seq_len are impossible.
     """
-
-    def read(clip: Clip):
-        return read_codes(corpus, clip, level, model.quantizer)
-
     if not clips:
         raise ValueError("clips is empty: there is nothing to score")
-    conditioning_inputs = conditioning_reader(corpus, conditioning_of(model.config), labels)
-    return Scores(
-        tuple(clips),
-        _nats_of_clips(model, clips, read, conditioning_inputs, lanes, seq_len, progress),
-    )
+    reader = ClipReader(corpus, level, model.quantizer, conditioning_of(model.config), labels)
+    return Scores(tuple(clips), _nats_of_clips(model, clips, reader, lanes, seq_len, progress))
 
 
 def schedule(
-    config: ModelConfig, clips: Sequence[Clip], device: str, lanes: int | None = None
+    config: ModelConfig, clips: Sequence[Excerpt], device: str, lanes: int | None = None
 ) -> tuple[int, int]:
     """Choose how many lanes to run and how many samples per pass.
 
@@ -135,12 +126,11 @@ def schedule(
 @torch.inference_mode()
 def _nats_of_clips(
     model: AutoregressiveModel,
-    clips: Sequence[Clip],
-    read: ReadCodes,
-    conditioning_inputs: ConditioningReader | None,
+    clips: Sequence[Excerpt],
+    reader: ClipReader,
     lanes: int | None,
     seq_len: int | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> tuple[float, ...]:
     device = model.real_values.device
     auto_lanes, auto_seq_len = schedule(model.config, clips, device.type, lanes or None)
@@ -154,12 +144,7 @@ def _nats_of_clips(
     # Longest first: lanes then run out at nearly the same time.
     order = sorted(range(len(clips)), key=lambda index: -clips[index].samples)
     batches = finite_batches(
-        [clips[index] for index in order],
-        read,
-        lanes=lanes,
-        seq_len=seq_len,
-        silence=model.quantizer.silence,
-        conditioning_inputs=conditioning_inputs,
+        [clips[index] for index in order], reader, lanes=lanes, seq_len=seq_len
     )
     nats = torch.zeros(len(clips), dtype=torch.double)
     done, total = 0, sum(clip.samples for clip in clips)

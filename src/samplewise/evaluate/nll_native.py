@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from samplewise.config.models import Level, conditioning_of
-from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus
-from samplewise.data.reader import ClipConditioning, conditioning_reader
+from samplewise.data.excerpts import Excerpt
+from samplewise.data.reader import ClipConditioning, ClipReader
 from samplewise.engine.sampler import ConditioningVectors, NativeSampler, WeightFormat
-from samplewise.evaluate.nll import CODE_BYTES, Progress, Scores
+from samplewise.evaluate.nll import CODE_BYTES, Scores
 from samplewise.models.base import AutoregressiveModel
+from samplewise.progress import ProgressCallback
 
 CLIPS = 16
 """Scored side by side."""
@@ -22,12 +23,12 @@ CHUNK = 4096
 def score_natively(
     model: AutoregressiveModel,
     corpus: Corpus,
-    clips: Sequence[Clip],
+    clips: Sequence[Excerpt],
     level: Level,
     weights: WeightFormat = "int8",
     threads: int | None = None,
     labels: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Scores:
     """Score every sample of every clip exactly once; see :func:`samplewise.evaluate.nll.score`.
 
@@ -38,28 +39,23 @@ def score_natively(
     if not clips:
         raise ValueError("clips is empty: there is nothing to score")
     sampler = NativeSampler(model, min(CLIPS, len(clips)), weights, threads)
-    conditioning_inputs = conditioning_reader(corpus, conditioning_of(model.config), labels)
+    reader = ClipReader(corpus, level, model.quantizer, conditioning_of(model.config), labels)
     order = sorted(range(len(clips)), key=lambda index: -clips[index].samples)
     nats, done, total = [0.0] * len(clips), 0, sum(clip.samples for clip in clips)
     size = max(1, min(CLIPS, CODE_BYTES // (4 * clips[order[0]].samples)))
     for first in range(0, len(order), size):
         group = order[first : first + size]
         lengths = np.array([clips[index].samples for index in group])
-        codes = np.full((len(group), lengths.max()), model.quantizer.silence, np.int32)
-        own = (
-            None
-            if conditioning_inputs is None
-            else [conditioning_inputs.read(clips[index]) for index in group]
-        )
-        sums = np.zeros(len(group))
+        codes = np.full((len(group), lengths.max()), reader.silence, np.int32)
+        sums, conditioning = np.zeros(len(group)), []
         for row, index in enumerate(group):
-            excited = None if own is None else own[row].excitation
-            if excited is None:
-                part = read_codes(corpus, clips[index], level, model.quantizer)
-            else:
-                part, sums[row] = excited.codes, excited.log_steps.sum(dtype=float)
-            codes[row, : lengths[row]] = part
-        all_vectors = None if own is None else _vectors(model, own)
+            content = reader.read(clips[index])
+            codes[row, : lengths[row]] = content.codes
+            if content.log_steps is not None:
+                sums[row] = content.log_steps.sum(dtype=float)
+            if content.conditioning is not None:
+                conditioning.append(content.conditioning)
+        all_vectors = _vectors(model, conditioning) if conditioning else None
         sampler_state = sampler.start(len(group))
         for start in range(0, codes.shape[1], CHUNK):
             part = codes[:, start : start + CHUNK]

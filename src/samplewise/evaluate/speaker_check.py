@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.data.clips import Clip, read_codes
 from samplewise.data.corpus import Corpus
+from samplewise.data.excerpts import Excerpt, read_codes
 from samplewise.errors import CorpusError
 from samplewise.evaluate.speakers import Share, SpeakerClassifier, tile
 from samplewise.generate.clips import samples_of
 from samplewise.models.io import LoadedModel
 
-ReadClip = Callable[[Clip], Float32[np.ndarray, " samples"]]
+ReadClip = Callable[[Excerpt], Float32[np.ndarray, " samples"]]
 """A function that returns the sound of a clip."""
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.data.clips import Clip, spread
 from samplewise.data.corpus import Corpus, Recording
+from samplewise.data.excerpts import Excerpt, evenly_spaced
 from samplewise.data.labels import labels_by_folder, labels_from_csv
 from samplewise.data.prepare.summary import plural
 from samplewise.errors import CorpusError
@@ -176,7 +176,7 @@ def measure_speakers(
         recordings = [r for r in corpus.split("train") if speakers[r.source] == name]
         clips = tile(recordings, length)
         if max_s:
-            clips = spread(clips, max(1, round(max_s / segment_s)))
+            clips = evenly_spaced(clips, max(1, round(max_s / segment_s)))
         tracks = [
             track_f0(
                 corpus.amplitude(clip.recording, clip.start, clip.stop),
@@ -200,10 +200,10 @@ def measure_speakers(
     return SpeakerClassifier(low, high, tracker, settings)
 
 
-def tile(recordings: Sequence[Recording], length: int) -> list[Clip]:
+def tile(recordings: Sequence[Recording], length: int) -> list[Excerpt]:
     """Return all whole clips of ``length`` samples, from the start of each recording."""
     return [
-        Clip(recording, start, start + length)
+        Excerpt(recording, start, start + length)
         for recording in recordings
         for start in range(0, recording.samples - length + 1, length)
     ]

@@ -1,6 +1,5 @@
 """The reference back end: PyTorch eager on any device, the truth that others are compared with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,9 @@ from samplewise.heads.base import check_log_probs
 from samplewise.models.base import State
 from samplewise.models.step_model import StepModel
 from samplewise.nn.state import map_tensors
+from samplewise.progress import ProgressCallback
 from samplewise.quantizers import check_codes
 
-Progress = Callable[[int, int], None]
-"""``progress(done, total)``."""
 PROMPT_CHUNK = 4096
 """Samples of a prompt per pass: bounds the memory, whatever the prompt's length."""
 SCORE_CHUNK = 32
@@ -69,7 +67,7 @@ class ReferenceSampler:
     def prefill(
         self,
         prompt: Int[np.ndarray, " samples"],
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> SamplerState:
         """Run a prompt through all tiers, teacher-forced; return one voice that would go on.

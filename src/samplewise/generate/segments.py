@@ -5,7 +5,6 @@ is drawn before its turn needs its random number then: so the sampler is given `
 them than it returns codes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +19,9 @@ from samplewise.heads.base import check_log_probs
 from samplewise.models.base import State
 from samplewise.models.segment_model import SegmentModel
 from samplewise.nn.state import map_tensors
+from samplewise.progress import ProgressCallback
 from samplewise.quantizers import check_codes
 
-Progress = Callable[[int, int], None]
-"""``progress(done, total)``."""
 PROMPT_CHUNK = 4096
 """Samples of a prompt per pass, about: bounds the memory."""
 
@@ -72,7 +70,7 @@ class SegmentSampler:
     def prefill(
         self,
         prompt: Int[np.ndarray, " samples"],
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> SegmentSamplerState:
         """Run a prompt through the model, teacher-forced; return one voice that would go on.

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from samplewise.atomic_io import write_json
 from samplewise.config.presets import PRESET_STEPS
-from samplewise.data.clips import Clip
+from samplewise.data.excerpts import Excerpt
 from samplewise.data.lanes import Batch
 from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits, score
@@ -158,7 +158,7 @@ def _share(run: RunState, seconds: float) -> float:
     return min(1.0, max(shares))
 
 
-def validate(run: RunState, logger: RunLogger | None, clips: Sequence[Clip]) -> float:
+def validate(run: RunState, logger: RunLogger | None, clips: Sequence[Excerpt]) -> float:
     """Score the usable weights on ``clips``; keep them as the run's model if they are the best."""
     config, progress, ranks = run.config, run.progress, run.ranks
     own = clips[ranks.rank :: ranks.world]

@@ -15,9 +15,9 @@ from samplewise.config.models import (
     conditioning_of,
 )
 from samplewise.config.training import TrainConfig
-from samplewise.data.clips import cut, moments, read_codes, spread
 from samplewise.data.corpus import Corpus
-from samplewise.data.reader import conditioning_reader
+from samplewise.data.excerpts import cut, evenly_spaced, moments
+from samplewise.data.reader import ClipReader
 from samplewise.errors import CorpusError
 from samplewise.quantizers import Quantizer
 
@@ -50,17 +50,10 @@ def code_counts(
     """
     seconds = min(config.clip_seconds or COUNTED_SECONDS, COUNTED_SECONDS)
     clips = cut(corpus.split("train"), max(1, round(seconds * corpus.sample_rate)))
-    conditioning_inputs = conditioning_reader(corpus, conditioning_of(config.model), labels)
+    reader = ClipReader(corpus, config.level, quantizer, conditioning_of(config.model), labels)
     counts = np.zeros(quantizer.q_levels, np.int64)
-    for clip in spread(clips, COUNTED_CLIPS):
-        excitation = (
-            None if conditioning_inputs is None else conditioning_inputs.read(clip).excitation
-        )
-        if excitation is None:
-            codes = read_codes(corpus, clip, config.level, quantizer)
-        else:
-            codes = excitation.codes
-        counts += np.bincount(codes, minlength=len(counts))
+    for clip in evenly_spaced(clips, COUNTED_CLIPS):
+        counts += np.bincount(reader.read(clip).codes, minlength=len(counts))
     return counts
 
 

@@ -16,11 +16,11 @@ from samplewise.atomic_io import LOCK, refuse_others, write_json
 from samplewise.config.codec import differences, from_json, nest_fields, to_json
 from samplewise.config.models import conditioning_of
 from samplewise.config.training import RESUMABLE, TrainConfig
-from samplewise.data.clips import cut, read_codes, spread
 from samplewise.data.corpus import Corpus
+from samplewise.data.excerpts import cut, evenly_spaced
 from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.lanes import LaneStream, StreamCursor
-from samplewise.data.reader import conditioning_reader, mel_statistics
+from samplewise.data.reader import ClipReader, mel_statistics
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import AutoregressiveModel, State
 from samplewise.models.build import build_model
@@ -204,16 +204,14 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     cursor = from_json(StreamCursor, values.get("cursor"), "cursor") if values else None
     stream = LaneStream(
         recordings,
-        lambda clip: read_codes(corpus, clip, config.level, model.quantizer),
+        ClipReader(corpus, config.level, model.quantizer, conditioning_of(config.model), labels),
         lanes=config.lanes,
         seq_len=config.seq_len,
         clip_samples=round(config.clip_seconds * corpus.sample_rate),
         seed=config.seed,
-        silence=model.quantizer.silence,
         random_offsets=config.random_offsets and config.level != "paper",
         rows=ranks.rows(config.lanes),
         cursor=cursor,
-        conditioning_inputs=conditioning_reader(corpus, conditioning_of(config.model), labels),
     )
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)
@@ -288,7 +286,7 @@ def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
     if total <= wanted:
         return clips
     count = max(1, round(len(clips) * wanted / total))
-    return spread(clips, count)
+    return evenly_spaced(clips, count)
 
 
 def _keep_old_mulaw(config: TrainConfig, folder: Path) -> TrainConfig:

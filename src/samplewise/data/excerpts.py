@@ -1,4 +1,4 @@
-"""Clips: the sequences that recurrent state is carried through, and their codes."""
+"""Excerpts of recordings: the clips that recurrent state is carried through, and their codes."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ MIN_DEVIATION = 2.0**-15
 
 
 @dataclass(frozen=True)
-class Clip:
+class Excerpt:
     """Samples ``start`` to ``stop`` of a recording."""
 
     recording: Recording
@@ -29,13 +29,13 @@ class Clip:
 
     @property
     def samples(self) -> int:
-        """Length."""
+        """Length of the excerpt."""
         return self.stop - self.start
 
 
 def cut(
     recordings: Sequence[Recording], clip_samples: int, offsets: Sequence[int] | None = None
-) -> list[Clip]:
+) -> list[Excerpt]:
     """Tile every recording with clips; the first and the last of each may be shorter.
 
     Args:
@@ -48,17 +48,17 @@ def cut(
         length = clip_samples or recording.samples
         marks = {0, recording.samples, *range(offset, recording.samples, length)}
         edges = sorted(mark for mark in marks if mark <= recording.samples)
-        clips += [Clip(recording, start, stop) for start, stop in pairwise(edges)]
+        clips += [Excerpt(recording, start, stop) for start, stop in pairwise(edges)]
     return clips
 
 
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Return at most ``most`` of the items, evenly spread, in order."""
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most ``most`` of the items, evenly spaced, in order."""
     count = min(most, len(items))
     return [items[index * len(items) // count] for index in range(count)]
 
 
-def read_wave(corpus: Corpus, clip: Clip, level: Level) -> Float32[np.ndarray, " samples"]:
+def read_wave(corpus: Corpus, clip: Excerpt, level: Level) -> Float32[np.ndarray, " samples"]:
     """Return a clip's amplitude, full scale ±1, under a level policy."""
     if level == "keep":
         return corpus.amplitude(clip.recording, clip.start, clip.stop)
@@ -68,13 +68,13 @@ def read_wave(corpus: Corpus, clip: Clip, level: Level) -> Float32[np.ndarray, "
 
 
 def read_codes(
-    corpus: Corpus, clip: Clip, level: Level, quantizer: Quantizer
+    corpus: Corpus, clip: Excerpt, level: Level, quantizer: Quantizer
 ) -> Int[np.ndarray, " samples"]:
     """Return a clip's codes under a level policy."""
     return quantizer.encode(read_wave(corpus, clip, level))
 
 
-def moments(corpus: Corpus, clips: Sequence[Clip], level: Level) -> tuple[float, float]:
+def moments(corpus: Corpus, clips: Sequence[Excerpt], level: Level) -> tuple[float, float]:
     """Return the mean and the standard deviation of the amplitude over all clips.
 
     Mehri et al. 2017, section 3: what models of real values are normalised with, measured on the
