@@ -14,7 +14,7 @@ from samplewise.config.models import (
     WaveNetConfig,
     WaveRNNConfig,
 )
-from samplewise.data.excerpts import cut
+from samplewise.data.excerpts import Excerpt
 from samplewise.data.lanes import LaneStream, finite_batches
 from samplewise.data.reader import ClipReader
 from samplewise.models.build import build_model
@@ -67,11 +67,12 @@ def gradients(model):
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
-@pytest.mark.parametrize(("lanes", "seq_len"), [(1, 8), (2, 64), (3, 24), (50, 4096)])
+@pytest.mark.parametrize(("lanes", "seq_len"), [(1, 8), (2, 64), (3, 24), (50, 256)])
 def test_tbptt_at_zero_learning_rate_reports_the_nll_of_one_long_pass(
     corpus, model, lanes, seq_len
 ):
-    clips = cut(corpus.split("valid"), 1000)
+    recordings = 2 * corpus.split("valid")
+    clips = [Excerpt(r, 9, 9 + n) for r, n in zip(recordings, (131, 40, 7, 64), strict=True)]
     frozen = torch.optim.SGD(model.parameters(), lr=0.0)
     state = map_tensors(model.initial_state(min(lanes, len(clips))), torch.detach)
     nats, samples = 0.0, 0
