@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from samplewise.api import Model, Run, load, prepare, train
+    from samplewise.api import Run, load, prepare, train
     from samplewise.data.corpus import Corpus
     from samplewise.errors import (
         AudioError,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from samplewise.evaluate.evaluation import Score
     from samplewise.generate.clips import Clip
     from samplewise.generate.temperature import Envelope
+    from samplewise.trained_model import Model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,12 +42,13 @@ __all__ = [
     "train",
 ]
 _MODULES = {
-    "api": ("load", "prepare", "train", "Model", "Run"),
+    "api": ("load", "prepare", "train", "Run"),
     "data.corpus": ("Corpus",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "evaluate.evaluation": ("Score",),
     "generate.clips": ("Clip",),
     "generate.temperature": ("Envelope",),
+    "trained_model": ("Model",),
 }
 
 

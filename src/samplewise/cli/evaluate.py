@@ -10,10 +10,10 @@ import tyro
 from samplewise.strict_json import read_object, to_text
 
 if TYPE_CHECKING:
-    from samplewise.api import Model
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Score
     from samplewise.models.io import LoadedModel
+    from samplewise.trained_model import Model
 
 logger = logging.getLogger(__name__)
 

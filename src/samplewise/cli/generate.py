@@ -20,8 +20,8 @@ from samplewise.cli.sampling import (
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
-    from samplewise.api import Model
     from samplewise.generate.clip_folder import ClipFolder
+    from samplewise.trained_model import Model
 
 DEFAULT_SECONDS, DEFAULT_COUNT = 10.0, 16
 PROMPT_BAR = "prefilling the prompt (samples)"

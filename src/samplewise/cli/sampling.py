@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, runtime_checkable
 from samplewise.atomic_io import named_failures
 
 if TYPE_CHECKING:
-    from samplewise.api import Model
     from samplewise.generate.prompts import Prompt
+    from samplewise.trained_model import Model
 
 MAX_CHUNK_S = 60.0
 TRIAL_S = 1.0

@@ -22,8 +22,8 @@ from samplewise.strict_json import to_text
 if TYPE_CHECKING:
     import numpy as np
 
-    from samplewise.api import Model
     from samplewise.generate.mel_input import MelInput
+    from samplewise.trained_model import Model
 
 STDIN = Path("-")
 FRAMES_FORMAT = "<f4"

@@ -9,9 +9,9 @@ from samplewise.cli.sampling import print_note
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
-    from samplewise.api import Model
     from samplewise.data.corpus import Corpus
     from samplewise.report.vocoding import Utterance
+    from samplewise.trained_model import Model
 
 SCORES, PAGE = "scores.json", "report.html"
 

@@ -1,0 +1,436 @@
+"""A trained model: it draws clips, streams, scores recordings, vocodes and is exported.
+
+:func:`samplewise.load` makes one.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from samplewise.progress import ProgressBar, ProgressCallback
+
+if TYPE_CHECKING:
+    from samplewise.config.conditioning import ConditioningConfig
+    from samplewise.data.corpus import Corpus
+    from samplewise.evaluate.evaluation import Score
+    from samplewise.generate.backend import Backend
+    from samplewise.generate.clips import Clip
+    from samplewise.generate.prompts import Prompt
+    from samplewise.generate.temperature import Envelope
+    from samplewise.models.io import LoadedModel
+
+Wave = Float[np.ndarray, " samples"]
+Mel = Float[np.ndarray, "frames n_mels"]
+Weights = Literal["int8", "int8x16", "f16", "f32"]
+Split = Literal["test", "valid", "train"]
+
+
+class Model:
+    """A trained model that draws clips and scores recordings; :func:`load` makes it."""
+
+    def __init__(self, loaded: "LoadedModel", backend: "Backend"):
+        self.loaded = loaded
+        """The network, its audio format and its provenance."""
+        self.backend = backend
+        """What computes the draws."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the clips, in hertz."""
+        return self.loaded.audio.sample_rate
+
+    @property
+    def family(self) -> str:
+        """Family of the model: samplernn, rnn, wavenet, hybrid, wavernn, ..."""
+        return self.loaded.model.config.family
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, pruned ones included."""
+        return sum(parameter.numel() for parameter in self.loaded.model.parameters())
+
+    @property
+    def conditioning(self) -> "ConditioningConfig | None":
+        """Configuration of the conditioning; None for an unconditional model."""
+        conditioner = self.loaded.model.conditioner
+        return None if conditioner is None else conditioner.config
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes that the model is conditioned on; empty without classes."""
+        return () if self.conditioning is None else self.conditioning.classes
+
+    def __repr__(self) -> str:
+        known = self.loaded.provenance
+        corpus, bits = known.get("corpus"), known.get("valid_bits")
+        parts = [
+            f"{self.family} {known.get('preset') or ''}".rstrip(),
+            f"{self.parameters / 1e6:.2f} M parameters",
+            f"{self.sample_rate} Hz",
+            *(["mel spectrograms"] if self.conditioning and self.conditioning.mel else []),
+            *([f"labels {', '.join(self.labels)}"] if self.labels else []),
+        ]
+        if isinstance(corpus, dict) and "folder" in corpus:
+            parts.append(f"trained on {Path(str(corpus['folder'])).name!r}")
+        if known.get("step") is not None:
+            parts.append(f"step {known['step']}")
+        if isinstance(bits, float):
+            parts.append(f"validation {bits:.3f} bits per sample")
+        return f"Model({' · '.join(parts)})"
+
+    def generate(
+        self,
+        count: int = 1,
+        seconds: float = 10.0,
+        *,
+        seed: int | None = None,
+        temperature: "float | str | Envelope" = 1.0,
+        min_p: float = 0.0,
+        prompt: "str | Path | Wave | Prompt | None" = None,
+        keep_prompt: bool = True,
+        label: str | None = None,
+        batch: int = 64,
+        first_index: int = 0,
+        progress: ProgressCallback | None = None,
+    ) -> "list[Clip]":
+        """Draw clips. Clip i of a seed is the same alone or among others.
+
+        Args:
+            count: Number of clips.
+            seconds: Length of what is drawn, without the prompt.
+            seed: In [0, 2**64); None: a random one, which each clip records.
+            temperature: Below 1 is safer, above 1 is wilder; a number, or an envelope in seconds:
+                ``"0:0.8,5:1.1"``. At most 10.
+            min_p: Codes less than ``min_p`` times as probable as the most probable code are not
+                drawn; in [0, 1).
+            prompt: Recording that every clip continues: a sound file, or samples at the model's
+                rate, full scale ±1.
+            keep_prompt: Begin each clip with the prompt.
+            label: Class of every clip, for a model that is conditioned on classes; None: each
+                class in turn.
+            batch: Largest number of clips drawn together.
+            first_index: Index of the first clip.
+            progress: Called with samples drawn of all clips together, and their total.
+
+        Raises:
+            ValueError: If an argument is out of range.
+            SamplewiseError: If the model does not know the label, or needs a mel spectrogram.
+            AudioError: If the prompt cannot be read.
+        """
+        return list(
+            self.iterate(
+                count,
+                seconds,
+                seed=seed,
+                temperature=temperature,
+                min_p=min_p,
+                prompt=prompt,
+                keep_prompt=keep_prompt,
+                label=label,
+                batch=batch,
+                first_index=first_index,
+                progress=progress,
+            )
+        )
+
+    def iterate(
+        self,
+        count: int = 1,
+        seconds: float = 10.0,
+        *,
+        seed: int | None = None,
+        temperature: "float | str | Envelope" = 1.0,
+        min_p: float = 0.0,
+        prompt: "str | Path | Wave | Prompt | None" = None,
+        keep_prompt: bool = True,
+        label: str | None = None,
+        batch: int = 64,
+        first_index: int = 0,
+        progress: ProgressCallback | None = None,
+        prompt_progress: ProgressCallback | None = None,
+    ) -> "Iterator[Clip]":
+        """Yield the clips of :meth:`generate` as soon as their batch is complete.
+
+        ``prompt_progress`` is called with samples of the prompt done, and their total.
+        """
+        from samplewise.generate.clips import iterate_clips
+        from samplewise.generate.uniforms import check_numbers, pick_seed
+
+        for name, value in (("count", count), ("batch", batch)):
+            if value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
+        seed, indices = pick_seed(seed), range(first_index, first_index + count)
+        check_numbers(seed, [indices[0], indices[-1]])
+        return iterate_clips(
+            self.loaded,
+            indices,
+            seconds,
+            seed,
+            temperature=_envelope(temperature),
+            prompt=self._prompt(prompt),
+            keep_prompt=keep_prompt,
+            batch=batch,
+            progress=progress,
+            prompt_progress=prompt_progress,
+            backend=self.backend_for(min(count, batch), min_p),
+            label=label,
+        )
+
+    def stream(
+        self,
+        seconds: float | None = None,
+        *,
+        seed: int | None = None,
+        temperature: "float | str | Envelope" = 1.0,
+        min_p: float = 0.0,
+        prompt: "str | Path | Wave | Prompt | None" = None,
+        keep_prompt: bool = True,
+        label: str | None = None,
+        index: int = 0,
+        chunk_seconds: float = 0.1,
+        prompt_progress: ProgressCallback | None = None,
+    ) -> "Iterator[Wave]":
+        """Draw clip ``index`` of a seed chunk by chunk, without end, in constant memory.
+
+        The samples are those of :meth:`generate`, whose arguments have the same meaning.
+
+        Args:
+            seconds: Length of what is drawn; None: without end.
+            seed: In [0, 2**64); None: a random one.
+            temperature: A number or an envelope.
+            min_p: Threshold of improbable codes.
+            prompt: Recording that is continued.
+            keep_prompt: Begin with the prompt.
+            label: Class of the clip.
+            index: Index of the clip.
+            chunk_seconds: Seconds per chunk.
+            prompt_progress: Called with samples of the prompt done, and their total.
+
+        Returns:
+            An iterator of float32 arrays, full scale ±1. Arguments are checked at once.
+        """
+        from samplewise.generate.class_conditioning import class_conditioning
+        from samplewise.generate.clips import samples_of, stream_chunks
+        from samplewise.generate.uniforms import check_numbers, pick_seed
+
+        seed = pick_seed(seed)
+        check_numbers(seed, [index])
+        class_conditioning(self.loaded.model, label, [index])
+        return stream_chunks(
+            self.loaded,
+            seed,
+            samples=None if seconds is None else samples_of(seconds, self.sample_rate),
+            index=index,
+            temperature=_envelope(temperature),
+            prompt=self._prompt(prompt),
+            keep_prompt=keep_prompt,
+            chunk_s=chunk_seconds,
+            prompt_progress=prompt_progress,
+            backend=self.backend_for(1, min_p),
+            label=label,
+        )
+
+    def score(
+        self,
+        source: "str | Path | Wave | Corpus",
+        *,
+        split: Split = "test",
+        sample_rate: int | None = None,
+        label: str | None = None,
+        labels: str | None = None,
+        clip_seconds: float | None = None,
+        baselines: bool = False,
+        weights: Weights | None = None,
+        progress: ProgressBar | None = None,
+    ) -> "Score":
+        """Measure the bits per sample of one recording, or of a split of a corpus.
+
+        A recording is resampled and scaled as ``prepare`` does, with the gain of the corpus that
+        the model was trained on, or a smaller one if it would exceed full scale.
+
+        Args:
+            source: A sound file, samples at full scale ±1, a corpus, or the folder of a corpus.
+            split: Split of a corpus.
+            sample_rate: Of samples, in hertz; None: the model's.
+            label: Class of a recording, for a model that is conditioned on classes.
+            labels: Classes of a corpus: a CSV file, or ``folders``; None: as trained.
+            clip_seconds: Seconds that state is carried through; 0: whole recordings; None: as
+                trained.
+            baselines: Score the baselines too; needs a corpus.
+            weights: Score with the native engine and this format of weights; None: with the
+                reference, exactly.
+            progress: Opens a progress bar.
+
+        Raises:
+            AudioError: If the recording cannot be read.
+            CorpusError: If the corpus does not fit the model.
+        """
+        from samplewise.data.corpus import Corpus
+        from samplewise.data.recording import corpus_of
+        from samplewise.evaluate.evaluation import evaluate_split, find_labels
+
+        if isinstance(source, str | Path) and Path(source).is_dir():
+            source = Corpus.open(Path(source))
+        if isinstance(source, Corpus):
+            named = find_labels(labels, self.loaded, source)
+        else:
+            baselines, split = False, "test"
+            source = Path(source) if isinstance(source, str) else source
+            source = corpus_of(source, self.sample_rate, self.loaded.audio.gain, sample_rate)
+            named = None if label is None else {source.recordings[0].source: label}
+        return evaluate_split(
+            self.loaded,
+            source,
+            split,
+            clip_seconds,
+            labels=named,
+            with_baselines=baselines,
+            weights=weights,
+            bar=progress,
+        )
+
+    def vocode(
+        self,
+        source: "str | Path | Mel",
+        *,
+        seed: int | None = None,
+        temperature: "float | str | Envelope" = 1.0,
+        min_p: float = 0.0,
+        label: str | None = None,
+        corrections: int = 10,
+    ) -> "Clip":
+        """Draw the sound of a mel spectrogram, with a model that is conditioned on them.
+
+        Args:
+            source: A sound file, of which only the spectrogram is used; a ``.npy`` file of a
+                spectrogram; or the spectrogram, frames x bands, ln of magnitudes.
+            seed: In [0, 2**64); None: a random one.
+            temperature: A number or an envelope, as in :meth:`generate`.
+            min_p: Threshold of improbable codes, as in :meth:`generate`.
+            label: Class of the sound, for a model that is conditioned on classes too.
+            corrections: Rounds of spectral correction; 0: the model alone.
+
+        Raises:
+            SamplewiseError: If the model is no vocoder.
+            ValueError: If the source is no spectrogram of the model.
+        """
+        from samplewise.generate.mel_input import read_mel
+
+        samples = None
+        if isinstance(source, str | Path):
+            source, samples = read_mel(Path(source), self.loaded)
+        [clip] = self.vocode_all(
+            [source],
+            seed=seed,
+            temperature=temperature,
+            min_p=min_p,
+            labels=[label],
+            corrections=corrections,
+        )
+        return clip if samples is None else replace(clip, samples=clip.samples[:samples])
+
+    def vocode_all(
+        self,
+        mels: "Sequence[Mel]",
+        *,
+        seed: int | None = None,
+        temperature: "float | str | Envelope" = 1.0,
+        min_p: float = 0.0,
+        labels: Sequence[str | None] | None = None,
+        corrections: int = 10,
+    ) -> "list[Clip]":
+        """Draw the sound of several spectrograms side by side; spectrogram i is clip i."""
+        from samplewise.generate.uniforms import pick_seed
+        from samplewise.generate.vocoder import check_corrections, vocode_all
+
+        check_corrections(self.loaded.model, corrections)
+        return vocode_all(
+            self.loaded,
+            [np.asarray(mel, np.float32) for mel in mels],
+            pick_seed(seed),
+            labels=labels,
+            temperature=_envelope(temperature),
+            backend=self.backend_for(len(mels), min_p),
+            corrections=corrections,
+        )
+
+    def vocode_stream(
+        self,
+        frames: "Iterable[Wave]",
+        *,
+        seed: int | None = None,
+        temperature: "float | str | Envelope" = 1.0,
+        min_p: float = 0.0,
+        label: str | None = None,
+        corrections: int = 10,
+    ) -> "Iterator[Wave]":
+        """Yield the sound of each frame as soon as the frames that it depends on have arrived.
+
+        Returns:
+            An iterator of float32 arrays, one hop each. Arguments are checked at once.
+        """
+        from samplewise.generate.class_conditioning import class_index
+        from samplewise.generate.uniforms import check_numbers, pick_seed
+        from samplewise.generate.vocoder import check_corrections, vocode
+
+        check_corrections(self.loaded.model, corrections)
+        class_index(self.loaded.model, label)
+        seed = pick_seed(seed)
+        check_numbers(seed, [0])
+        return vocode(
+            self.loaded,
+            frames,
+            seed,
+            label=label,
+            temperature=_envelope(temperature),
+            backend=self.backend_for(1, min_p),
+            corrections=corrections,
+        )
+
+    def export(self, path: str | Path, *, force: bool = False) -> None:
+        """Write the model as one self-describing file; an existing exported model is replaced.
+
+        Args:
+            path: The file.
+            force: Overwrite a file that is no exported model.
+
+        Raises:
+            ValueError: If ``path`` is a folder, or another file and ``force`` is not given.
+        """
+        from samplewise.kinds import check_target
+        from samplewise.models.io import is_model_file, save_model
+
+        check_target(Path(path), force, is_ours=is_model_file)
+        save_model(Path(path), self.loaded.model, self.loaded.audio, self.loaded.provenance)
+
+    def backend_for(self, clips: int, min_p: float = 0.0) -> "Backend":
+        """Return the back end, with threads and ``min_p``, that draws ``clips`` clips at once."""
+        from samplewise.generate.batch_invariance import pick_threads
+
+        backend = replace(self.backend, min_p=min_p)
+        if backend.name == "reference" and backend.threads is None:
+            backend = replace(backend, threads=pick_threads(self.loaded.model, clips))
+        return backend
+
+    def _prompt(self, prompt: "str | Path | Wave | Prompt | None") -> Any:
+        from samplewise.generate.prompts import Prompt, level_prompt, read_prompt
+
+        if prompt is None or isinstance(prompt, Prompt):
+            return None if prompt is None else prompt.wave
+        if isinstance(prompt, str | Path):
+            return read_prompt(Path(prompt), self.loaded.audio).wave
+        return level_prompt(np.asarray(prompt, np.float32), self.loaded.audio)[0]
+
+
+def _envelope(temperature: "float | str | Envelope") -> "Envelope":
+    from samplewise.generate.temperature import Envelope, parse_envelope
+
+    if isinstance(temperature, Envelope):
+        return temperature
+    if isinstance(temperature, str):
+        return parse_envelope(temperature)
+    return Envelope((0.0,), (float(temperature),))
