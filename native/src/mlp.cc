@@ -1,10 +1,20 @@
 #include "mlp.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
 
 #include "size.h"
 
 namespace samplewise {
+namespace {
+
+// The same numbers as LOG_SCALES in samplewise/models/samplernn.py.
+constexpr float kLeastLogScale = -3.0F;
+constexpr float kLargestLogScale = 5.0F;
+
+}  // namespace
 
 PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format)
     : dim(dim),
@@ -13,6 +23,14 @@ PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format)
       hidden_bias(PaddedToPanels(spec.hidden_bias, "sample.hidden_bias", 1, dim)),
       output(Packed(spec.output, "sample.output", q_levels, dim, format)),
       output_bias(PaddedToPanels(spec.output_bias, "sample.output_bias", 1, q_levels)) {}
+
+void PackedMlp::AddLogistic(const LinearPredictorSpec& spec) {
+  logistic = PaddedToPanels(spec.logistic, "sample.logistic", 2, dim);
+  const std::span<const float> bias = Checked(spec.logistic_bias, "sample.logistic_bias", 1, 2);
+  logistic_bias.assign(bias.begin(), bias.end());
+  codes.resize(Size(q_levels));
+  std::iota(codes.begin(), codes.end(), 0.0F);
+}
 
 MlpWorkspace::MlpWorkspace(const PackedMlp& weights, int max_batch, int threads)
     : output(Partition::Balanced(PanelCosts(weights.output), threads)),
@@ -28,7 +46,10 @@ MlpStepper::MlpStepper(const PackedMlp& weights, MlpWorkspace& shared, const Ker
       team_(team),
       thread_(thread),
       padded_(Size(weights.hidden.padded_rows())),
-      input_(weights.dim, max_batch, weights.hidden.format()) {}
+      input_(weights.dim, max_batch, weights.hidden.format()),
+      predictions_(Size(max_batch)),
+      logistics_(Size(max_batch)),
+      with_logistic_(weights.codes.size()) {}
 
 void MlpStepper::SetInput(const Division& division, int clip, const float* x) {
   input_.Set(kernels_, clip - division.clips.first, x);
@@ -45,11 +66,15 @@ void MlpStepper::Run(const Division& division, const Chunk& chunk, int sample,
     }
     return;
   }
-  team_.Barrier();
   // All threads draw a single clip, which saves a barrier; of several clips each draws some.
   const int batch = division.batch;
   const int step = batch == 1 ? 1 : team_.active();
-  for (int clip = batch == 1 ? 0 : thread_; clip < batch; clip += step) {
+  const int first = batch == 1 ? 0 : thread_;
+  if (!weights_.logistic.empty()) {
+    for (int clip = first; clip < batch; clip += step) MoveLogistic(clip);
+  }
+  team_.Barrier();
+  for (int clip = first; clip < batch; clip += step) {
     Draw(chunk, sample, clip, batch > 1 || thread_ == 0, codes);
     if (batch > 1) shared_.drawn[Size(clip)] = codes[Size(clip)];
   }
@@ -91,6 +116,12 @@ void MlpStepper::Draw(const Chunk& chunk, int sample, int clip, bool store,
                       std::vector<int32_t>& codes) {
   const float* logits = &shared_.logits[Size(clip) * Size(weights_.output.padded_rows())];
   const int q = weights_.q_levels;
+  if (!weights_.logistic.empty()) {  // in memory of this thread: all may draw the same clip
+    const Logistic& logistic = logistics_[Size(clip)];
+    kernels_.add_logistic(q, weights_.codes.data(), logistic.place,
+                          0.5F * std::exp(-logistic.log_scale), logits, with_logistic_.data());
+    logits = with_logistic_.data();
+  }
   const size_t index = IndexOf(chunk, clip, sample);
   const Drawn drawn =
       chunk.forced == nullptr
@@ -98,6 +129,25 @@ void MlpStepper::Draw(const Chunk& chunk, int sample, int clip, bool store,
           : ScoreCode(kernels_, chunk, logits, q, codes[Size(clip)]);
   codes[Size(clip)] = drawn.code;
   if (store) StoreSample(chunk, index, drawn.code, drawn.log_prob, logits, q);
+}
+
+// The logistic distribution around the prediction, moved by the last hidden layer. Between the
+// barriers: the next sample overwrites that layer while other threads still draw.
+void MlpStepper::MoveLogistic(int clip) {
+  const float* hidden = &shared_.hidden[Size(clip) * padded_];
+  std::array<float, 2> moves{};
+  for (size_t row = 0; row < moves.size(); ++row) {
+    constexpr size_t kSums = 8;
+    const float* weights = &weights_.logistic[row * padded_];
+    std::array<float, kSums> sums{};
+    for (size_t i = 0; i < padded_; i += kSums) {
+      for (size_t j = 0; j < kSums; ++j) sums[j] += weights[i + j] * hidden[i + j];
+    }
+    moves[row] = std::accumulate(sums.begin(), sums.end(), weights_.logistic_bias[row]);
+  }
+  const auto& [place, size] = predictions_[Size(clip)];
+  const float log_scale = std::clamp(moves[1] + std::log(size), kLeastLogScale, kLargestLogScale);
+  logistics_[Size(clip)] = {place + moves[0] * size, log_scale};
 }
 
 void LoadForced(const Chunk& chunk, int sample, Range clips, std::vector<int32_t>& codes) {

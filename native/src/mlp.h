@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "draw.h"
+#include "linear_predictor.h"
 #include "packing.h"
 #include "partition.h"
+#include "size.h"
 #include "thread_team.h"
 
 namespace samplewise {
@@ -15,13 +17,18 @@ namespace samplewise {
 struct PackedMlp {
   PackedMlp() = default;
   PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format);
+  // Adds a logistic distribution around a prediction to the logits.
+  void AddLogistic(const LinearPredictorSpec& spec);
 
   int dim = 0;
   int q_levels = 0;
   PackedMatrix hidden;
   Floats hidden_bias;  // (padded dim)
   PackedMatrix output;
-  Floats output_bias;  // (padded q)
+  Floats output_bias;    // (padded q)
+  Floats logistic;       // (2, padded dim): place and log scale; empty without a prediction
+  Floats logistic_bias;  // (2,)
+  Floats codes;          // (q,): 0, 1, ...; empty without a prediction
 };
 
 // How the active threads divide a block of samples: each has its own rows of all matrices, for all
@@ -52,6 +59,8 @@ class MlpStepper {
 
   // x of a clip, after relu. x: (padded dim,)
   void SetInput(const Division& division, int clip, const float* x);
+  // The prediction of a clip's sample, for a model with a linear predictor.
+  void SetPrediction(int clip, PredictedPlace prediction) { predictions_[Size(clip)] = prediction; }
   // Computes the logits of all clips, then draws or scores one code for each. codes: (batch,), out
   // where a code is drawn. Called by all threads after SetInput of their clips.
   void Run(const Division& division, const Chunk& chunk, int sample, std::vector<int32_t>& codes);
@@ -59,6 +68,12 @@ class MlpStepper {
  private:
   void Hidden(const Division& division);
   void Logits(const Division& division);
+  struct Logistic {
+    float place;      // in codes
+    float log_scale;  // of the scale in codes
+  };
+
+  void MoveLogistic(int clip);
   void Draw(const Chunk& chunk, int sample, int clip, bool store, std::vector<int32_t>& codes);
 
   const PackedMlp& weights_;
@@ -66,8 +81,11 @@ class MlpStepper {
   const Kernels& kernels_;
   ThreadTeam& team_;
   const int thread_;
-  const size_t padded_;  // dim, whole panels
-  PackedInput input_;    // (dim,) for every clip
+  const size_t padded_;                      // dim, whole panels
+  PackedInput input_;                        // (dim,) for every clip
+  std::vector<PredictedPlace> predictions_;  // (batch,)
+  std::vector<Logistic> logistics_;          // (batch,)
+  Floats with_logistic_;                     // (q,): logits of the clip that is drawn
 };
 
 // Whether samples need logits: not if all codes are given and nothing else is wanted.

@@ -49,6 +49,20 @@ struct TierSpec {
   std::vector<RecurrentLayerSpec> layers;  // as many in every tier
 };
 
+// A backward-adaptive linear predictor beside a SampleRNN, and the logistic distribution around its
+// prediction that is added to the logits.
+struct LinearPredictorSpec {
+  int order = 0;                  // samples that a prediction looks back; 0: no predictor
+  int window = 0;                 // samples that a filter is computed from
+  int hop = 0;                    // samples between two filters
+  int errors = 0;                 // past errors that the MLP sees
+  double noise = 0.0;             // white noise, as a share of the power
+  std::vector<float> amplitudes;  // (q,): of each code, ascending
+  Array features;                 // (dim, errors + 4): from the predictor to the MLP
+  Array logistic;                 // (2, dim): place and log scale, from the MLP's last layer
+  Array logistic_bias;            // (1, 2)
+};
+
 // SampleRNN (Mehri et al. 2017) with a softmax. The RNN baseline (Eqs. 2-3) is a SampleRNN of one
 // tier whose frames are single codes, with window = 0.
 struct SampleRnnSpec {
@@ -60,6 +74,7 @@ struct SampleRnnSpec {
   std::vector<TierSpec> tiers;     // tier 2 first
   Array table;  // (window * q, dim): the sum that each code at each place gives to the MLP
   MlpSpec mlp;
+  LinearPredictorSpec predictor;
 };
 
 // A gated dilated layer of two taps. The rows of `taps` are filters, then gates; its columns are

@@ -13,6 +13,11 @@
 
 namespace samplewise {
 
+inline constexpr int kLagGroup = 8;  // lags that an autocorrelation sums at a time
+constexpr std::size_t RoundUpLags(int lags) {
+  return static_cast<std::size_t>((lags + kLagGroup - 1) / kLagGroup * kLagGroup);
+}
+
 enum class Isa {
   kBaseline,  // every CPU of the architecture: 128-bit vectors
   kAvx2,      // AVX2, FMA, F16C
@@ -82,6 +87,13 @@ struct Kernels {
   // out[i] += sum over j of table[j * n + i] * v[j], for the k small real-valued inputs of a frame.
   // table: (k, n), v: (k,)
   void (*accumulate)(int n, int k, const float* table, const float* v, float* out);
+  // r[k] = sum over i < n of z[i] z[i + k], 0 <= k < lags, a multiple of kLagGroup. z: (n + lags,),
+  // its last `lags` values 0.
+  void (*autocorrelate)(int n, int lags, const double* z, double* r);
+  // out[i] = logits[i] - 2 log(2 cosh(z)), z = (codes[i] - place) * half. Absolute error at most
+  // 1e-6 of the larger of 1 and the result.
+  void (*add_logistic)(int n, const float* codes, float place, float half, const float* logits,
+                       float* out);
 
   // Drawing.
   //

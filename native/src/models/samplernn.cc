@@ -95,11 +95,13 @@ SampleRnnStepper::SampleRnnStepper(SampleRnnWorkspace& shared, int thread)
       team_(shared.team),
       thread_(thread),
       above_batch_(std::max(1, kAboveBatch / shared.max_batch) * shared.max_batch),
+      predictor_(weights_.predictor, kernels_, shared.max_batch),
       history_(shared.max_batch, weights_.lookback()),
       mlp_(weights_.mlp, shared.mlp, kernels_, team_, shared.max_batch, thread),
       input_(weights_.dim, shared.max_batch, weights_.format),
       above_input_(weights_.dim, above_batch_, weights_.format),
       frame_(Size(weights_.lookback())),
+      features_(Size(weights_.predictor.features())),
       sums_(Size(weights_.padded())),
       zeros_(Size(weights_.padded())),
       products_(Size(shared.max_batch) * Size(weights_.padded())),
@@ -111,6 +113,8 @@ void SampleRnnStepper::Run(State& state, const Chunk& chunk, int begin, int end,
   units_ = shared_.units.Of(thread_, active);
   division_ = {false, batch_, {0, batch_}, units_, shared_.mlp.output.Of(thread_, active)};
   history_.Load(state);
+  const bool predicts = weights_.predictor.order != 0;
+  if (predicts) predictor_.Load(state, state.arrays.back());
   for (size_t index = 0; index < latest_.size(); ++index) {
     latest_[index] = shared_.tiers[index].latest;
   }
@@ -119,11 +123,15 @@ void SampleRnnStepper::Run(State& state, const Chunk& chunk, int begin, int end,
       if (history_.clock() % weights_.tiers[index].frame_size == 0) RunTier(index);
     }
     SampleLevel(chunk, sample);
+    for (int clip = 0; predicts && clip < batch_; ++clip) {
+      predictor_.Observe(history_, clip, codes_[Size(clip)]);
+    }
     history_.Push(division_.clips, codes_);
   }
   team_.Barrier();  // before anything is written that other threads may still read
   if (thread_ != 0) return;
   history_.Store(division_.clips, state);
+  if (predicts) predictor_.Store(division_.clips, history_.clock(), state.arrays.back());
   state.clock = history_.clock();
   for (size_t index = 0; index < latest_.size(); ++index) {
     shared_.tiers[index].latest = latest_[index];
@@ -336,13 +344,26 @@ void SampleRnnStepper::Conditions(size_t index, const float* output) {
 // The sample-level MLP (Eqs. 7-9). Its first map is folded into the table and into tier 2.
 void SampleRnnStepper::SampleLevel(const Chunk& chunk, int sample) {
   LoadForced(chunk, sample, division_.clips, codes_);
-  if (!NeedsLogits(chunk)) return;
+  const bool predicts = weights_.predictor.order != 0;
+  if (!NeedsLogits(chunk)) {
+    for (int clip = 0; predicts && clip < batch_; ++clip) {
+      predictor_.Predict(history_, clip, features_.data());
+    }
+    return;
+  }
   const int padded = weights_.padded();
   const Floats& conditions = shared_.tiers[0].conditions;
   const auto slot = Size(static_cast<int>(history_.clock() % weights_.tiers[0].ratio));
   for (int clip = 0; clip < batch_; ++clip) {
     const int32_t* codes = history_.Last(clip, weights_.window);
     const float* sum = &conditions[(slot * Size(batch_) + Size(clip)) * Size(padded)];
+    if (predicts) {
+      std::copy_n(sum, padded, sums_.data());
+      mlp_.SetPrediction(clip, predictor_.Predict(history_, clip, features_.data()));
+      kernels_.accumulate(padded, weights_.predictor.features(), weights_.predictor.weights.data(),
+                          features_.data(), sums_.data());
+      sum = sums_.data();
+    }
     if (weights_.window == 0) kernels_.relu(padded, sum, zeros_.data(), sums_.data());
     for (int place = 0; place < weights_.window; ++place) {  // Eq. 8: one row for each code
       const size_t row = Size(place) * Size(weights_.q_levels) + Size(codes[place]);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "history.h"
+#include "linear_predictor.h"
 #include "mlp.h"
 #include "packing.h"
 #include "partition.h"
@@ -56,6 +57,7 @@ class PackedSampleRnn {
   std::vector<MatrixUse> matrices() const;
   // For each tier, tier 2 first: h, LSTM: and c, (n_rnn, batch, state width); then the conditions
   // that it left for the tier below, (ratio, batch, condition width).
+  // With a linear predictor its array is the last.
   std::vector<StateArray> InitialState(int batch) const;
 
   int padded() const { return blocks * kPanelRows; }
@@ -80,6 +82,7 @@ class PackedSampleRnn {
   std::vector<PackedTier> tiers;  // tier 2 first
   Floats table;                   // (window, q, padded dim)
   PackedMlp mlp;
+  PackedLinearPredictor predictor;
 
  private:
   PackedTier PackTier(const TierSpec& spec, const std::string& name, int below, bool is_top) const;
@@ -146,6 +149,7 @@ class SampleRnnStepper {
   ThreadTeam& team_;
   const int thread_;
   const int above_batch_;  // vectors that a tier's `above` multiplies together
+  LinearPredictor predictor_;
   Division division_;
   int batch_ = 0;
   Range units_;
@@ -154,6 +158,7 @@ class SampleRnnStepper {
   PackedInput input_;           // (dim,) for every clip
   PackedInput above_input_;     // (dim,) for above_batch_ conditions
   Floats frame_;                // (FS,) real values
+  Floats features_;             // (features,) of the linear predictor
   Floats sums_;                 // (padded,)
   Floats zeros_;                // (padded,)
   Floats products_;             // (batch, padded)

@@ -70,6 +70,10 @@ PackedSampleRnn::PackedSampleRnn(const SampleRnnSpec& spec, int q_levels, Format
                    window * q_levels, dim, padded());
   }
   mlp = PackedMlp(spec.mlp, dim, q_levels, format);
+  if (spec.predictor.order != 0) {
+    predictor = PackedLinearPredictor(spec.predictor, dim, q_levels);
+    mlp.AddLogistic(spec.predictor);
+  }
 }
 
 PackedTier PackedSampleRnn::PackTier(const TierSpec& spec, const std::string& name, int below,
@@ -154,7 +158,9 @@ std::vector<const PackedMatrix*> PackedTier::matrices() const {
   return all;
 }
 
-int PackedSampleRnn::lookback() const { return std::max(window, tiers.back().frame_size); }
+int PackedSampleRnn::lookback() const {
+  return std::max({window, tiers.back().frame_size, predictor.lookback()});
+}
 
 int PackedSampleRnn::useful_threads(int) const { return std::max(blocks, mlp.output.panels()); }
 
@@ -186,6 +192,7 @@ std::vector<StateArray> PackedSampleRnn::InitialState(int batch) const {
     const size_t width = Size(condition_width(index));
     arrays.push_back({Floats(Size(tiers[index].ratio) * Size(batch) * width), width});
   }
+  if (predictor.order != 0) arrays.push_back(predictor.InitialState(batch));
   return arrays;
 }
 

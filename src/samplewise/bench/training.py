@@ -75,7 +75,7 @@ def training_speed(
     config, corpus = replace(config, random_offsets=False), made_up_corpus(config)
     with TemporaryDirectory() as folder:
         run = start(config, corpus, Path(folder) / "run", Ranks(0, 1, torch.device(device)))
-    subsequence = Subsequence(run.model)
+    subsequence = Subsequence(run.model, run.config.sample_stride)
     reading = _read_first_clips(run, corpus)
 
     contestants: dict[str, Callable[[], object]] = {

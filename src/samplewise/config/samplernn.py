@@ -1,5 +1,6 @@
 """Configuration of a SampleRNN (Mehri et al. 2017)."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,13 @@ from samplewise.config.validation import (
     check_range,
     check_recurrent_stack,
 )
+
+MAX_ORDER = 512
+"""Largest order of the linear predictor."""
+LEAST_WINDOW = 128
+"""Least number of samples that a filter of the linear predictor is computed from."""
+LONG_ERRORS = 128
+"""Past errors of the linear predictor whose size is averaged."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,20 @@ class SampleRNNConfig:
     q_levels: int = 256
     """Number of codes, q."""
     moments: Moments = None
+    mlp_maps: int = 3
+    """Linear maps of the MLP: 3 (paper), or 2. The first of three has no non-linearity before it:
+    two can express the same, and are faster to train."""
+    lp_order: int = 0
+    """Order of the backward-adaptive linear predictor whose prediction the MLP sees, and around
+    which a logistic distribution is added to the logits; 0: none (paper)."""
+    lp_window: int = 1024
+    """Samples that a filter of the linear predictor is computed from."""
+    lp_hop: int = 32
+    """Samples between two filters of the linear predictor."""
+    lp_noise: float = 1e-3
+    """White noise in the linear predictor, as a share of the power; more makes it less sure."""
+    lp_errors: int = 16
+    """Past errors of the linear predictor that the MLP sees, at most 128."""
     frame_values: Literal["amplitude", "code"] = "amplitude"
     """What frame-level tiers see, in [-2, 2]: the decoded amplitude, or the code's place in its
     range (official code; for mu-law a companded amplitude). The same for linear codes."""
@@ -70,7 +92,9 @@ class SampleRNNConfig:
         check_q_levels(self.q_levels)
         check_head(self.head, self.components, self.moments, self.quantizer, self.sample_input)
         check_no_lpc(self.conditioning)
+        check_range("mlp_maps", self.mlp_maps, 2, 3)
         self._check_frame_sizes()
+        self._check_predictor()
 
     def _check_frame_sizes(self) -> None:
         table = self.frame_sizes[0] * self.q_levels * self.dim if self.frame_sizes else 0
@@ -94,15 +118,37 @@ class SampleRNNConfig:
                     f"frame_sizes[{k - 1}] = {low}"
                 )
 
+    def _check_predictor(self) -> None:
+        check_range("lp_order", self.lp_order, 0, MAX_ORDER)
+        check_range("lp_window", self.lp_window, max(LEAST_WINDOW, self.lp_order), MAX_FRAME)
+        check_range("lp_hop", self.lp_hop, 1, MAX_FRAME)
+        check_range("lp_errors", self.lp_errors, 1, LONG_ERRORS)
+        if not 1e-9 <= self.lp_noise <= 1:
+            raise ValueError(f"lp_noise = {self.lp_noise} must lie in [1e-9, 1]")
+        if self.lp_order and (self.head != "categorical" or self.sample_input == "none"):
+            raise ValueError(
+                f"lp_order = {self.lp_order} needs a categorical head and a sample level that sees "
+                f"samples, not head = {self.head} and sample_input = {self.sample_input}"
+            )
+
     @property
     def top_frame(self) -> int:
-        """FS of the top tier, in samples; the length of a subsequence is a multiple of it."""
-        return self.frame_sizes[-1]
+        """Samples after which tiers and predictor are at their start again, FS of the top tier.
+
+        The length of a subsequence is a multiple of it.
+        """
+        return math.lcm(self.frame_sizes[-1], self.lp_hop if self.lp_order else 1)
 
     @property
     def lookback(self) -> int:
-        """Samples that the frames of any tier reach back."""
-        return max(self.frame_sizes)
+        """Samples that the frames of any tier, and the linear predictor, reach back."""
+        reach = (self.lp_window, self.lp_order, LONG_ERRORS) if self.lp_order else ()
+        return max(*self.frame_sizes, *reach)
+
+    @property
+    def lp_features(self) -> int:
+        """How many numbers the MLP gets from the linear predictor."""
+        return self.lp_errors + 4 if self.lp_order else 0
 
     @property
     def head_width(self) -> int:

@@ -215,6 +215,9 @@ class TrainConfig:
     """Sequences trained side by side over all ranks: the mini-batch size."""
     seq_len: int = 512
     """Samples of a subsequence of truncated backpropagation; a multiple of the top frame."""
+    sample_stride: int = 1
+    """Distance in samples of the costs that a training step of a SampleRNN computes. With 2 the
+    sample level, which has no memory, takes half of the time."""
     accumulate: int = 1
     """Groups that the lanes are worked through in, to save memory; the result is the same."""
     optimizer: Annotated[OptimizerConfig, _flat] = field(default_factory=OptimizerConfig)
@@ -251,7 +254,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a corpus."""
-        for name in ("lanes", "seq_len", "accumulate", "valid_every", "ranks"):
+        for name in ("lanes", "seq_len", "sample_stride", "accumulate", "valid_every", "ranks"):
             check_at_least(name, getattr(self, name), 1)
         check_threads(self.threads)
         if self.keep < 2:
@@ -262,6 +265,7 @@ class TrainConfig:
                 f"seq_len = {self.seq_len} must be a multiple of the top frame "
                 f"({self.model.top_frame}); try {below or self.model.top_frame}"
             )
+        self._check_stride()
         if self.lanes % (self.accumulate * self.ranks):
             raise ValueError(
                 f"lanes = {self.lanes} must be a multiple of accumulate x ranks = "
@@ -276,4 +280,19 @@ class TrainConfig:
             raise ValueError(
                 f"sparsity = {sparsity} needs a schedule: give --steps, --epochs or --minutes, or "
                 "--prune-start and --prune-steps"
+            )
+
+    def _check_stride(self) -> None:
+        if self.sample_stride == 1:
+            return
+        if not isinstance(self.model, SampleRNNConfig):
+            raise ValueError(  # noqa: TRY004
+                f"sample_stride = {self.sample_stride} must be 1: only a SampleRNN has a sample "
+                f"level without memory, not {self.model.family}"
+            )
+        group = self.model.ratio(2) * self.sample_stride
+        if self.seq_len % group:
+            raise ValueError(
+                f"seq_len = {self.seq_len} must be a multiple of a frame of tier 2 times "
+                f"sample_stride = {group}"
             )

@@ -26,6 +26,8 @@ class Model:
         q_levels: int,
         silence: int,
         arrays: dict[str, np.ndarray],
+        predictor: dict[str, int | float] | None = None,
+        amplitudes: np.ndarray | None = None,
         format: str,
         isa: str = "",
     ) -> None: ...

@@ -88,9 +88,25 @@ void NewModel(samplewise::Model* self, Network network, int q_levels, int silenc
   new (self) samplewise::Model(spec, format, isa);
 }
 
+samplewise::LinearPredictorSpec PredictorOf(const nb::dict& sizes, const Reals& amplitudes,
+                                            const Arrays& arrays) {
+  samplewise::LinearPredictorSpec spec{.order = nb::cast<int>(sizes["order"]),
+                                       .window = nb::cast<int>(sizes["window"]),
+                                       .hop = nb::cast<int>(sizes["hop"]),
+                                       .errors = nb::cast<int>(sizes["errors"]),
+                                       .noise = nb::cast<double>(sizes["noise"]),
+                                       .amplitudes = {},
+                                       .features = Find(arrays, "sample.features"),
+                                       .logistic = Find(arrays, "sample.logistic"),
+                                       .logistic_bias = Find(arrays, "sample.logistic_bias")};
+  spec.amplitudes.assign(amplitudes.data(), amplitudes.data() + amplitudes.size());
+  return spec;
+}
+
 void NewSampleRnn(samplewise::Model* self, const std::vector<int>& frame_sizes, int dim, int n_rnn,
                   const std::string& cell, bool skip, const Reals& real_values, int q_levels,
-                  int silence, const Arrays& arrays, const std::string& format,
+                  int silence, const Arrays& arrays, const std::optional<nb::dict>& predictor,
+                  const std::optional<Reals>& amplitudes, const std::string& format,
                   const std::string& isa) {
   samplewise::SampleRnnSpec spec{.window = frame_sizes.empty() ? 0 : frame_sizes[0],
                                  .dim = dim,
@@ -99,7 +115,9 @@ void NewSampleRnn(samplewise::Model* self, const std::vector<int>& frame_sizes, 
                                  .real_values = {},
                                  .tiers = {},
                                  .table = Find(arrays, "sample.table"),
-                                 .mlp = MlpOf(arrays)};
+                                 .mlp = MlpOf(arrays),
+                                 .predictor = {}};
+  if (predictor && amplitudes) spec.predictor = PredictorOf(*predictor, *amplitudes, arrays);
   spec.real_values.assign(real_values.data(), real_values.data() + real_values.size());
   for (size_t k = 1; k < frame_sizes.size(); ++k) {
     const std::string name = "tier" + std::to_string(k + 1) + ".";
@@ -290,8 +308,8 @@ NB_MODULE(_native, m) {
 
   nb::class_<Model>(m, "Model")
       .def("__init__", &NewSampleRnn, nb::kw_only(), "frame_sizes"_a, "dim"_a, "n_rnn"_a, "cell"_a,
-           "skip"_a, "real_values"_a, "q_levels"_a, "silence"_a, "arrays"_a, "format"_a,
-           "isa"_a = "")
+           "skip"_a, "real_values"_a, "q_levels"_a, "silence"_a, "arrays"_a,
+           "predictor"_a = nb::none(), "amplitudes"_a = nb::none(), "format"_a, "isa"_a = "")
       .def("__init__", &NewWaveNet, nb::kw_only(), "dilations"_a, "channels"_a, "dim"_a,
            "q_levels"_a, "silence"_a, "arrays"_a, "format"_a, "isa"_a = "")
       .def("__init__", &NewWaveRnn, nb::kw_only(), "dim"_a, "condition_width"_a, "hold"_a,

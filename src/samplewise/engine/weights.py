@@ -94,18 +94,26 @@ def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
         for name, array in _pack_tier(tier).items():
             arrays[f"tier{index + 2}.{name}"] = array
     # The first map of the MLP goes into tier 2, so that it is computed once a frame.
-    first, bias = _linear(model.sample_level.mlp[0])
-    up = arrays["tier2.upsample"].reshape(-1, config.dim, config.dim)
-    arrays["tier2.upsample"] = (first @ up).reshape(-1, config.dim)
-    biases = arrays["tier2.upsample_bias"].reshape(-1, config.dim)
-    arrays["tier2.upsample_bias"] = (biases @ first.T + bias).reshape(1, -1)
-    arrays |= _pack_mlp(model.sample_level.mlp[1:])
+    first = np.eye(config.dim)
+    if config.mlp_maps == 3:
+        first, bias = _linear(model.sample_level.mlp[0])
+        up = arrays["tier2.upsample"].reshape(-1, config.dim, config.dim)
+        arrays["tier2.upsample"] = (first @ up).reshape(-1, config.dim)
+        biases = arrays["tier2.upsample_bias"].reshape(-1, config.dim)
+        arrays["tier2.upsample_bias"] = (biases @ first.T + bias).reshape(1, -1)
+    arrays |= _pack_mlp(model.sample_level.mlp[-2:])
     frame_sizes = list(config.frame_sizes)
     if model.sample_level.input is None:  # Multi-Softmax: nothing of the window is seen
         frame_sizes[0] = 0
     else:
         arrays["sample.table"] = _window_table(model) @ first.T
+    predictor = {}
+    if config.lp_order:
+        predictor = _pack_predictor(model)
+        arrays |= predictor.pop("arrays")
+        arrays["sample.features"] = first @ arrays["sample.features"]
     return {
+        **predictor,
         "frame_sizes": frame_sizes,
         "dim": config.dim,
         "n_rnn": config.n_rnn,
@@ -113,6 +121,25 @@ def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
         "skip": config.skip,
         "real_values": _array(model.real_values).astype(np.float32),
         "arrays": arrays,
+    }
+
+
+def _pack_predictor(model: SampleRNN) -> dict[str, Any]:
+    config, level = model.config, model.sample_level
+    assert level.features is not None
+    assert level.logistic is not None
+    weight, bias = _linear(level.logistic)
+    arrays = {"features": _array(level.features()), "logistic": weight, "logistic_bias": bias[None]}
+    return {
+        "predictor": {
+            "order": config.lp_order,
+            "window": config.lp_window,
+            "hop": config.lp_hop,
+            "errors": config.lp_errors,
+            "noise": config.lp_noise,
+        },
+        "amplitudes": model.quantizer.amplitudes,
+        "arrays": {f"sample.{name}": array for name, array in arrays.items()},
     }
 
 

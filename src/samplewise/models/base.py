@@ -45,9 +45,12 @@ COUNT_SMOOTHING = 0.1
 
 
 def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.ModuleList:
-    """Return the three maps from conditioning vectors to the head (Eqs. 3 and 9)."""
+    """Return the maps from conditioning vectors to the head (Eqs. 3 and 9)."""
     dim, norm = config.dim, config.weight_norm
-    hidden = [Linear(init.he(dim, dim), weight_norm=norm) for _ in range(2)]
+    hidden = [
+        Linear(init.he(dim, dim), weight_norm=norm)
+        for _ in range(getattr(config, "mlp_maps", 3) - 1)
+    ]
     last = init.input_map(config.head_width, dim)
     if config.head == "gmm" and init.has_values:
         last = last * MIXTURE_SCALE

@@ -5,19 +5,34 @@ frame x_(t-FS(k)) ... x_(t-1) and conditions the next FS(k) samples; tier 1 pred
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samplewise.config.models import SampleRNNConfig
-from samplewise.models.base import output_mlp
+from samplewise.models.base import OUTPUT_SCALE, output_mlp
 from samplewise.models.step_model import StepModel
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
-from samplewise.nn.rnn import RecurrentStack, relu_mlp, weights_of
+from samplewise.nn.linear_predictor import (
+    LEAST_SIZE,
+    LONG,
+    LinearPredictor,
+    LogisticPrior,
+    error_sizes,
+)
+from samplewise.nn.matmul import linear
+from samplewise.nn.rnn import RecurrentStack, weights_of
+
+LOG_SCALE = -0.5
+"""Initial log scale of the logistic distribution around a prediction, in mean error sizes."""
+LOG_SCALES = (-3.0, 5.0)
+"""Least and largest log scale of it, in codes."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,8 @@ class SampleRNNState:
     """Conditioning vectors of each frame-level tier's current frame, tier 2 first."""
     history: Int[Tensor, "batch lookback_but_one"]
     """The last codes but the one that comes with the next call, oldest first."""
+    predictor: tuple[Tensor, ...]
+    """State of the linear predictor; empty without one."""
     clock: int
     """Samples predicted so far; tier k wakes when FS(k) divides it."""
 
@@ -65,11 +82,8 @@ class FrameLevelModule(nn.Module):
         condition: Float[Tensor, "batch frames {self.dim}"] | None,
         state: Float[Tensor, "batch n_rnn state_dim"],
         conditioning: Float[Tensor, "batch frames width"] | None = None,
-    ) -> tuple[
-        Float[Tensor, "batch frames*{self.ratio} {self.dim}"],
-        Float[Tensor, "batch n_rnn state_dim"],
-    ]:
-        """Summarise frames into conditioning vectors for the tier below.
+    ) -> tuple[Float[Tensor, "batch frames {self.dim}"], Float[Tensor, "batch n_rnn state_dim"]]:
+        """Summarise frames; :meth:`conditions` makes conditioning vectors of the result.
 
         Args:
             frames: Real values in [-2, 2].
@@ -78,7 +92,7 @@ class FrameLevelModule(nn.Module):
             conditioning: Vector in force at the start of each frame, an input of the RNN.
 
         Returns:
-            c at the clock rate of the tier below, and the new recurrent state.
+            h at every frame, and the new recurrent state.
         """
         inp = frames  # Eq. 4, k = K
         if self.input is not None:
@@ -86,9 +100,25 @@ class FrameLevelModule(nn.Module):
             inp = self.input(frames) + condition  # Eq. 4, 1 < k < K
         if conditioning is not None:
             inp = torch.cat([inp, conditioning.to(inp.dtype)], -1)
-        h, state = self.rnn(inp, state)  # Eq. 5
-        c = self.upsample(h)  # Eq. 6
-        return c.reshape(c.shape[0], -1, self.dim), state
+        return self.rnn(inp, state)  # Eq. 5
+
+    def conditions(
+        self, h: Float[Tensor, "batch frames {self.dim}"]
+    ) -> Float[Tensor, "batch frames*{self.ratio} {self.dim}"]:
+        """Return conditioning vectors at the clock rate of the tier below (Eq. 6)."""
+        c = self.upsample(h)
+        return c.reshape(c.shape[0], -1, self.dim)
+
+
+class Prediction(NamedTuple):
+    """What the linear predictor says of each sample."""
+
+    features: Float[Tensor, "*lead features"]
+    """Inputs of the MLP: errors so far in units of their size, the prediction, the log size."""
+    place: Float[Tensor, "*lead"]
+    """The prediction, in codes."""
+    log_size: Float[Tensor, "*lead"]
+    """Logarithm of the size of the errors so far, in codes."""
 
 
 class SampleLevelModule(nn.Module):
@@ -110,27 +140,50 @@ class SampleLevelModule(nn.Module):
         self.folded: Tensor | None
         self.register_buffer("folded", None, persistent=False)
         self.mlp = output_mlp(config, init)
+        self.features, self.logistic = None, None
+        if config.lp_order:
+            self.features = Weight(init.he(dim, config.lp_features), norm)
+            # How far the logistic lies from the prediction, and its log scale, in error sizes.
+            self.logistic = Linear(init.he(2, dim) * OUTPUT_SCALE, weight_norm=norm)
+            with torch.no_grad():
+                assert self.logistic.bias is not None
+                self.logistic.bias[1] = LOG_SCALE
 
     def forward(
         self,
-        codes: Int[Tensor, "batch window"],
-        values: Float[Tensor, "batch window"],
-        condition: Float[Tensor, "batch time dim"],
-    ) -> Float[Tensor, "batch time parameters"]:
+        codes: Int[Tensor, "*lead window"],
+        values: Float[Tensor, "*lead window"],
+        condition: Float[Tensor, "*lead dim"],
+        prediction: Prediction | None = None,
+    ) -> Float[Tensor, "*lead parameters"]:
         """Return what the head takes for each sample.
 
         Args:
-            codes: The ``time + FS(1) - 1`` codes that precede the samples.
+            codes: The FS(1) codes before each sample.
             values: The same as real values in [-2, 2].
             condition: c of tier 2 at every sample.
+            prediction: Of a model with a linear predictor.
         """
         if self.input is None:
             inp = condition
         elif self.is_real:
-            inp = F.linear(values.unfold(1, self.frame_size, 1), self.input()) + condition
+            inp = F.linear(values, self.input()) + condition
         else:
             inp = self._look_up(codes).view_as(condition) + condition  # Eq. 8
-        return relu_mlp(inp, self.mlp)  # Eq. 9, without the softmax
+        if self.features is not None and prediction is not None:
+            inp = inp + linear(prediction.features, self.features())
+        *first, hidden, last = self.mlp
+        for layer in first:  # a third map, without a non-linearity before it
+            inp = layer(inp)
+        x = F.relu(hidden(F.relu(inp)))
+        if self.logistic is None or prediction is None:
+            return last(x)  # Eq. 9, without the softmax
+        shift, log_scale = self.logistic(x).unbind(-1)
+        place = prediction.place + shift * prediction.log_size.exp()
+        log_scale = (log_scale + prediction.log_size).clamp(*LOG_SCALES)
+        logits = last(x)
+        prior = LogisticPrior.apply(place.flatten(), log_scale.flatten(), self.q_levels)
+        return logits + prior.view_as(logits)
 
     def table(self) -> Float[Tensor, "rows dim"]:
         """Embedding times W_x: one row of W_x f for each place in the window and each code.
@@ -152,9 +205,8 @@ class SampleLevelModule(nn.Module):
 
     def _look_up(self, codes: Tensor) -> Tensor:
         place = torch.arange(self.frame_size, device=codes.device) * self.q_levels
-        rows = codes.unfold(1, self.frame_size, 1) + place  # (batch, time, FS(1))
         table = self.table() if self.folded is None else self.folded
-        return F.embedding_bag(rows.flatten(0, 1), table, mode="sum")
+        return F.embedding_bag((codes + place).flatten(0, -2), table, mode="sum")
 
 
 class SampleRNN(StepModel[SampleRNNConfig]):
@@ -172,6 +224,16 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         width = self.condition_width()
         self.frame_levels = nn.ModuleList(FrameLevelModule(config, k, init, width) for k in tiers)
         self.sample_level = SampleLevelModule(config, init)
+        self.predictor = None
+        if config.lp_order:
+            self.predictor = LinearPredictor(
+                config.lp_order,
+                config.lp_window,
+                config.lp_hop,
+                config.lp_noise,
+                torch.from_numpy(self.quantizer.amplitudes),
+                self.quantizer.silence,
+            )
 
     @property
     def tiers(self) -> list[FrameLevelModule]:
@@ -188,6 +250,7 @@ class SampleRNN(StepModel[SampleRNNConfig]):
                 self.real_values.new_zeros(batch, tier.ratio, tier.dim) for tier in self.tiers
             ),
             history=torch.full((batch, lookback), self.quantizer.silence, device=device),
+            predictor=() if self.predictor is None else self.predictor.initial_state(batch),
             clock=0,
         )
 
@@ -197,7 +260,12 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         h = tuple(tier.rnn.reset(h, mask) for tier, h in zip(self.tiers, state.h, strict=True))
         silence = torch.tensor(self.quantizer.silence, device=mask.device)
         history = torch.where(mask.unsqueeze(1), silence, state.history)
-        return SampleRNNState(h, state.conditions, history, state.clock)
+        predictor = ()
+        if self.predictor is not None:
+            fresh = self.predictor.initial_state(len(mask))
+            pairs = zip(fresh, state.predictor, strict=True)
+            predictor = tuple(torch.where(mask.unsqueeze(1), new, old) for new, old in pairs)
+        return SampleRNNState(h, state.conditions, history, predictor, state.clock)
 
     def forward(
         self,
@@ -207,12 +275,85 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         conditioning: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], SampleRNNState]:
         """Teacher-forced pass over a subsequence of any length; ``previous[:, t]`` precedes t."""
+        codes, prediction, lowest, first, after = self._tiers(previous, state, conditioning)
+        fresh = self.tiers[0].conditions(lowest)
+        upper = _continue(state.conditions[0], fresh, first)
+        conditions = (_latest(state.conditions[0], upper), *after.conditions[1:])
+        windows = self._windows(codes, previous.shape[1])
+        upper = upper[:, : previous.shape[1]]
+        params = self.sample_level(windows, self.real_values[windows], upper, prediction)
+        return params, replace(after, conditions=conditions)
+
+    def strided_nll(
+        self,
+        previous: Int[Tensor, "batch time"],
+        state: SampleRNNState,
+        target: Int[Tensor, "batch time"],
+        mask: Bool[Tensor, "batch time"],
+        stride: int,
+        conditioning: Float[Tensor, "batch time width"] | None = None,
+    ) -> tuple[Float[Tensor, ""], SampleRNNState]:
+        """Estimate the summed cost in nats from every ``stride``-th sample, for training.
+
+        The sample level has no memory, so it can be computed at some of the samples alone. In frame
+        f of tier 2 these are the samples r with f + r = phase (modulo ``stride``); the phase
+        changes from one subsequence to the next.
+
+        Args:
+            previous: The codes before those to predict, a whole number of groups of ``stride``
+                frames of tier 2.
+            state: At the start of a frame.
+            target: The codes to predict.
+            mask: What is not padding.
+            stride: Distance of the samples whose cost is computed; the cost is multiplied by it.
+            conditioning: The vector in force at each sample.
+        """
+        codes, prediction, h, _, after = self._tiers(previous, state, conditioning)
+        tier, time = self.tiers[0], previous.shape[1]
+        size, phase = tier.frame_size, state.clock // time % stride
+        weight, bias = tier.upsample.weight(), tier.upsample.bias
+        assert bias is not None
+
+        def chosen(
+            x: Tensor,
+        ) -> Tensor:  # (batch, time, ...) -> (FS(2), batch, frames / stride, ...)
+            x = x.unflatten(1, (-1, size))
+            return torch.stack([x[:, (phase - r) % stride :: stride, r] for r in range(size)])
+
+        upper = torch.stack(
+            [
+                linear(
+                    h[:, (phase - r) % stride :: stride],
+                    weight[r * tier.dim : (r + 1) * tier.dim],
+                    bias[r * tier.dim : (r + 1) * tier.dim],
+                )
+                for r in range(size)
+            ]
+        )
+        windows = chosen(self._windows(codes, time))
+        if prediction is not None:
+            prediction = Prediction(*map(chosen, prediction))
+        params = self.sample_level(windows, self.real_values[windows], upper, prediction)
+        nats = self.head.nll(params.flatten(0, 1), chosen(target).flatten(0, 1))
+        return stride * nats.masked_fill(~chosen(mask).flatten(0, 1), 0.0).sum(), after
+
+    def _tiers(
+        self, previous: Tensor, state: SampleRNNState, conditioning: Tensor | None
+    ) -> tuple[Tensor, Prediction | None, Tensor, int, SampleRNNState]:
+        """Run all frame-level tiers.
+
+        Returns:
+            The codes of the past and of the call; what the linear predictor says; h of tier 2 at
+            each of its frames that begins in the call; where the first of them begins; and the
+            state after the call, except for the conditioning vectors of tier 2.
+        """
         self.check_conditioning(conditioning)
         clock, time, lookback = state.clock, previous.shape[1], self.config.lookback
         codes = torch.cat([state.history, previous], 1)  # x_(t-1) of target t at lookback - 1 + t
         values = self.real_values[codes]
         h, conditions = list(state.h), list(state.conditions)
         upper, first_above = None, 0
+        lowest, first = values.new_zeros(len(values), 0, self.config.dim), 0
         for index, tier in reversed(list(enumerate(self.tiers))):
             size = tier.frame_size
             first = -clock % size  # where in this call the tier wakes for the first time
@@ -220,22 +361,41 @@ class SampleRNN(StepModel[SampleRNNConfig]):
             if upper is not None:
                 upper = _continue(conditions[index + 1], upper, (first_above - first) // size)
                 conditions[index + 1] = _latest(conditions[index + 1], upper)
+            lowest = values.new_zeros(len(values), 0, tier.dim)
             if count:
                 begin = lookback + first - size
                 frames = values[:, begin : begin + count * size].unflatten(1, (count, size))
                 condition = None if upper is None else upper[:, :count]
                 vectors = None if conditioning is None else conditioning[:, first::size]
-                upper, h[index] = tier(frames, condition, h[index], vectors)
-            else:
-                upper = values.new_zeros(len(values), 0, tier.dim)
+                lowest, h[index] = tier(frames, condition, h[index], vectors)
+            if index:
+                upper = tier.conditions(lowest)
             first_above = first
-        assert upper is not None
-        upper = _continue(conditions[0], upper, first_above)
-        conditions[0] = _latest(conditions[0], upper)
-        window = lookback - self.config.frame_sizes[0]
-        logits = self.sample_level(codes[:, window:], values[:, window:], upper[:, :time])
+        prediction, predictor = None, ()
+        if self.predictor is not None:
+            prediction, predictor = self._predict(codes, time, clock, state.predictor)
         history = codes[:, codes.shape[1] - lookback + 1 :]
-        return logits, SampleRNNState(tuple(h), tuple(conditions), history, clock + time)
+        after = SampleRNNState(tuple(h), tuple(conditions), history, predictor, clock + time)
+        return codes, prediction, lowest, first, after
+
+    def _predict(
+        self, codes: Tensor, time: int, clock: int, state: tuple[Tensor, ...]
+    ) -> tuple[Prediction, tuple[Tensor, ...]]:
+        assert self.predictor is not None
+        place, errors, after = self.predictor(codes, time, clock, state)
+        recent, long = error_sizes(errors)
+        size = (recent + long) / 2 + LEAST_SIZE
+        past = errors[:, LONG - self.config.lp_errors :].unfold(1, self.config.lp_errors, 1)
+        scaled = (past / size.unsqueeze(-1)).clamp(-6, 6)
+        half = self.q_levels / 2
+        sizes = [(mean + LEAST_SIZE).log() for mean in (recent, long)]
+        others = [(place - half) / half * 2, size.log(), *sizes]
+        features = torch.cat([scaled, torch.stack(others, -1)], -1)
+        return Prediction(features, place, size.log()), after
+
+    def _windows(self, codes: Tensor, time: int) -> Int[Tensor, "batch {time} window"]:
+        size = self.config.frame_sizes[0]
+        return codes[:, self.config.lookback - size :].unfold(1, size, 1)
 
     def output_maps(self) -> Iterator[tuple[Linear, int]]:
         """Yield the MLP's last map if it makes logits."""
@@ -252,7 +412,19 @@ class SampleRNN(StepModel[SampleRNNConfig]):
             yield from tier.rnn.wide_weights(first_input=tier is not top)
             yield tier.upsample.weight, 1
         mlp, has_codes = self.sample_level.mlp, self.config.head == "categorical"
-        yield from weights_of(mlp[1:] if has_codes else mlp[1:-1])
+        yield from weights_of(mlp[-2:] if has_codes else mlp[-2:-1])
+
+    def start_at(self, counts: Int64[np.ndarray, " q_levels"]) -> None:
+        """Set the output map so that an untrained model predicts codes without context.
+
+        With a linear predictor the untrained model predicts the logistic distribution around the
+        prediction.
+        """
+        if self.predictor is None:
+            super().start_at(counts)
+        else:
+            for linear_map, _ in self.output_maps():
+                linear_map.weight.scale(OUTPUT_SCALE)
 
     @torch.no_grad()
     def prepare_to_prune(self) -> None:
@@ -263,6 +435,8 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         With a diagonal one it is as sparse as the upsampling. What the model can express stays the
         same: W_x and the upsampling can be whatever they would be after a full map.
         """
+        if self.config.mlp_maps == 2:
+            return
         first = self.sample_level.mlp[0]
         assert isinstance(first, Linear)
         weight = first.weight

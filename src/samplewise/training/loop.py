@@ -73,7 +73,7 @@ def fit(
         TrainingError: If the cost or its gradient is not finite, or has exploded.
     """
     config, progress = run.config, run.progress
-    subsequence = Subsequence(run.model)
+    subsequence = Subsequence(run.model, run.config.sample_stride)
     if run.ranks.world > 1:
         # Buffers are constants, and masks are the same on all ranks, as the weights are.
         with warnings.catch_warnings():

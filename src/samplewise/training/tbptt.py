@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from samplewise.data.lanes import Batch
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.models.base import AutoregressiveModel, State
+from samplewise.models.samplernn import SampleRNN
 from samplewise.nn.conditioning import ConditioningInputs
 from samplewise.nn.state import concatenate, detach, select
 
@@ -27,9 +28,9 @@ def no_mark(part: str) -> None:
 class Subsequence(nn.Module):
     """Cost of one subsequence, summed without padding; the module that is differentiated."""
 
-    def __init__(self, model: AutoregressiveModel):
+    def __init__(self, model: AutoregressiveModel, stride: int = 1):
         super().__init__()
-        self.model = model
+        self.model, self.stride = model, stride
 
     def forward(
         self,
@@ -45,6 +46,9 @@ class Subsequence(nn.Module):
             self.model.reset(state, reset),
             self.model.conditioning_vectors(conditioning_inputs, previous.shape[1]),
         )
+        if self.stride > 1:
+            assert isinstance(self.model, SampleRNN)
+            return self.model.strided_nll(previous, state, target, mask, self.stride, vectors)
         params, state = self.model(previous, state, target, vectors)
         nats = self.model.nll(params, target, conditioning_inputs)
         return nats.masked_fill(~mask, 0.0).sum(), state

@@ -1,0 +1,187 @@
+#include "linear_predictor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <stdexcept>
+#include <string>
+
+#include "size.h"
+
+namespace samplewise {
+namespace {
+
+// The same numbers as in samplewise/nn/linear_predictor.py.
+constexpr int kRecentErrors = 16;
+constexpr int kLongErrors = 128;
+constexpr float kLeastSize = 0.4F;
+constexpr float kLargestError = 64.0F;
+constexpr float kLargestScaledError = 6.0F;
+constexpr double kSilencePower = 1e-5;
+constexpr int kFall = 64;
+constexpr int kOtherFeatures = 4;
+constexpr int kMaxOrder = 1024;
+
+std::vector<double> AsymmetricWindow(int length) {
+  std::vector<double> window(Size(length));
+  const int rise = length - kFall;
+  for (int i = 0; i < length; ++i) {
+    const double step = i < rise ? i / (rise - 1.0) : (i - rise) / (kFall - 1.0);
+    const double angle = step * std::numbers::pi / 2;
+    const double root = i < rise ? std::sin(angle) : std::cos(angle);
+    window[Size(i)] = static_cast<float>(root * root);
+  }
+  return window;
+}
+
+}  // namespace
+
+PackedLinearPredictor::PackedLinearPredictor(const LinearPredictorSpec& spec, int dim, int q_levels)
+    : order(spec.order), hop(spec.hop), errors(spec.errors), noise(spec.noise) {
+  CheckRange("lp_order", order, 1, kMaxOrder);
+  CheckRange("lp_hop", hop, 1, kMaxFrame);
+  CheckRange("lp_window", spec.window, kFall + 2, kMaxFrame);
+  CheckRange("lp_errors", errors, 1, kLongErrors);
+  CheckRange("amplitudes", static_cast<int64_t>(spec.amplitudes.size()), q_levels, q_levels);
+  if (!(noise > 0.0)) throw std::invalid_argument("lp_noise must be above 0");
+  if (!std::is_sorted(spec.amplitudes.begin(), spec.amplitudes.end())) {
+    throw std::invalid_argument("amplitudes must ascend");
+  }
+  window = AsymmetricWindow(spec.window);
+  amplitudes = spec.amplitudes;
+  const std::span<const float> rows = Checked(spec.features, "sample.features", dim, features());
+  const int padded = CeilPanels(dim) * kPanelRows;
+  weights.resize(Size(features()) * Size(padded));
+  for (size_t row = 0; row < Size(dim); ++row) {
+    for (size_t j = 0; j < Size(features()); ++j) {
+      weights[j * Size(padded) + row] = rows[row * Size(features()) + j];
+    }
+  }
+}
+
+int PackedLinearPredictor::lookback() const {
+  return order == 0 ? 0 : std::max(static_cast<int>(window.size()), order);
+}
+
+int PackedLinearPredictor::features() const { return errors + kOtherFeatures; }
+
+StateArray PackedLinearPredictor::InitialState(int batch) const {
+  const size_t width = Size(order) + kLongErrors;
+  return {Floats(width * Size(batch)), width};
+}
+
+LinearPredictor::LinearPredictor(const PackedLinearPredictor& weights, const Kernels& kernels,
+                                 int max_batch)
+    : weights_(weights), kernels_(kernels) {
+  if (weights.order == 0) return;
+  filters_.resize(Size(max_batch) * Size(weights.order));
+  errors_.resize(Size(max_batch) * 2 * kLongErrors);
+  places_.resize(Size(max_batch));
+  lags_.resize(RoundUpLags(weights.order + 1));
+  windowed_.resize(weights.window.size() + lags_.size());
+  solution_.resize(Size(weights.order));
+  previous_.resize(Size(weights.order));
+}
+
+void LinearPredictor::Load(const State& state, const StateArray& array) {
+  const size_t order = Size(weights_.order);
+  for (size_t clip = 0; clip < Size(state.batch); ++clip) {
+    const float* from = &array.values[clip * array.width];
+    std::copy_n(from, order, &filters_[clip * order]);
+    float* ring = &errors_[clip * 2 * kLongErrors];
+    for (int i = 0; i < kLongErrors; ++i) {
+      const auto place = Size(static_cast<int>((state.clock + i) % kLongErrors));
+      ring[place] = ring[place + kLongErrors] = from[order + Size(i)];
+    }
+  }
+}
+
+void LinearPredictor::Store(Range clips, int64_t clock, StateArray& array) const {
+  const size_t order = Size(weights_.order);
+  for (int clip = clips.first; clip < clips.last; ++clip) {
+    float* to = &array.values[Size(clip) * array.width];
+    std::copy_n(&filters_[Size(clip) * order], order, to);
+    std::copy_n(LastErrors(clock, clip, kLongErrors), kLongErrors, to + order);
+  }
+}
+
+PredictedPlace LinearPredictor::Predict(const History& history, int clip, float* features) {
+  const int order = weights_.order;
+  if (history.clock() % weights_.hop == 0) UpdateFilter(history, clip);
+  const int32_t* past = history.Last(clip, order);
+  const float* filter = &filters_[Size(clip) * Size(order)];
+  float amplitude = 0.0F;
+  for (int i = 0; i < order; ++i) {
+    amplitude += weights_.amplitudes[Size(past[order - 1 - i])] * filter[i];
+  }
+  const float place = places_[Size(clip)] = Place(amplitude);
+  const float* errors = LastErrors(history.clock(), clip, kLongErrors);
+  float older = 0.0F;
+  float recent = 0.0F;
+  for (int i = 0; i < kLongErrors; ++i) {
+    const float size = std::min(std::abs(errors[i]), kLargestError);
+    (i < kLongErrors - kRecentErrors ? older : recent) += size;
+  }
+  const float mean_long = (older + recent) / kLongErrors;
+  const float mean_recent = recent / kRecentErrors;
+  const float size = (mean_recent + mean_long) / 2 + kLeastSize;
+  for (int i = 0; i < weights_.errors; ++i) {
+    const float scaled = errors[kLongErrors - weights_.errors + i] / size;
+    features[i] = std::clamp(scaled, -kLargestScaledError, kLargestScaledError);
+  }
+  const float half = static_cast<float>(weights_.amplitudes.size()) / 2;
+  float* others = features + weights_.errors;
+  others[0] = (place - half) / half * 2;
+  others[1] = std::log(size);
+  others[2] = std::log(mean_recent + kLeastSize);
+  others[3] = std::log(mean_long + kLeastSize);
+  return {place, size};
+}
+
+void LinearPredictor::Observe(const History& history, int clip, int32_t code) {
+  const auto place = Size(static_cast<int>(history.clock() % kLongErrors));
+  float* ring = &errors_[Size(clip) * 2 * kLongErrors];
+  ring[place] = ring[place + kLongErrors] = static_cast<float>(code) - places_[Size(clip)];
+}
+
+// The autocorrelation method: Levinson's recursion on the windowed samples.
+void LinearPredictor::UpdateFilter(const History& history, int clip) {
+  const int samples = static_cast<int>(weights_.window.size());
+  const int order = weights_.order;
+  const int32_t* past = history.Last(clip, samples);
+  for (int i = 0; i < samples; ++i) {
+    const float amplitude = weights_.amplitudes[Size(past[i])];
+    windowed_[Size(samples - 1 - i)] = static_cast<double>(amplitude) * weights_.window[Size(i)];
+  }
+  kernels_.autocorrelate(samples, static_cast<int>(lags_.size()), windowed_.data(), lags_.data());
+  lags_[0] = lags_[0] * (1 + weights_.noise) + kSilencePower;
+  double power = lags_[0];
+  std::fill(solution_.begin(), solution_.end(), 0.0);
+  for (int n = 0; n < order; ++n) {
+    double error = lags_[Size(n + 1)];
+    for (int i = 0; i < n; ++i) error -= solution_[Size(i)] * lags_[Size(n - i)];
+    const double reflection = error / power;
+    std::copy_n(solution_.begin(), n, previous_.begin());
+    for (int i = 0; i < n; ++i) solution_[Size(i)] -= reflection * previous_[Size(n - 1 - i)];
+    solution_[Size(n)] = reflection;
+    power *= 1 - reflection * reflection;
+  }
+  std::transform(solution_.begin(), solution_.end(), &filters_[Size(clip) * Size(order)],
+                 [](double weight) { return static_cast<float>(weight); });
+}
+
+float LinearPredictor::Place(float amplitude) const {
+  const Floats& table = weights_.amplitudes;
+  const auto above = std::upper_bound(table.begin(), table.end(), amplitude) - table.begin();
+  const auto below =
+      Size(std::clamp(static_cast<int>(above) - 1, 0, static_cast<int>(table.size()) - 2));
+  const float share = (amplitude - table[below]) / (table[below + 1] - table[below]);
+  return static_cast<float>(below) + std::clamp(share, 0.0F, 1.0F);
+}
+
+const float* LinearPredictor::LastErrors(int64_t clock, int clip, int count) const {
+  const auto place = Size(static_cast<int>((clock + kLongErrors - count) % kLongErrors));
+  return &errors_[Size(clip) * 2 * kLongErrors + place];
+}
+
+}  // namespace samplewise

@@ -1,0 +1,65 @@
+// Backward-adaptive linear prediction, as in samplewise/nn/linear_predictor.py.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "history.h"
+#include "kernels/kernels.h"
+#include "packing.h"
+#include "samplewise/engine.h"
+
+namespace samplewise {
+
+struct PackedLinearPredictor {
+  PackedLinearPredictor() = default;
+  PackedLinearPredictor(const LinearPredictorSpec& spec, int dim, int q_levels);
+
+  int lookback() const;                      // codes of the past that a step needs
+  int features() const;                      // inputs that the MLP gets
+  StateArray InitialState(int batch) const;  // filter, then errors: (1, batch, width)
+
+  int order = 0;  // 0: there is none
+  int hop = 0;
+  int errors = 0;
+  double noise = 0.0;
+  std::vector<double> window;  // (samples,)
+  Floats amplitudes;           // (q,)
+  Floats weights;              // (features, padded dim)
+};
+
+// A prediction of a sample, in codes.
+struct PredictedPlace {
+  float place = 0.0F;
+  float size = 0.0F;  // of the errors so far
+};
+
+// Predicts the samples of each clip; each thread has its own.
+class LinearPredictor {
+ public:
+  LinearPredictor(const PackedLinearPredictor& weights, const Kernels& kernels, int max_batch);
+
+  void Load(const State& state, const StateArray& array);
+  void Store(Range clips, int64_t clock, StateArray& array) const;
+  // Predicts the next sample of a clip; once a sample. features: (features,)
+  PredictedPlace Predict(const History& history, int clip, float* features);
+  // Takes in the code of the sample that was predicted, before it is added to the history.
+  void Observe(const History& history, int clip, int32_t code);
+
+ private:
+  void UpdateFilter(const History& history, int clip);
+  float Place(float amplitude) const;
+  const float* LastErrors(int64_t clock, int clip, int count) const;  // oldest first
+
+  const PackedLinearPredictor& weights_;
+  const Kernels& kernels_;
+  std::vector<float> filters_;    // (batch, order), the latest sample's weight first
+  std::vector<float> errors_;     // (batch, 2 * kLongErrors): a ring, twice
+  std::vector<float> places_;     // (batch,): the prediction that is not yet observed
+  std::vector<double> windowed_;  // (window + lags,): the latest sample first, then zeros
+  std::vector<double> lags_;
+  std::vector<double> solution_;
+  std::vector<double> previous_;
+};
+
+}  // namespace samplewise

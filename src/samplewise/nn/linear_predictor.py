@@ -1,0 +1,179 @@
+"""Backward-adaptive linear prediction: the filter is computed from the samples that are known.
+
+A decoder can do what the encoder did, so no side information is needed (Chen et al. 1992, LD-CELP,
+ITU-T G.728). Here what was drawn so far takes the place of what was decoded.
+"""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float32, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from samplewise.config.samplernn import LONG_ERRORS
+
+RECENT, LONG = 16, LONG_ERRORS
+"""Samples over which the size of the prediction errors is averaged, each with half the weight."""
+LEAST_SIZE, LARGEST_ERROR = 0.4, 64.0
+"""Least size of prediction errors, and the largest error that counts, in codes."""
+SILENCE_POWER = 1e-5
+"""Added to the summed squares of a window, so that silence has a filter: all zeros."""
+FALL = 64
+"""Samples over which the window falls at its newest end."""
+
+PredictorState = tuple[Float32[Tensor, "batch order"], Float32[Tensor, "batch long"]]
+"""Filter of the current block, the latest sample's weight first; and the last predictions, oldest
+first, in codes."""
+
+
+class LinearPredictor(nn.Module):
+    """Predicts each sample from the ``order`` samples before it.
+
+    Every ``hop`` samples the autocorrelation method gives a new filter, from the last ``window``
+    samples. Filters of this method are stable: 1 / A(z) has all its poles inside the unit circle,
+    so errors of the prediction die away also where drawn samples are fed back.
+
+    Args:
+        order: Samples that a prediction looks back.
+        window: Samples that a filter is computed from.
+        hop: Samples between two filters.
+        noise: Share of the power that is added as white noise: keeps poles away from the circle.
+        amplitudes: Of every code, ascending.
+        silence: Code of amplitude 0.
+    """
+
+    def __init__(
+        self,
+        order: int,
+        window: int,
+        hop: int,
+        noise: float,
+        amplitudes: Float32[Tensor, " q_levels"],
+        silence: int,
+    ):
+        super().__init__()
+        self.order, self.hop, self.noise, self.silence = order, hop, noise, silence
+        self.amplitudes: Tensor
+        self.window: Tensor
+        self.register_buffer("amplitudes", amplitudes, persistent=False)
+        self.register_buffer("window", asymmetric_window(window), persistent=False)
+
+    def initial_state(self, batch: int) -> PredictorState:
+        """Return the state after silence."""
+        new = self.window.new_zeros
+        return new(batch, self.order), new(batch, LONG) + float(self.silence)
+
+    @torch.no_grad()
+    def forward(
+        self, codes: Int[Tensor, "batch past"], time: int, clock: int, state: PredictorState
+    ) -> tuple[Float[Tensor, "batch {time}"], Float[Tensor, "batch past_errors"], PredictorState]:
+        """Predict the ``time`` samples after the last but ``time - 1`` of ``codes``.
+
+        Args:
+            codes: The code before each sample to predict; before the first of them as many as the
+                window, the order and the errors reach back.
+            time: Number of samples to predict.
+            clock: Samples before the first of them since the sequence began.
+            state: After those samples.
+
+        Returns:
+            The predictions in codes (real numbers); the errors of the predictions of the last
+            ``LONG + time - 1`` known samples, in codes; and the state after the call.
+        """
+        amplitudes = self.amplitudes[codes]
+        known = codes.shape[1] - time + 1  # codes before the first sample to predict
+        filters, last_places = state
+        first = -clock % self.hop  # the first sample here that has a new filter
+        blocks = max(0, -(-(time - first) // self.hop))
+        start = first - self.hop if first else 0  # of the block that the first sample is in
+        if blocks:
+            begin = known + first - len(self.window)
+            frames = amplitudes[:, begin:].unfold(1, len(self.window), self.hop)[:, :blocks]
+            fresh = self.filters(frames)
+            everything = torch.cat([filters.unsqueeze(1), fresh], 1) if first else fresh
+        else:
+            everything = filters.unsqueeze(1)
+        end = start + everything.shape[1] * self.hop
+        # The first block may begin before the call, and the last one end after it.
+        padded = nn.functional.pad(amplitudes, (self.order + self.hop, end - time))
+        past = padded[:, self.hop + known + start :].unfold(1, self.order, 1)
+        past = past[:, : end - start].unflatten(1, (-1, self.hop))
+        with torch.autocast(amplitudes.device.type, enabled=False):
+            predicted = (past @ everything.flip(-1).unsqueeze(-1)).flatten(1)
+        places = self.place(predicted[:, -start : time - start])
+        joined = torch.cat([last_places, places], 1)
+        errors = codes[:, known - LONG :] - joined[:, : LONG + time - 1]
+        return places, errors, (everything[:, -1].clone(), joined[:, -LONG:])
+
+    def filters(
+        self, frames: Float[Tensor, "batch blocks window"]
+    ) -> Float32[Tensor, "batch blocks {self.order}"]:
+        """Return the filter of each window of samples, the latest sample's weight first."""
+        size = 1 << (frames.shape[-1] + self.order - 1).bit_length()
+        spectrum = torch.fft.rfft((frames * self.window).double(), size)
+        power = spectrum.real.square() + spectrum.imag.square()
+        lags = torch.fft.irfft(power, size)[..., : self.order + 1]
+        lags[..., 0] = lags[..., 0] * (1 + self.noise) + SILENCE_POWER
+        places = torch.arange(self.order, device=lags.device)
+        toeplitz = lags[..., (places[:, None] - places).abs()]
+        factor = torch.linalg.cholesky(toeplitz)
+        return torch.cholesky_solve(lags[..., 1:].unsqueeze(-1), factor).squeeze(-1).float()
+
+    def place(self, amplitudes: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Return the place of amplitudes among the codes, a real number in [0, q - 1].
+
+        A straight line joins the amplitudes of neighbouring codes.
+        """
+        table = self.amplitudes
+        below = torch.bucketize(amplitudes.contiguous(), table, right=True) - 1
+        below = below.clamp(0, len(table) - 2)
+        share = (amplitudes - table[below]) / (table[below + 1] - table[below])
+        return below + share.clamp(0, 1)
+
+
+def error_sizes(
+    errors: Float[Tensor, "batch past_errors"],
+) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
+    """Return the mean size of the last ``RECENT`` and ``LONG`` errors before each sample."""
+    sizes = errors.abs().clamp(max=LARGEST_ERROR)
+    return sizes[:, LONG - RECENT :].unfold(1, RECENT, 1).mean(-1), sizes.unfold(1, LONG, 1).mean(
+        -1
+    )
+
+
+def asymmetric_window(length: int) -> Float32[Tensor, " {length}"]:
+    """Return a window that rises as a squared sine and falls over its newest ``FALL`` samples."""
+    rise = torch.linspace(0, math.pi / 2, length - FALL, dtype=torch.double).sin().square()
+    fall = torch.linspace(0, math.pi / 2, FALL, dtype=torch.double).cos().square()
+    return torch.cat([rise, fall]).float()
+
+
+class LogisticPrior(torch.autograd.Function):
+    """Log density of a logistic distribution at every code, up to a constant of each row.
+
+    -2 log(2 cosh(z / 2)), z = (code - place) / scale. Autograd would keep six tensors of this size.
+    """
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, place: Float[Tensor, " rows"], log_scale: Float[Tensor, " rows"], q_levels: int
+    ) -> Float[Tensor, "rows {q_levels}"]:
+        """Return it for every row."""
+        codes = torch.arange(q_levels, dtype=place.dtype, device=place.device)
+        half = 0.5 * torch.exp(-log_scale)
+        z = (codes - place.unsqueeze(1)) * half.unsqueeze(1)
+        ctx.save_for_backward(z, half)
+        size = z.abs()
+        return torch.exp(size * -2).log1p_().add_(size).mul_(-2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the gradients of place and log scale."""
+        z, half = ctx.saved_tensors
+        slope = torch.tanh(z).mul_(grad).mul_(-2)  # with respect to z
+        for_place = -slope.sum(1) * half
+        for_log_scale = -(slope * z).sum(1)
+        return for_place, for_log_scale, None
