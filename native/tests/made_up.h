@@ -70,6 +70,24 @@ inline MadeUp MakeSampleRnn(Cell cell, std::vector<int> frame_sizes, int dim, in
   return made;
 }
 
+// With a linear predictor.
+inline MadeUp MakePredictor(int dim, int q) {
+  MadeUp made = MakeSampleRnn(Cell::kGruResetAfter, {2, 2, 8}, dim, 1, false, q);
+  LinearPredictorSpec& spec = std::get<SampleRnnSpec>(made.spec.network).predictor;
+  spec.order = 7;
+  spec.window = 130;
+  spec.hop = 8;
+  spec.errors = 5;
+  spec.noise = 1e-3;
+  for (int code = 0; code < q; ++code) {
+    spec.amplitudes.push_back(static_cast<float>(2 * code - q) / static_cast<float>(q));
+  }
+  spec.features = made.Make(dim, spec.errors + 4);
+  spec.logistic = made.Make(2, dim);
+  spec.logistic_bias = made.Make(1, 2);
+  return made;
+}
+
 // The RNN baseline: frames are codes.
 inline MadeUp MakeRnn(Cell cell, int dim, int n_rnn, bool skip, int q) {
   MadeUp made = MakeSampleRnn(cell, {1, 1}, dim, n_rnn, skip, q);

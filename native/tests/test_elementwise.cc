@@ -26,6 +26,35 @@ std::vector<float> Grid() {
   return grid;
 }
 
+void TestPrediction(const Kernels& k) {
+  constexpr int kSamples = 101, kLags = 2 * kLagGroup;
+  std::vector<double> z(kSamples + kLags);
+  const std::vector<float> noise = Normal(kSamples, 3);
+  std::copy(noise.begin(), noise.end(), z.begin());
+  std::vector<double> lags(kLags);
+  k.autocorrelate(kSamples, kLags, z.data(), lags.data());
+  for (size_t lag = 0; lag < kLags; ++lag) {
+    double expected = 0.0;
+    for (size_t i = 0; i + lag < kSamples; ++i) expected += z[i] * z[i + lag];
+    CHECK(std::abs(lags[lag] - expected) < 1e-12 * kSamples, "lag %zu: %g", lag, lags[lag]);
+  }
+  std::vector<float> codes(256), out(256);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<float>(i);
+  const std::vector<float> logits = Normal(256, 5);
+  for (const float half : {0.005f, 0.3f, 10.0f}) {
+    k.add_logistic(256, codes.data(), 77.3f, half, logits.data(), out.data());
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const double x =
+          (static_cast<double>(codes[i]) - static_cast<double>(77.3f)) * static_cast<double>(half);
+      const double expected = static_cast<double>(logits[i]) -
+                              2 * (std::abs(x) + std::log1p(std::exp(-2 * std::abs(x))));
+      CHECK(std::abs(static_cast<double>(out[i]) - expected) <
+                1e-6 * std::max(1.0, std::abs(expected)),
+            "code %zu, half %g: %g", i, static_cast<double>(half), static_cast<double>(out[i]));
+    }
+  }
+}
+
 // s(x) and tanh(x) by themselves: with h = 1 and a candidate of 0, an update gives s(z); with z =
 // s(-inf) = 0, the candidate.
 void TestNonlinearities(const Kernels& k) {
@@ -255,6 +284,7 @@ void TestHalf() {
 int main() {
   for (const samplewise::Isa isa : samplewise::AvailableIsas()) {
     const samplewise::Kernels& k = samplewise::KernelsFor(isa);
+    samplewise::TestPrediction(k);
     samplewise::TestNonlinearities(k);
     samplewise::TestGates(k);
     samplewise::TestAccumulate(k);

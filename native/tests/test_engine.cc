@@ -15,6 +15,7 @@ using samplewise::Cell;
 using samplewise::Chunk;
 using samplewise::Engine;
 using samplewise::MadeUp;
+using samplewise::MakePredictor;
 using samplewise::MakeRnn;
 using samplewise::MakeSampleRnn;
 using samplewise::MakeWaveNet;
@@ -185,6 +186,7 @@ int main() {
       MakeSampleRnn(Cell::kGruResetAfter, {4, 4, 16}, 40, 1, false, 64),
       MakeSampleRnn(Cell::kGru, {2, 2, 8}, 70, 2, true, 50),
       MakeSampleRnn(Cell::kLstm, {3, 2, 4, 8}, 33, 3, true, 36),
+      MakePredictor(40, 64),
       MakeRnn(Cell::kGru, 70, 2, true, 50),
       MakeWaveNet({1, 2, 4, 1, 2, 4}, 40, 70, 50),
       MakeWaveNet({3, 1, 8}, 300, 40, 36),  // skip maps: one product for two layers, one for one

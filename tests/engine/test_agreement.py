@@ -70,7 +70,8 @@ def test_logits_of_every_kind_of_model_are_the_references(any_model, weights):
     codes = random_codes(any_model)
     expected = reference_logits(any_model, codes)
     found = NativeSampler(any_model, 3, weights, threads=1).logits(codes)
-    assert np.abs(found - expected).max() < TOLERANCE[weights]
+    size = np.maximum(1, np.abs(expected) / 100)  # a logistic density far out is large
+    assert (np.abs(found - expected) / size).max() < TOLERANCE[weights]
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -40,6 +40,9 @@ CONFIGS = {
     "gmm": SampleRNNConfig(
         frame_sizes=(2, 4), sample_input="real", head="gmm", moments=(0.1, 0.3), **SMALL
     ),
+    "predictor": SampleRNNConfig(
+        frame_sizes=(2, 2, 6), lp_order=5, lp_window=128, lp_hop=4, lp_errors=7, mlp_maps=2, **SMALL
+    ),
     "multi-softmax": SampleRNNConfig(frame_sizes=(2, 4), sample_input="none", **SMALL),
     "rnn": RNNConfig(n_rnn=2, skip=True, **SMALL),
     "rnn-gmm": RNNConfig(cell="lstm", sample_input="real", head="gmm", components=2, **SMALL),

@@ -23,7 +23,7 @@ SILENCE_POWER = 1e-5
 FALL = 64
 """Samples over which the window falls at its newest end."""
 
-PredictorState = tuple[Float32[Tensor, "batch order"], Float32[Tensor, "batch long"]]
+PredictorState = tuple[Float[Tensor, "batch order"], Float[Tensor, "batch long"]]
 """Filter of the current block, the latest sample's weight first; and the last predictions, oldest
 first, in codes."""
 
@@ -109,7 +109,7 @@ class LinearPredictor(nn.Module):
 
     def filters(
         self, frames: Float[Tensor, "batch blocks window"]
-    ) -> Float32[Tensor, "batch blocks {self.order}"]:
+    ) -> Float[Tensor, "batch blocks {self.order}"]:
         """Return the filter of each window of samples, the latest sample's weight first."""
         size = 1 << (frames.shape[-1] + self.order - 1).bit_length()
         spectrum = torch.fft.rfft((frames * self.window).double(), size)
@@ -119,7 +119,9 @@ class LinearPredictor(nn.Module):
         places = torch.arange(self.order, device=lags.device)
         toeplitz = lags[..., (places[:, None] - places).abs()]
         factor = torch.linalg.cholesky(toeplitz)
-        return torch.cholesky_solve(lags[..., 1:].unsqueeze(-1), factor).squeeze(-1).float()
+        return (
+            torch.cholesky_solve(lags[..., 1:].unsqueeze(-1), factor).squeeze(-1).to(frames.dtype)
+        )
 
     def place(self, amplitudes: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return the place of amplitudes among the codes, a real number in [0, q - 1].
