@@ -4,15 +4,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Integer
+from jaxtyping import Float32, Int, Integer
 
 from samplewise.audio.write import write_audio, write_wav
 from samplewise.generate.artifacts import Flag, find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.drawing import Drawing
+from samplewise.generate.starts import choose, from_text
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.models.io import LoadedModel
 from samplewise.progress import ProgressCallback
@@ -24,6 +26,8 @@ CHUNK_S = 0.25
 """Seconds between two calls of ``progress``."""
 STREAM_CHUNK_S = 0.1
 """Default seconds per chunk of a stream: its latency."""
+Start = Literal["corpus", "silence"]
+"""What a clip without a prompt follows."""
 MAX_SECONDS = 31_536_000.0
 """Seconds of a clip; a year."""
 
@@ -88,6 +92,7 @@ def generate_clips(
     progress: ProgressCallback | None = None,
     backend: Backend = AUTO,
     label: str | None = None,
+    start: Start = "corpus",
 ) -> list[Clip]:
     """Draw clips and return all of them; see :func:`iterate_clips`."""
     return list(
@@ -103,6 +108,7 @@ def generate_clips(
             progress=progress,
             backend=backend,
             label=label,
+            start=start,
         )
     )
 
@@ -121,6 +127,7 @@ def iterate_clips(
     prompt_progress: ProgressCallback | None = None,
     backend: Backend = AUTO,
     label: str | None = None,
+    start: Start = "corpus",
 ) -> Iterator[Clip]:
     """Draw clips in batches and yield them, in order, as soon as a batch is complete.
 
@@ -141,6 +148,8 @@ def iterate_clips(
         backend: What computes the draws.
         label: Class of every clip, for a model that is conditioned on classes; None: each class
             in turn.
+        start: What a clip without a prompt follows: corpus, a short excerpt of the training split
+            if the model file has any (:mod:`generate.starts`), or silence.
 
     Raises:
         ValueError: If there is nothing to draw, or the prompt exceeds full scale.
@@ -156,11 +165,21 @@ def iterate_clips(
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
     if codes is not None and len(set(class_conditioning(loaded.model, label, indices).labels)) > 1:
         raise ValueError("a prompt has one class: name it (--label)")
+    starts = starts_of(loaded) if start == "corpus" and codes is None else None
     prefilled, done = None, 0
     for group in even_groups(indices, sampler.max_batch):
         conditioning = class_conditioning(loaded.model, label, group)
         drawing = Drawing(
-            sampler, seed, group, rate, temperature, conditioning, codes, prefilled, prompt_progress
+            sampler,
+            seed,
+            group,
+            rate,
+            temperature,
+            conditioning,
+            codes,
+            prefilled,
+            prompt_progress,
+            None if starts is None else choose(starts, seed, group),
         )
         prefilled = drawing.prefilled
         drawn = np.empty((len(group), total), np.min_scalar_type(loaded.model.q_levels - 1))
@@ -189,6 +208,7 @@ def stream_chunks(
     prompt_progress: ProgressCallback | None = None,
     backend: Backend = AUTO,
     label: str | None = None,
+    start: Start = "corpus",
 ) -> Iterator[Float32[np.ndarray, " chunk"]]:
     """Draw clip ``index`` of ``seed`` chunk by chunk, without end, in constant memory.
 
@@ -207,6 +227,7 @@ def stream_chunks(
         backend: What computes the draws.
         label: Class of the clip, for a model that is conditioned on classes; None: by ``index``,
             each class in turn.
+        start: As for :func:`iterate_clips`.
 
     Yields:
         Amplitude, full scale ±1, at most ``chunk_s`` at a time; the prompt is one chunk.
@@ -215,6 +236,7 @@ def stream_chunks(
         raise ValueError(f"chunk_s = {chunk_s:g} must be above 0 seconds")
     quantizer = loaded.model.quantizer
     codes = None if prompt is None else quantizer.encode(prompt)
+    starts = starts_of(loaded) if start == "corpus" and codes is None else None
     drawing = Drawing(
         backend.sampler(loaded.model, 1),
         seed,
@@ -224,6 +246,7 @@ def stream_chunks(
         class_conditioning(loaded.model, label, [index]),
         codes,
         prompt_progress=prompt_progress,
+        starts=None if starts is None else choose(starts, seed, [index]),
     )
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
@@ -247,6 +270,11 @@ def make_clip(
     if prompt is not None:
         wave = np.concatenate([quantizer.decode(prompt), wave])
     return Clip(index, seed, wave, rate, codes, log_likelihood, flags, label)
+
+
+def starts_of(loaded: LoadedModel) -> Int[np.ndarray, "starts samples"] | None:
+    """Return the starts of a model; None if it has none."""
+    return from_text(loaded.provenance.get("starts"), loaded.model.q_levels)
 
 
 def samples_of(seconds: float, sample_rate: int) -> int:

@@ -29,6 +29,7 @@ class Drawing:
         conditioning: Vectors of the clips; None for a model without, or if :meth:`draw` gets them.
         prompt: Codes that every clip continues; it has the conditioning of the first clip.
         prefilled: State after the prompt, if it is known from a drawing with the same prompt.
+        starts: Codes after which each clip begins, in place of a prompt.
         prompt_progress: Called with samples of the prompt done, and their total.
     """
 
@@ -43,6 +44,7 @@ class Drawing:
         prompt: Int[np.ndarray, " samples"] | None = None,
         prefilled: Any = None,
         prompt_progress: ProgressCallback | None = None,
+        starts: Int[np.ndarray, "clips samples"] | None = None,
     ):
         self._sampler, self._seed, self._indices = sampler, seed, indices
         self._rate, self._temperature = sample_rate, temperature
@@ -54,6 +56,8 @@ class Drawing:
             first = None if vectors is None else vectors[:1]
             self.prefilled = sampler.prefill(prompt, prompt_progress, first)
         self._state = sampler.start(len(indices), self.prefilled)
+        if starts is not None:
+            self._state = sampler.teacher_force(self._state, starts)
         self.time = 0
         """Samples of each clip so far, without the prompt."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -19,11 +20,16 @@ from samplewise.data.corpus import Corpus
 from samplewise.data.excerpts import cut, evenly_spaced, moments
 from samplewise.data.reader import ClipReader
 from samplewise.errors import CorpusError
+from samplewise.generate import starts
+from samplewise.models.build import build_model
+from samplewise.models.step_model import StepModel
 from samplewise.quantizers import Quantizer
 
 COUNTED_CLIPS, COUNTED_SECONDS = 64, 4.0
 """Clips in which codes are counted, evenly spread, and their length at most: time and memory do not
 grow with the corpus."""
+SILENT_SHARE = 16
+"""An excerpt that spans at most 1/16 of the codes is silent."""
 
 
 def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
@@ -96,3 +102,24 @@ def with_conditioning(
     else:
         conditioning = replace(conditioning, mel=None, classes=names, lpc_order=0)
     return replace(config, model=replace(model, conditioning=conditioning))
+
+
+def describe_starts(config: TrainConfig, corpus: Corpus) -> dict[str, Any] | None:
+    """Return excerpts of the training split that are not silent, evenly spread.
+
+    None for a model that is conditioned, or draws whole segments.
+    """
+    model = build_model(config.model, seed=None)
+    if model.conditioner is not None or not isinstance(model, StepModel):
+        return None
+    samples = round(starts.SECONDS * corpus.sample_rate)
+    excerpts = [clip for clip in cut(corpus.split("train"), samples) if clip.samples == samples]
+    found = []
+    for excerpt in spread(excerpts, 4 * starts.COUNT):
+        codes = read_codes(corpus, excerpt, config.level, model.quantizer)
+        if np.ptp(codes) > model.q_levels // SILENT_SHARE:
+            found.append(codes)
+    if not found:
+        return None
+    chosen = spread(found, starts.COUNT)
+    return starts.to_text(np.stack(chosen), model.q_levels)

@@ -34,7 +34,12 @@ from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.memory import check_training_memory
 from samplewise.training.optimizers import make_optimizer
 from samplewise.training.ranks import Ranks
-from samplewise.training.resolve_config import code_counts, with_conditioning, with_moments
+from samplewise.training.resolve_config import (
+    code_counts,
+    describe_starts,
+    with_conditioning,
+    with_moments,
+)
 
 CONFIG, STATE = "config.json", "state"
 KIND = "a run folder"
@@ -74,6 +79,8 @@ class RunState:
     labels: dict[str, str] | None
     mel: dict[str, Any] | None = None
     """Statistics of the spectrograms of the training split, as config.json holds them."""
+    starts: dict[str, Any] | None = None
+    """Excerpts after which clips begin, as config.json holds them."""
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -112,7 +119,13 @@ class RunState:
         """Write the usable weights as the run's model."""
         corpus = _describe_corpus(self.corpus)
         origin = provenance(
-            self.folder.name, self.config, self.progress, corpus, self.model, self.mel
+            self.folder.name,
+            self.config,
+            self.progress,
+            corpus,
+            self.model,
+            self.mel,
+            self.starts,
         )
         save_model(self.folder / WEIGHTS, self.usable, self.audio, origin)
 
@@ -124,6 +137,7 @@ def provenance(
     corpus: dict[str, Any],
     model: AutoregressiveModel,
     mel: dict[str, Any] | None,
+    starts: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the provenance of weights, as a model file holds it.
 
@@ -134,6 +148,7 @@ def provenance(
         corpus: Description of the corpus, as config.json holds it.
         model: The model.
         mel: Statistics of the mel spectrograms of the training split, as config.json holds them.
+        starts: Excerpts after which clips begin, as config.json holds them.
     """
     is_best = progress.step == progress.best_step
     return {
@@ -145,6 +160,7 @@ def provenance(
         "clip_seconds": config.clip_seconds,
         "labels": config.labels,
         "mel": mel,
+        "starts": starts,
         "corpus": corpus,
         "parameters": count_parameters(model),
         "sparsity": progress.sparsity,
@@ -216,7 +232,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)
     run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes, labels)
-    run.mel = described["mel"]
+    run.mel, run.starts = described["mel"], described["starts"]
     if values:
         try:
             _restore(run, tensors, values)
@@ -340,6 +356,7 @@ def _check_same_run(
             f"the labels in {config.labels} are not those that {folder} was trained with. Choose "
             "another -o, or --fresh to start again"
         )
+    described["starts"] = there.get("starts")
     described["train"]["output_init"] = old.output_init  # how the run began does not change
 
 
@@ -367,6 +384,7 @@ def _describe_run(
         "audio": {"sample_rate": corpus.sample_rate, "gain": corpus.gain},
         "corpus": _describe_corpus(corpus),
         "mel": None if mel is None else to_json(mel),
+        "starts": describe_starts(config, corpus),
         "labels_sha256": None if labels is None else labels_digest(labels),
         "parameters": count_parameters(build_model(config.model, seed=None)),
         "versions": {

@@ -61,7 +61,15 @@ def load_at(
         fill_model(model, _part(tensors, prefix))
         apply_masks(model, _part(tensors, "mask."))
         audio = AudioFormat(there["audio"]["sample_rate"], there["audio"]["gain"], config.level)
-        origin = provenance(path.name, config, progress, there["corpus"], model, there.get("mel"))
+        origin = provenance(
+            path.name,
+            config,
+            progress,
+            there["corpus"],
+            model,
+            there.get("mel"),
+            there.get("starts"),
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be used as a model: {reason(error)}") from error
     model = for_inference(model, device, True, folder)
