@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Score
     from samplewise.generate.backend import Backend
-    from samplewise.generate.clips import Clip
+    from samplewise.generate.clips import Clip, Start, TargetBits
     from samplewise.generate.prompts import Prompt
     from samplewise.generate.temperature import Envelope
     from samplewise.models.io import LoadedModel
@@ -92,6 +92,8 @@ class Model:
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
+        start: "Start" = "corpus",
+        target_bits: "TargetBits" = "auto",
         label: str | None = None,
         batch: int = 64,
         first_index: int = 0,
@@ -110,6 +112,10 @@ class Model:
             prompt: Recording that every clip continues: a sound file, or samples at the model's
                 rate, full scale ±1.
             keep_prompt: Begin each clip with the prompt.
+            start: What a clip without a prompt follows: corpus, a short excerpt of the training
+                split if the model has any, or silence.
+            target_bits: Bits per sample near which the temperature keeps each clip; auto: the
+                validation bits for a model with a linear predictor; None: no control.
             label: Class of every clip, for a model that is conditioned on classes; None: each
                 class in turn.
             batch: Largest number of clips drawn together.
@@ -130,6 +136,8 @@ class Model:
                 min_p=min_p,
                 prompt=prompt,
                 keep_prompt=keep_prompt,
+                start=start,
+                target_bits=target_bits,
                 label=label,
                 batch=batch,
                 first_index=first_index,
@@ -147,6 +155,8 @@ class Model:
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
+        start: "Start" = "corpus",
+        target_bits: "TargetBits" = "auto",
         label: str | None = None,
         batch: int = 64,
         first_index: int = 0,
@@ -173,6 +183,8 @@ class Model:
             temperature=_envelope(temperature),
             prompt=self._prompt(prompt),
             keep_prompt=keep_prompt,
+            start=start,
+            target_bits=target_bits,
             batch=batch,
             progress=progress,
             prompt_progress=prompt_progress,
@@ -189,6 +201,8 @@ class Model:
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
+        start: "Start" = "corpus",
+        target_bits: "TargetBits" = "auto",
         label: str | None = None,
         index: int = 0,
         chunk_seconds: float = 0.1,
@@ -205,6 +219,8 @@ class Model:
             min_p: Threshold of improbable codes.
             prompt: Recording that is continued.
             keep_prompt: Begin with the prompt.
+            start: As for :meth:`generate`.
+            target_bits: As for :meth:`generate`.
             label: Class of the clip.
             index: Index of the clip.
             chunk_seconds: Seconds per chunk.
@@ -228,6 +244,8 @@ class Model:
             temperature=_envelope(temperature),
             prompt=self._prompt(prompt),
             keep_prompt=keep_prompt,
+            start=start,
+            target_bits=target_bits,
             chunk_s=chunk_seconds,
             prompt_progress=prompt_progress,
             backend=self.backend_for(1, min_p),

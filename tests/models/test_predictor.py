@@ -78,7 +78,7 @@ def test_two_maps_express_what_three_do():
     two = build_model(SampleRNNConfig(mlp_maps=2, weight_norm=False, **sizes), seed=4).double()
     three.fold()
     with torch.no_grad():
-        first, hidden, last = three.sample_level.mlp
+        first, hidden, last = list(three.sample_level.mlp)
         for new, old in zip(two.frame_levels, three.frame_levels, strict=True):
             new.load_state_dict(old.state_dict())
         up = two.tiers[0].upsample

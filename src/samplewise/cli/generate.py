@@ -56,6 +56,12 @@ class GenerateArgs:
     """Sound file that every clip continues; any length, any rate."""
     cut_prompt: bool = False
     """Leave the prompt out of the result."""
+    start: Literal["corpus", "silence"] = "corpus"
+    """What a clip without a prompt follows: corpus, a quarter of a second of the training split, if
+    the model file has any, which is not part of the clip; or silence."""
+    target_bits: str = "auto"
+    """Bits per sample near which small changes of the temperature keep each clip, so that it does
+    not fade or turn into noise; auto: the validation bits if the model has a linear predictor."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder of the clips; default: generated/ in the run folder (generated-step-N/ with --step),
     FILE-clips/ beside a file. An earlier generation in it is replaced."""
@@ -96,7 +102,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
 
     from samplewise.atomic_io import claim
     from samplewise.generate.clip_folder import INDEX, KIND, ClipFolder, default_folder
-    from samplewise.generate.clips import samples_of
+    from samplewise.generate.clips import samples_of, target_of
     from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers, pick_seed
 
@@ -113,7 +119,8 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
     computed_by = model.backend_for(min(count, args.batch), args.min_p).describe(model.loaded.model)
     total = samples_of(seconds, rate) * count
-    settings = _settings(args, model, seed, str(envelope))
+    target_bits = target_of(model.loaded, _target(args))
+    settings = _settings(args, model, seed, str(envelope)) | _control(args, target_bits)
     path = args.output or default_folder(args.model, args.step)
     with (
         claim(path, "generate", INDEX, KIND),
@@ -137,6 +144,8 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
             min_p=args.min_p,
             prompt=prompt,
             keep_prompt=not args.cut_prompt,
+            start=args.start,
+            target_bits=target_bits,
             label=args.label,
             batch=args.batch,
             first_index=first,
@@ -195,6 +204,8 @@ def _stream(args: GenerateArgs) -> int:
                 min_p=args.min_p,
                 prompt=load_prompt(args.prompt, model),
                 keep_prompt=not args.cut_prompt,
+                start=args.start,
+                target_bits=_target(args),
                 label=args.label,
                 index=args.index or 0,
                 chunk_seconds=args.chunk,
@@ -211,6 +222,23 @@ def _stream(args: GenerateArgs) -> int:
 def _command(argv: list[str], seed: int) -> tuple[str, ...]:
     given = any(word == "--seed" or word.startswith("--seed=") for word in argv)
     return ("samplewise", "generate", *argv, *(() if given else ("--seed", str(seed))))
+
+
+def _target(args: GenerateArgs) -> float | Literal["auto"] | None:
+    if args.target_bits in ("auto", "off"):
+        return "auto" if args.target_bits == "auto" else None
+    try:
+        return float(args.target_bits)
+    except ValueError:
+        raise ValueError(
+            f"target_bits = {args.target_bits!r} must be auto, off or a number of bits per sample"
+        ) from None
+
+
+def _control(args: GenerateArgs, target_bits: float | None) -> dict[str, Any]:
+    """Return the settings that only some generations have."""
+    start = {} if args.start == "corpus" else {"start": args.start}
+    return start | ({} if target_bits is None else {"target_bits": target_bits})
 
 
 def _settings(args: GenerateArgs, model: "Model", seed: int, temperature: str) -> dict[str, Any]:

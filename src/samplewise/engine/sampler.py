@@ -112,7 +112,7 @@ class NativeSampler:
         self,
         sampler_state: NativeSamplerState,
         uniforms: Float32[np.ndarray, "clips samples"],
-        temperature: Float64[np.ndarray, " samples"] | None = None,
+        temperature: Float64[np.ndarray, "*clips samples"] | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> tuple[
         Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], NativeSamplerState
@@ -122,7 +122,7 @@ class NativeSampler:
         Args:
             sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
-            temperature: Of each sample; None means 1.
+            temperature: Of each sample, of all clips or of each; None means 1.
             conditioning: Of these samples.
 
         Returns:

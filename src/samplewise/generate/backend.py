@@ -60,7 +60,7 @@ class Sampler(Protocol):
         self,
         sampler_state: Any,
         uniforms: Float32[np.ndarray, "clips numbers"],
-        temperature: Float64[np.ndarray, " numbers"] | None = None,
+        temperature: Float64[np.ndarray, "*clips numbers"] | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> tuple[Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], Any]:
         """Return codes, ln p of each at temperature 1 in nats, and the next state.

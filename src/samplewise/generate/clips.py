@@ -17,6 +17,7 @@ from samplewise.generate.drawing import Drawing
 from samplewise.generate.starts import choose, from_text
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.models.io import LoadedModel
+from samplewise.models.step_model import StepModel
 from samplewise.progress import ProgressCallback
 
 BATCH = 64
@@ -28,6 +29,8 @@ STREAM_CHUNK_S = 0.1
 """Default seconds per chunk of a stream: its latency."""
 Start = Literal["corpus", "silence"]
 """What a clip without a prompt follows."""
+TargetBits = float | Literal["auto"] | None
+"""Bits per sample near which clips are kept, the model's own choice, or None: none."""
 MAX_SECONDS = 31_536_000.0
 """Seconds of a clip; a year."""
 
@@ -93,6 +96,7 @@ def generate_clips(
     backend: Backend = AUTO,
     label: str | None = None,
     start: Start = "corpus",
+    target_bits: TargetBits = "auto",
 ) -> list[Clip]:
     """Draw clips and return all of them; see :func:`iterate_clips`."""
     return list(
@@ -109,6 +113,7 @@ def generate_clips(
             backend=backend,
             label=label,
             start=start,
+            target_bits=target_bits,
         )
     )
 
@@ -128,6 +133,7 @@ def iterate_clips(
     backend: Backend = AUTO,
     label: str | None = None,
     start: Start = "corpus",
+    target_bits: TargetBits = "auto",
 ) -> Iterator[Clip]:
     """Draw clips in batches and yield them, in order, as soon as a batch is complete.
 
@@ -150,6 +156,8 @@ def iterate_clips(
             in turn.
         start: What a clip without a prompt follows: corpus, a short excerpt of the training split
             if the model file has any (:mod:`generate.starts`), or silence.
+        target_bits: Bits per sample near which the temperature keeps each clip; see
+            :func:`target_of`.
 
     Raises:
         ValueError: If there is nothing to draw, or the prompt exceeds full scale.
@@ -180,6 +188,7 @@ def iterate_clips(
             prefilled,
             prompt_progress,
             None if starts is None else choose(starts, seed, group),
+            target_of(loaded, target_bits),
         )
         prefilled = drawing.prefilled
         drawn = np.empty((len(group), total), np.min_scalar_type(loaded.model.q_levels - 1))
@@ -209,6 +218,7 @@ def stream_chunks(
     backend: Backend = AUTO,
     label: str | None = None,
     start: Start = "corpus",
+    target_bits: TargetBits = "auto",
 ) -> Iterator[Float32[np.ndarray, " chunk"]]:
     """Draw clip ``index`` of ``seed`` chunk by chunk, without end, in constant memory.
 
@@ -228,6 +238,7 @@ def stream_chunks(
         label: Class of the clip, for a model that is conditioned on classes; None: by ``index``,
             each class in turn.
         start: As for :func:`iterate_clips`.
+        target_bits: As for :func:`iterate_clips`.
 
     Yields:
         Amplitude, full scale ±1, at most ``chunk_s`` at a time; the prompt is one chunk.
@@ -247,6 +258,7 @@ def stream_chunks(
         codes,
         prompt_progress=prompt_progress,
         starts=None if starts is None else choose(starts, seed, [index]),
+        target_bits=target_of(loaded, target_bits),
     )
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
@@ -270,6 +282,30 @@ def make_clip(
     if prompt is not None:
         wave = np.concatenate([quantizer.decode(prompt), wave])
     return Clip(index, seed, wave, rate, codes, log_likelihood, flags, label)
+
+
+def target_of(loaded: LoadedModel, target_bits: TargetBits) -> float | None:
+    """Return the bits per sample near which clips are kept; None leaves the temperature as it is.
+
+    auto: the validation bits of a SampleRNN with a linear predictor, which would drift.
+
+    Raises:
+        ValueError: If the target is not above 0, or the model draws whole segments.
+    """
+    if target_bits == "auto":
+        predicts = getattr(loaded.model.config, "lp_order", 0) > 0
+        found = loaded.provenance.get("valid_bits") if predicts else None
+        return found if isinstance(found, float) and found > 0 else None
+    if target_bits is None:
+        return None
+    if not (math.isfinite(target_bits) and target_bits > 0):
+        raise ValueError(f"target_bits = {target_bits} must be above 0 bits per sample")
+    if not isinstance(loaded.model, StepModel):
+        raise ValueError(  # noqa: TRY004
+            f"target_bits = {target_bits} needs a model that draws one sample after the other, not "
+            f"{loaded.model.config.family}"
+        )
+    return target_bits
 
 
 def starts_of(loaded: LoadedModel) -> Int[np.ndarray, "starts samples"] | None:

@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int, Int64
 from samplewise.engine.sampler import ConditioningVectors
 from samplewise.generate.backend import Sampler
 from samplewise.generate.class_conditioning import ClassConditioning
+from samplewise.generate.surprise import SurpriseControl
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
 from samplewise.progress import ProgressCallback
@@ -30,6 +31,8 @@ class Drawing:
         prompt: Codes that every clip continues; it has the conditioning of the first clip.
         prefilled: State after the prompt, if it is known from a drawing with the same prompt.
         starts: Codes after which each clip begins, in place of a prompt.
+        target_bits: Bits per sample near which the temperature keeps each clip
+            (:mod:`samplewise.generate.surprise`); None leaves the temperature as it is.
         prompt_progress: Called with samples of the prompt done, and their total.
     """
 
@@ -45,6 +48,7 @@ class Drawing:
         prefilled: Any = None,
         prompt_progress: ProgressCallback | None = None,
         starts: Int[np.ndarray, "clips samples"] | None = None,
+        target_bits: float | None = None,
     ):
         self._sampler, self._seed, self._indices = sampler, seed, indices
         self._rate, self._temperature = sample_rate, temperature
@@ -58,6 +62,9 @@ class Drawing:
         self._state = sampler.start(len(indices), self.prefilled)
         if starts is not None:
             self._state = sampler.teacher_force(self._state, starts)
+        self._control = None
+        if target_bits is not None:
+            self._control = SurpriseControl(target_bits, len(indices), sample_rate)
         self.time = 0
         """Samples of each clip so far, without the prompt."""
 
@@ -68,13 +75,35 @@ class Drawing:
             samples: How many.
             vectors: Conditioning vectors in force at these samples; None: those of the clips.
         """
+        if self._control is not None:
+            return self._draw_controlled(samples, self._control)
         if vectors is None:
             vectors = self._vectors(samples)
+        return self._draw(samples, vectors)
+
+    def _draw_controlled(self, samples: int, control: SurpriseControl) -> Chunk:
+        parts = []
+        while samples:
+            part = min(samples, control.left)
+            factor = control.factor[:, None]
+            parts.append(self._draw(part, self._vectors(part), factor))
+            control.observe(parts[-1][1])
+            samples -= part
+        codes, log_probs = zip(*parts, strict=True)
+        return np.concatenate(codes, 1), np.concatenate(log_probs, 1)
+
+    def _draw(
+        self,
+        samples: int,
+        vectors: ConditioningVectors | None,
+        factor: Float64[np.ndarray, "clips 1"] | None = None,
+    ) -> Chunk:
         count = samples + self._sampler.lookahead
+        temperature = self._temperature.at(self.time, count, self._rate)
         codes, log_probs, self._state = self._sampler.draw(
             self._state,
             uniforms(self._seed, self._indices, self.time, count),
-            self._temperature.at(self.time, count, self._rate),
+            temperature if factor is None else factor * temperature,
             vectors,
         )
         self.time += samples

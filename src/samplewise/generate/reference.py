@@ -103,7 +103,7 @@ class ReferenceSampler:
         self,
         sampler_state: SamplerState,
         uniforms: Float32[np.ndarray, "clips samples"],
-        temperature: Float64[np.ndarray, " samples"] | None = None,
+        temperature: Float64[np.ndarray, "*clips samples"] | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> tuple[
         Int64[np.ndarray, "clips samples"], Float64[np.ndarray, "clips samples"], SamplerState
@@ -113,7 +113,7 @@ class ReferenceSampler:
         Args:
             sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
-            temperature: Of each sample; None means 1.
+            temperature: Of each sample, of all clips or of each; None means 1.
             conditioning: For a conditioned model: the vector in force at the first
                 sample, then those that follow it, each for ``hold`` samples of the clip's clock.
 
@@ -123,7 +123,7 @@ class ReferenceSampler:
         codes, scores, clock = [], [], sampler_state.model.clock
         for start in range(0, uniforms.shape[1], SCORE_CHUNK):
             part = slice(start, start + SCORE_CHUNK)
-            temperatures = None if temperature is None else temperature[part]
+            temperatures = None if temperature is None else temperature[..., part]
             size = len(uniforms[0, part])
             vectors = self._expand_vectors(
                 conditioning, clock, clock + start, size, len(sampler_state.previous)
@@ -213,7 +213,7 @@ class ReferenceSampler:
         self,
         sampler_state: SamplerState,
         uniforms: Float32[np.ndarray, "clips samples"],
-        temperature: Float64[np.ndarray, " samples"] | None,
+        temperature: Float64[np.ndarray, "*clips samples"] | None,
         vectors: Float[Tensor, "rows samples width"] | None,
     ) -> tuple[Tensor, Tensor, SamplerState]:
         rows, device = len(sampler_state.previous), sampler_state.previous.device
@@ -221,7 +221,9 @@ class ReferenceSampler:
         by_time = torch.from_numpy(np.pad(uniforms, padding).T.copy()).to(device)
         temperatures = None
         if temperature is not None and not (temperature == 1).all():
-            temperatures = torch.from_numpy(temperature).to(device).unsqueeze(1).expand(-1, rows)
+            whole = np.broadcast_to(temperature, uniforms.shape)
+            whole = np.pad(whole, padding, constant_values=1.0).T.copy()
+            temperatures = torch.from_numpy(whole).to(device)
         previous, state, codes, params = sampler_state.previous, sampler_state.model, [], []
         for t, uniform in enumerate(by_time):
             own = None if temperatures is None else temperatures[t]

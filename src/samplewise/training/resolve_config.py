@@ -115,11 +115,12 @@ def describe_starts(config: TrainConfig, corpus: Corpus) -> dict[str, Any] | Non
     samples = round(starts.SECONDS * corpus.sample_rate)
     excerpts = [clip for clip in cut(corpus.split("train"), samples) if clip.samples == samples]
     found = []
-    for excerpt in spread(excerpts, 4 * starts.COUNT):
-        codes = read_codes(corpus, excerpt, config.level, model.quantizer)
+    reader = ClipReader(corpus, config.level, model.quantizer)
+    for excerpt in evenly_spaced(excerpts, 4 * starts.COUNT):
+        codes = reader.read(excerpt).codes
         if np.ptp(codes) > model.q_levels // SILENT_SHARE:
             found.append(codes)
     if not found:
         return None
-    chosen = spread(found, starts.COUNT)
+    chosen = evenly_spaced(found, starts.COUNT)
     return starts.to_text(np.stack(chosen), model.q_levels)
