@@ -10,8 +10,13 @@ import pytest
 import soundfile
 from tests.cli.conftest import RATE, SMALL
 
+from samplewise.api import load
 from samplewise.atomic_io import lock
 from samplewise.cli.main import main
+from samplewise.data.corpus import Corpus
+from samplewise.data.tiles import training_noise
+from samplewise.generate.artifacts import find_artifacts
+from samplewise.generate.clips import noise_of_recordings
 from samplewise.training.checkpoint import load_latest
 
 
@@ -127,6 +132,18 @@ def test_an_exported_file_is_the_model(run_folder, corpus, tmp_path, command):
         for model in (run_folder, file)
     ]
     assert bits[0] == bits[1]
+
+
+def test_a_model_knows_how_noisy_its_recordings_were(run_folder, corpus, tmp_path, command):
+    file = tmp_path / "mine.safetensors"
+    command("export", run_folder, file)
+    expected = training_noise(Corpus.open(corpus), "keep")
+    assert expected is not None
+    for model in (load(run_folder), load(run_folder, step=4), load(file)):
+        assert noise_of_recordings(model.loaded) == expected
+    [clip] = load(file, threads=1).generate(seconds=1.0, seed=1)
+    found = find_artifacts(clip.samples, RATE, recordings=expected)
+    assert dict(zip(clip.flags, clip.flag_reasons, strict=True)) == found
 
 
 @pytest.mark.parametrize(

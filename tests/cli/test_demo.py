@@ -63,7 +63,7 @@ def test_a_demo_ends_when_linear_prediction_is_beaten_and_leaves_what_it_promise
     assert next(line for line in lines if line.startswith("training: ")).count("6 steps") == 1
     verdict = next(line for line in lines if line.startswith("test: "))
     assert all(f" {name} " in verdict for name in ("unigram", "bigram", "linear prediction"))
-    assert "clips: 2, of which 0 are flagged as silence, noise or stuck" in lines
+    assert "clips: 2, of which 0 are flagged as silence, noise, hiss or stuck" in lines
 
 
 @pytest.mark.usefixtures("tiny")

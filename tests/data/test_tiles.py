@@ -3,7 +3,8 @@ import pytest
 from tests.evaluate.small import make_corpus
 
 from samplewise.audio.level import paper_min_max
-from samplewise.data.tiles import read_tiles
+from samplewise.audio.noise import measure_noise, noise_range
+from samplewise.data.tiles import read_tiles, training_noise
 
 CORPUS = make_corpus({"train": [70, 5, 90, 31], "test": [12]})
 WHOLE = np.concatenate([CORPUS.amplitude(recording) for recording in CORPUS.split("train")])
@@ -39,3 +40,12 @@ def test_a_split_shorter_than_a_tile_has_none():
 def test_at_level_paper_each_tile_has_full_scale():
     [tile] = read_tiles(CORPUS, "train", 100, "paper")
     np.testing.assert_array_equal(tile, paper_min_max(WHOLE[:100]))
+
+
+def test_the_noise_of_the_training_split_is_that_of_its_tiles():
+    corpus = make_corpus({"train": [3000, 6000], "test": [100]})
+    tiles = read_tiles(corpus, "train", 9000 // 8, "keep")
+    expected = noise_range([measure_noise(tile, corpus.sample_rate) for tile in tiles])
+    assert expected is not None
+    assert training_noise(corpus, "keep") == expected
+    assert training_noise(make_corpus({"train": [8 * 128 - 1]}), "keep") is None

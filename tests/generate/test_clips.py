@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,13 @@ from tests.models.conftest import UNTOLD
 from samplewise.config.models import SampleRNNConfig
 from samplewise.generate import clips as clips_module
 from samplewise.generate.backend import Backend
-from samplewise.generate.clips import even_groups, generate_clips, iterate_clips, samples_of
+from samplewise.generate.clips import (
+    even_groups,
+    generate_clips,
+    iterate_clips,
+    noise_of_recordings,
+    samples_of,
+)
 from samplewise.generate.prompts import level_prompt
 from samplewise.generate.temperature import Envelope, parse_envelope
 from samplewise.models.io import AudioFormat, LoadedModel
@@ -165,3 +172,14 @@ def test_every_kind_of_model_makes_clips():
         [clip] = generate_clips(LoadedModel(model, AUDIO, {}, NOWHERE), 1, 0.01, seed=0)
         assert len(clip.samples) == 40
         assert np.abs(clip.samples).max() <= 1
+
+
+USUAL = {"flatness_db": [-30, -20], "noisiness_db": [-20, -5], "noise_floor_db": [-70, -50]}
+
+
+@pytest.mark.parametrize("known", [None, {}, 3, {**USUAL, "flatness_db": "low"}, "old"])
+def test_a_model_that_does_not_say_how_noisy_its_recordings_were_flags_no_hiss(loaded, known):
+    known = {**USUAL, "version": 0} if known == "old" else known
+    assert noise_of_recordings(replace(loaded, provenance={"noise": known})) is None
+    assert noise_of_recordings(replace(loaded, provenance={})) is None
+    assert noise_of_recordings(replace(loaded, provenance={"noise": {**USUAL, "version": 1}}))

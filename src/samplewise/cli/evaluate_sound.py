@@ -22,7 +22,7 @@ def describe_sound(score: "SoundScore") -> str:
         f"{'':<24}  {'clips':>7}  {'95%':>15}  {'recordings':>10}  {'5% to 95%':>15}  inside",
     ]
     rows = {**score.descriptors, "nearest_passage": score.nearest_passage}
-    lines += [_row(name, comparison) for name, comparison in rows.items()]
+    lines += [_row(name, rows[name]) for name in DESCRIPTORS]
     lines.append("")
     if score.drawn_bits is not None:
         beside = "" if score.test_bits is None else f"; the test recordings: {score.test_bits:.3f}"

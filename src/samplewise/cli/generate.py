@@ -269,4 +269,9 @@ def _table(made: list[dict[str, Any]], folder: "ClipFolder") -> str:
         f"{entry['bits_per_sample']:11.3f}  {', '.join(entry['flags'])}".rstrip()
         for entry in made
     ]
+    lines += [
+        f"{entry['file']}: {flag}: {reason}"
+        for entry in made
+        for flag, reason in zip(entry["flags"], entry.get("flag_reasons", []), strict=False)
+    ]
     return "\n".join([*lines, f"in {folder.path}, seed {folder.settings['seed']}"])

@@ -7,8 +7,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from samplewise.audio.level import paper_min_max
+from samplewise.audio.noise import NoiseRange, frame_length, measure_noise, noise_range
 from samplewise.config.models import Level
 from samplewise.data.corpus import Corpus, Recording
+
+NOISE_S, NOISE_TILES, LEAST_NOISE_TILES = 4.0, 100, 8
+"""Longest duration of the tiles whose noise is measured, and their number at most and at least."""
 
 
 def read_tiles(
@@ -38,6 +42,17 @@ def read_tiles(
         start = number * count // wanted * stride
         wave = _read(corpus, recordings, ends, start, start + samples)
         yield wave if level == "keep" else paper_min_max(wave)
+
+
+def training_noise(corpus: Corpus, level: Level) -> NoiseRange | None:
+    """Return how noisy the training split is; None if it is too short or silent."""
+    rate = corpus.sample_rate
+    total = sum(recording.samples for recording in corpus.split("train"))
+    samples = min(round(NOISE_S * rate), total // LEAST_NOISE_TILES)
+    if samples < frame_length(rate):
+        return None
+    tiles = read_tiles(corpus, "train", samples, level, NOISE_TILES)
+    return noise_range(measure_noise(tile, rate) for tile in tiles)
 
 
 def _read(

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from samplewise.audio.files import read_audio
 from samplewise.config.models import Level
 from samplewise.data.corpus import Corpus
-from samplewise.data.tiles import read_tiles
+from samplewise.data.tiles import read_tiles, training_noise
 from samplewise.errors import CorpusError, SamplewiseError
 from samplewise.evaluate.log_mel_distance import LEAST_S
 from samplewise.evaluate.sound import SoundReference, SoundScore, score_sound, sound_reference
@@ -104,11 +104,12 @@ def score_folder(folder: Path, corpus: Corpus) -> SoundScore:
     samples = min(map(len, waves))
     clips = [wave[:samples] for wave in waves]
     reference = corpus_reference(corpus, "keep", samples / corpus.sample_rate, len(clips))
+    noise = training_noise(corpus, "keep")
     return score_sound(
         clips,
         reference,
         _searched(corpus, "keep"),
-        [find_artifacts(wave, corpus.sample_rate) for wave in clips],
+        [tuple(find_artifacts(x, corpus.sample_rate, recordings=noise)) for x in clips],
         _recorded_bits(folder, [path.name for path in paths]),
     )
 

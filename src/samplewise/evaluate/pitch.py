@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from samplewise.audio.descriptors import is_sounding
+from samplewise.audio.noise import is_sounding
 
 Tracker = Literal["auto", "praat", "autocorrelation"]
 """Name of a tracker; ``auto`` is praat if parselmouth is installed (extra ``pitch``)."""

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 
 from samplewise.audio.descriptors import describe, mel_levels_db
+from samplewise.audio.noise import measure_noise
 from samplewise.evaluate.copying import nearest_passages
 from samplewise.evaluate.log_mel_distance import (
     PARTS,
@@ -211,7 +212,7 @@ def score_sound(
 
 def sound_descriptors(wave: Float32[np.ndarray, " samples"], sample_rate: int) -> dict[str, float]:
     """Return the descriptors of a sound by name, harmonicity included."""
-    found = asdict(describe(wave, sample_rate))
+    found = asdict(describe(wave, sample_rate)) | asdict(measure_noise(wave, sample_rate))
     return found | {"harmonicity": harmonicity(wave, sample_rate)}
 
 

@@ -1,4 +1,4 @@
-"""Flags for takes that need no listening: silence, noise, stuck loops.
+"""Flags for takes that need no listening: silence, noise, hiss, stuck loops.
 
 The thresholds lie between synthetic faults and 775 clips of piano, speech, sneezes and crying
 babies, none of which is flagged (docs/generate.md). No flag does not mean that a take is good.
@@ -11,9 +11,17 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from samplewise.audio.descriptors import LEVEL_FRAME_S, SILENT_DB, is_sounding
+from samplewise.audio.descriptors import LEVEL_FRAME_S
+from samplewise.audio.noise import (
+    SILENT_DB,
+    Noise,
+    NoiseRange,
+    frame_length,
+    is_sounding,
+    measure_noise,
+)
 
-Flag = Literal["silence", "noise", "stuck"]
+Flag = Literal["silence", "noise", "hiss", "stuck"]
 BLOCK = 512
 """Frames that are looked at together: the memory does not grow with the take."""
 SILENT_SHARE = 0.98
@@ -24,6 +32,11 @@ CLIPPED_SHARE = 0.02
 """A take is noise when this share of its samples is clipped."""
 FLAT_SPECTRUM = 0.6
 """A take is noise when the spectral flatness of its sounding frames is above; white noise: 1."""
+HISS_DB = {"noisiness_db": 6.0, "flatness_db": 6.0, "noise_floor_db": 15.0}
+"""A take is hiss when a figure exceeds the 95th percentile of the training recordings by more;
+noisiness as a ratio of noise to tones."""
+MOST_NOISE = 0.999
+"""Largest share of noise: a ratio of noise to tones is finite."""
 LOOP_WINDOW_S = 1.0
 """Loops are looked for in windows of this length, seconds."""
 LOOP_LAGS_S = (0.5, 1.5)
@@ -44,32 +57,69 @@ STEADY_LEAST_S = 2.0
 
 
 def find_artifacts(
-    wave: Float[np.ndarray, " samples"], sample_rate: int, silence: float = 0.0
-) -> tuple[Flag, ...]:
-    """Return what is wrong with a take; usually nothing.
+    wave: Float[np.ndarray, " samples"],
+    sample_rate: int,
+    silence: float = 0.0,
+    recordings: NoiseRange | None = None,
+) -> dict[Flag, str]:
+    """Return what is wrong with a take, with the reason in words; usually nothing.
 
     Args:
         wave: Amplitude, full scale ±1; at least 0.1 s, or nothing is said.
         sample_rate: Hertz.
         silence: Amplitude that the code of digital silence decodes to.
+        recordings: How noisy the training recordings are; None: no take is flagged as hiss.
     """
     frame = round(LEVEL_FRAME_S * sample_rate)
     if len(wave) < 2 * frame:
-        return ()
+        return {}
     frames = wave[: len(wave) // frame * frame].reshape(-1, frame)
     sounding = _in_blocks(frames, is_sounding)
     means = _in_blocks(frames, lambda part: part.mean(axis=1))
     resting = ~sounding & (np.abs(means) >= 10 ** (SILENT_DB / 20) + abs(silence))
-    flags: list[Flag] = []
-    if (sounding | resting).mean() <= 1 - SILENT_SHARE:
-        return ("silence",)
+    flags: dict[Flag, str] = {}
+    silent = 1 - (sounding | resting).mean()
+    if silent >= SILENT_SHARE:
+        return {"silence": f"{silent:.0%} of its frames are below {SILENT_DB:g} dB"}
     clipped = (np.abs(wave) >= CLIPPED_AT).mean()
-    if clipped >= CLIPPED_SHARE or spectral_flatness(frames, sounding) > FLAT_SPECTRUM:
-        flags.append("noise")
-    loops = max(resting.mean(), looping_share(wave, sample_rate)) >= STUCK_SHARE
-    if loops or spectral_change_db(wave, sample_rate) < STEADY_DB:
-        flags.append("stuck")
-    return tuple(flags)
+    flatness = spectral_flatness(frames, sounding)
+    if clipped >= CLIPPED_SHARE:
+        flags["noise"] = f"{clipped:.0%} of its samples are clipped"
+    elif flatness > FLAT_SPECTRUM:
+        flags["noise"] = f"the flatness of its mean spectrum is {flatness:.2f}; white noise: 1"
+    elif (
+        recordings
+        and len(wave) >= frame_length(sample_rate)
+        and (reason := hiss(measure_noise(wave, sample_rate), recordings))
+    ):
+        flags["hiss"] = reason
+    looping = max(resting.mean(), looping_share(wave, sample_rate))
+    change = spectral_change_db(wave, sample_rate)
+    if looping >= STUCK_SHARE:
+        flags["stuck"] = f"{looping:.0%} of it loops or rests"
+    elif change < STEADY_DB:
+        flags["stuck"] = f"its bands change by {change:.1f} dB in {STEADY_LAG_S:g} s"
+    return flags
+
+
+def hiss(noise: Noise, recordings: NoiseRange) -> str | None:
+    """Return how much noisier a sound is than recordings, in words; None if it is not."""
+    found = []
+    for name, most in HISS_DB.items():
+        value, (low, high) = getattr(noise, name), getattr(recordings, name)
+        above = value - high
+        if name == "noisiness_db":
+            above = _noise_to_tone_db(value) - _noise_to_tone_db(high)
+        if above > most:
+            words = name.removesuffix("_db").replace("_", " ")
+            found.append(f"{words} {value:.1f} dB (recordings {low:.1f} to {high:.1f})")
+    return ", ".join(found) or None
+
+
+def _noise_to_tone_db(noisiness_db: float) -> float:
+    """Return the power between the partials relative to that of the partials, dB."""
+    share = min(10 ** (noisiness_db / 10), MOST_NOISE)
+    return 10 * math.log10(share / (1 - share))
 
 
 def spectral_flatness(

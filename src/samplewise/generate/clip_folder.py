@@ -94,6 +94,7 @@ class ClipFolder:
             "seconds": len(clip.codes) / rate,
             "bits_per_sample": clip.bits_per_sample,
             "flags": list(clip.flags),
+            **({"flag_reasons": list(clip.flag_reasons)} if clip.flags else {}),
         } | ({} if clip.label is None else {"label": clip.label})
         self._write_index()
 

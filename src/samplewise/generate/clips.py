@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
+from samplewise.audio.noise import NOISE_VERSION, NoiseRange
 from samplewise.audio.write import write_audio, write_wav
+from samplewise.config.codec import from_json
 from samplewise.generate.artifacts import Flag, find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_conditioning
@@ -52,9 +54,11 @@ class Clip:
     log_likelihood: float
     """ln p of ``codes`` under the model at temperature 1, whatever they were drawn at, in nats."""
     flags: tuple[Flag, ...] = ()
-    """Artifacts: silence, noise, loops; see :mod:`samplewise.generate.artifacts`."""
+    """Artifacts: silence, noise, hiss, loops; see :mod:`samplewise.generate.artifacts`."""
     label: str | None = None
     """Class of the clip, for a model that is conditioned on classes."""
+    flag_reasons: tuple[str, ...] = ()
+    """Reason of each flag: what was measured, and what is usual."""
 
     @property
     def bits_per_sample(self) -> float:
@@ -278,10 +282,22 @@ def make_clip(
     """Return the clip of drawn codes, with flags; it begins with the prompt if there is one."""
     quantizer, rate = loaded.model.quantizer, loaded.audio.sample_rate
     wave = quantizer.decode(codes)
-    flags = find_artifacts(wave, rate, float(quantizer.amplitudes[quantizer.silence]))
+    silence = float(quantizer.amplitudes[quantizer.silence])
+    flags = find_artifacts(wave, rate, silence, noise_of_recordings(loaded))
     if prompt is not None:
         wave = np.concatenate([quantizer.decode(prompt), wave])
-    return Clip(index, seed, wave, rate, codes, log_likelihood, flags, label)
+    reasons = tuple(flags.values())
+    return Clip(index, seed, wave, rate, codes, log_likelihood, tuple(flags), label, reasons)
+
+
+def noise_of_recordings(loaded: LoadedModel) -> NoiseRange | None:
+    """Return how noisy the training recordings of a model are; None if it does not say."""
+    known = loaded.provenance.get("noise")
+    try:
+        found = None if known is None else from_json(NoiseRange, known, "noise")
+    except ValueError:
+        return None
+    return found if found and found.version == NOISE_VERSION else None
 
 
 def target_of(loaded: LoadedModel, target_bits: TargetBits) -> float | None:

@@ -24,7 +24,7 @@ from samplewise.errors import SamplewiseError
 from samplewise.generate.artifacts import find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_index
-from samplewise.generate.clips import AUTO, Clip
+from samplewise.generate.clips import AUTO, Clip, noise_of_recordings
 from samplewise.generate.drawing import Drawing
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.models.base import AutoregressiveModel
@@ -128,8 +128,11 @@ def vocode_all(
             ]
             wave = correct_sound(np.concatenate(parts), mels[i], config, rate, corrections)
             log_likelihood = float(log_probs[row, : len(drawn)].sum())
-            flags = find_artifacts(wave, rate, silence)
-            clips[i] = Clip(i, seed, wave, rate, drawn, log_likelihood, flags, names[row])
+            flags = find_artifacts(wave, rate, silence, noise_of_recordings(loaded))
+            reasons = tuple(flags.values())
+            clips[i] = Clip(
+                i, seed, wave, rate, drawn, log_likelihood, tuple(flags), names[row], reasons
+            )
     return [clips[i] for i in range(len(mels))]
 
 

@@ -13,6 +13,7 @@ from samplewise.report.run_data import MAX_CLIP_S, MAX_CLIPS, MAX_PREVIEW_S, Rep
 FLAGS = {
     "silence": "mostly silence",
     "noise": "noise at full scale",
+    "hiss": "hiss",
     "stuck": "stuck in a loop",
 }
 

@@ -4,6 +4,7 @@ import copy
 import logging
 import platform
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from samplewise.data.excerpts import cut, evenly_spaced
 from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.lanes import LaneStream, StreamCursor
 from samplewise.data.reader import ClipReader, mel_statistics
+from samplewise.data.tiles import training_noise
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import AutoregressiveModel, State
 from samplewise.models.build import build_model
@@ -46,6 +48,9 @@ KIND = "a run folder"
 FORMAT = 3
 """Format of config.json. Formats 1 and 2, whose settings are flat, are read too; in format 1
 `mulaw` is not torchaudio's."""
+MEASURED = ("mel", "starts", "noise")
+"""Figures of the training split in config.json: statistics of spectrograms, the excerpts after
+which clips begin, and how noisy it is."""
 logger = logging.getLogger(__name__)
 
 
@@ -77,10 +82,8 @@ class RunState:
     stream: LaneStream
     state: State
     labels: dict[str, str] | None
-    mel: dict[str, Any] | None = None
-    """Statistics of the spectrograms of the training split, as config.json holds them."""
-    starts: dict[str, Any] | None = None
-    """Excerpts after which clips begin, as config.json holds them."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """Figures of the training split that the model takes along, as config.json holds them."""
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -124,8 +127,7 @@ class RunState:
             self.progress,
             corpus,
             self.model,
-            self.mel,
-            self.starts,
+            self.measured,
         )
         save_model(self.folder / WEIGHTS, self.usable, self.audio, origin)
 
@@ -136,8 +138,7 @@ def provenance(
     progress: Progress,
     corpus: dict[str, Any],
     model: AutoregressiveModel,
-    mel: dict[str, Any] | None,
-    starts: dict[str, Any] | None,
+    measured: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the provenance of weights, as a model file holds it.
 
@@ -147,8 +148,7 @@ def provenance(
         progress: Progress of the run when the weights were saved.
         corpus: Description of the corpus, as config.json holds it.
         model: The model.
-        mel: Statistics of the mel spectrograms of the training split, as config.json holds them.
-        starts: Excerpts after which clips begin, as config.json holds them.
+        measured: Figures of the training split, as config.json holds them.
     """
     is_best = progress.step == progress.best_step
     return {
@@ -159,8 +159,7 @@ def provenance(
         "valid_bits": progress.best_bits if is_best else None,
         "clip_seconds": config.clip_seconds,
         "labels": config.labels,
-        "mel": mel,
-        "starts": starts,
+        **measured,
         "corpus": corpus,
         "parameters": count_parameters(model),
         "sparsity": progress.sparsity,
@@ -232,7 +231,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)
     run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes, labels)
-    run.mel, run.starts = described["mel"], described["starts"]
+    run.measured = {name: described[name] for name in MEASURED}
     if values:
         try:
             _restore(run, tensors, values)
@@ -378,6 +377,7 @@ def _describe_run(
     config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None
 ) -> dict[str, Any]:
     mel = mel_statistics(corpus, conditioning_of(config.model))
+    noise = training_noise(corpus, config.level)
     return {
         "format": FORMAT,
         "train": to_json(config),
@@ -385,6 +385,7 @@ def _describe_run(
         "corpus": _describe_corpus(corpus),
         "mel": None if mel is None else to_json(mel),
         "starts": describe_starts(config, corpus),
+        "noise": None if noise is None else to_json(noise),
         "labels_sha256": None if labels is None else labels_digest(labels),
         "parameters": count_parameters(build_model(config.model, seed=None)),
         "versions": {

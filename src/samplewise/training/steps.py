@@ -19,7 +19,7 @@ from samplewise.models.io import (
 from samplewise.models.memory import MAX_MEMORY, check_memory
 from samplewise.models.pruning import apply_masks
 from samplewise.training.checkpoint import TENSORS, checkpoint_path, read_checkpoint, saved_steps
-from samplewise.training.run import CONFIG, STATE, Progress, provenance, read_config
+from samplewise.training.run import CONFIG, MEASURED, STATE, Progress, provenance, read_config
 
 
 def load_at(
@@ -61,15 +61,8 @@ def load_at(
         fill_model(model, _part(tensors, prefix))
         apply_masks(model, _part(tensors, "mask."))
         audio = AudioFormat(there["audio"]["sample_rate"], there["audio"]["gain"], config.level)
-        origin = provenance(
-            path.name,
-            config,
-            progress,
-            there["corpus"],
-            model,
-            there.get("mel"),
-            there.get("starts"),
-        )
+        measured = {name: there.get(name) for name in MEASURED}
+        origin = provenance(path.name, config, progress, there["corpus"], model, measured)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder} cannot be used as a model: {reason(error)}") from error
     model = for_inference(model, device, True, folder)
