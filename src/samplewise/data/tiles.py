@@ -10,6 +10,7 @@ from samplewise.audio.level import paper_min_max
 from samplewise.audio.noise import NoiseRange, frame_length, measure_noise, noise_range
 from samplewise.config.models import Level
 from samplewise.data.corpus import Corpus, Recording
+from samplewise.data.excerpts import evenly_spaced
 
 NOISE_S, NOISE_TILES, LEAST_NOISE_TILES = 4.0, 100, 8
 """Longest duration of the tiles whose noise is measured, and their number at most and at least."""
@@ -37,9 +38,8 @@ def read_tiles(
     ends = list(accumulate(recording.samples for recording in recordings))
     stride = samples - overlap
     count = max(0, (ends[-1] - overlap) // stride) if ends else 0
-    wanted = count if most is None else min(most, count)
-    for number in range(wanted):
-        start = number * count // wanted * stride
+    for number in evenly_spaced(range(count), count if most is None else most):
+        start = number * stride
         wave = _read(corpus, recordings, ends, start, start + samples)
         yield wave if level == "keep" else paper_min_max(wave)
 

@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, Int
 
 from samplewise.audio.descriptors import describe, mel_levels_db
 from samplewise.audio.noise import measure_noise
+from samplewise.data.excerpts import evenly_spaced
 from samplewise.evaluate.copying import nearest_passages
 from samplewise.evaluate.log_mel_distance import (
     PARTS,
@@ -247,7 +248,7 @@ def reference_sounds(
     are all equally likely.
     """
     random = np.random.default_rng(SEED)
-    known, length, numbers = _spread(training, count), len(test[0]), range(count)
+    known, length, numbers = evenly_spaced(training, count), len(test[0]), range(count)
     rms = math.sqrt(np.mean([np.square(wave, dtype=np.float64).mean() for wave in test]))
     codes = make_quantizer("mulaw", 256)
     return {
@@ -283,11 +284,6 @@ def drone(
     tones = [np.sin(2 * np.pi * hz * time + hz / root * wander) * root / hz for hz in DRONE_HZ]
     wave = np.sum(tones, axis=0) + random.normal(0, 0.02, samples)
     return (wave / wave.std() * rms).clip(-1, 1).astype(np.float32)
-
-
-def _spread(waves: Waves, most: int) -> Waves:
-    count = min(most, len(waves))
-    return [waves[index * len(waves) // count] for index in range(count)]
 
 
 def _mean(values: Sequence[float]) -> Interval:
