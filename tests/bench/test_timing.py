@@ -10,6 +10,7 @@ from samplewise.bench.handwritten import HandWritten
 from samplewise.bench.timing import interleave, machine, median_rate
 from samplewise.cli import bench
 from samplewise.config import presets
+from samplewise.config.codec import with_fields
 from samplewise.config.conditioning import ConditioningConfig, MelConfig
 from samplewise.config.models import SampleRNNConfig, SubscaleWaveRNNConfig, WaveRNNConfig
 from samplewise.models.samplernn import SampleRNN
@@ -60,7 +61,7 @@ def copy_linear(theirs, ours):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_preset_is_timed_as_it_trains(monkeypatch, precision):
-    config = replace(
+    config = with_fields(
         presets.PRESETS["vocoder-small"],
         **{"model": WIDE_WAVERNN, "lanes": 2, "seq_len": 256, "clip_seconds": 0.1},
         **{"optimizer": "muon", "muon_every": 3, "precision": precision, "ema": 0.9},

@@ -19,7 +19,7 @@ FAILURES = {  # exit code 1: command -> what the message must say
     "train nowhere -o new": "make one with `samplewise prepare FOLDER -o nowhere`",
     "train empty -o new": "empty holds no corpus (corpus.json is missing)",
     "train CORPUS -o text.txt": "text.txt: a file is where a folder should be",
-    "train CORPUS -o new --preset tiny --seq-len 100": "must be a multiple of the top frame (16); "
+    "train CORPUS -o new --preset tiny --seq-len 100": "must be a multiple of the top frame (32); "
     "try 96",
     "train CORPUS -o new --lanes 0": "lanes = 0 must be at least 1",
     "train CORPUS -o new --lanes 30 --accumulate 4": "lanes = 30 must be a multiple of accumulate",

@@ -55,7 +55,8 @@ def training_speed(
     """Time training steps of ``config`` and of the hand-written loop, on synthetic recordings.
 
     Our steps are those of :func:`training.loop.fit`. Clips are read seldom, when a lane begins one,
-    so each step gets its share of that time. Only a SampleRNN has a hand-written counterpart.
+    so each step gets its share of that time. Only a SampleRNN has a hand-written counterpart: the
+    paper's, without a linear predictor and with costs at all samples.
 
     Args:
         config: Model and training.
@@ -83,8 +84,9 @@ def training_speed(
     }
     bfloat16 = autocast(run) is not None
     if isinstance(config.model, SampleRNNConfig):
-        theirs = HandWrittenTraining(config.model, device, bfloat16)
-        shape = (config.lanes, config.model.lookback + config.seq_len)
+        plain = replace(config.model, lp_order=0, mlp_maps=3)  # as in the paper
+        theirs = HandWrittenTraining(plain, device, bfloat16)
+        shape = (config.lanes, plain.lookback + config.seq_len)
         generator = torch.Generator().manual_seed(0)
         codes = torch.randint(config.model.q_levels, shape, generator=generator).to(device)
         contestants["hand_written"] = lambda: [theirs.step(codes) for _ in range(steps)]

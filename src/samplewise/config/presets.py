@@ -145,10 +145,15 @@ SMALL = TrainConfig(
         emb_size=64,
         quantizer="mulaw",
         frame_values="code",
+        mlp_maps=2,
+        lp_order=64,
+        lp_window=2048,
+        lp_noise=1e-4,
     ),
     output_init="unigram",
     lanes=16,
     seq_len=128,
+    sample_stride=2,
     optimizer=OptimizerConfig(
         learning_rate=0.003, clip="norm", schedule="cooldown", warmup_steps=100
     ),
@@ -159,7 +164,8 @@ SMALL = TrainConfig(
     preview=PreviewConfig(minutes=5.0),
 )
 """For a computer without a GPU: 20 minutes on two cores. Of eight shapes tried for two and a half
-minutes each on 27 minutes of piano, this one scored best (docs/training.md)."""
+minutes each on 27 minutes of piano, this one scored best (docs/training.md). Beyond the paper: a
+linear predictor, two maps in the MLP, and costs at half of the samples (docs/samplernn.md)."""
 
 TINY = replace(
     SMALL,
@@ -270,10 +276,10 @@ PRESET_STEPS = {
     preset: round(epochs * LEAST_SECONDS * LEAST_RATE / (config.lanes * config.seq_len))
     for preset, config in PRESETS.items()
     if (epochs := config.budget.epochs) is not None
-} | {"tiny": 1000, "small": 10000, "vocoder-small": 6500}
+} | {"tiny": 1200, "small": 12000, "vocoder-small": 6500}
 """Steps that a preset was made for.
 
-`tiny` and `small`: what their minutes hold at 17,500 samples/s, the speed of one AVX2 core
+`tiny` and `small`: what their minutes hold at 20,500 samples/s, the speed of one AVX2 core
 (docs/training.md). `vocoder-small`: the run in docs/vocode.md. Presets with a budget in epochs:
 what it is with that much audio. The papers' presets have no budget.
 """

@@ -1,6 +1,5 @@
 """Configuration of a SampleRNN (Mehri et al. 2017)."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,7 +71,8 @@ class SampleRNNConfig:
     lp_window: int = 1024
     """Samples that a filter of the linear predictor is computed from."""
     lp_hop: int = 32
-    """Samples between two filters of the linear predictor."""
+    """About how many samples lie between two filters of the linear predictor: the nearest number of
+    whole frames of the top tier."""
     lp_noise: float = 1e-3
     """White noise in the linear predictor, as a share of the power; more makes it less sure."""
     lp_errors: int = 16
@@ -137,7 +137,13 @@ class SampleRNNConfig:
 
         The length of a subsequence is a multiple of it.
         """
-        return math.lcm(self.frame_sizes[-1], self.lp_hop if self.lp_order else 1)
+        return self.predictor_hop if self.lp_order else self.frame_sizes[-1]
+
+    @property
+    def predictor_hop(self) -> int:
+        """Samples between two filters of the linear predictor: whole frames of the top tier."""
+        top = self.frame_sizes[-1]
+        return top * max(1, round(self.lp_hop / top))
 
     @property
     def lookback(self) -> int:

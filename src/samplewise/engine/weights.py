@@ -134,7 +134,7 @@ def _pack_predictor(model: SampleRNN) -> dict[str, Any]:
         "predictor": {
             "order": config.lp_order,
             "window": config.lp_window,
-            "hop": config.lp_hop,
+            "hop": config.predictor_hop,
             "errors": config.lp_errors,
             "noise": config.lp_noise,
         },

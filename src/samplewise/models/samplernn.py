@@ -229,7 +229,7 @@ class SampleRNN(StepModel[SampleRNNConfig]):
             self.predictor = LinearPredictor(
                 config.lp_order,
                 config.lp_window,
-                config.lp_hop,
+                config.predictor_hop,
                 config.lp_noise,
                 torch.from_numpy(self.quantizer.amplitudes),
                 self.quantizer.silence,
