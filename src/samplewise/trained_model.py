@@ -97,6 +97,7 @@ class Model:
         label: str | None = None,
         batch: int = 64,
         first_index: int = 0,
+        retry_flagged: int = 0,
         progress: ProgressCallback | None = None,
     ) -> "list[Clip]":
         """Draw clips. Clip i of a seed is the same alone or among others.
@@ -120,6 +121,8 @@ class Model:
                 class in turn.
             batch: Largest number of clips drawn together.
             first_index: Index of the first clip.
+            retry_flagged: How often a clip with a flag is drawn again at most, with seeds that
+                follow from the first.
             progress: Called with samples drawn of all clips together, and their total.
 
         Raises:
@@ -127,7 +130,7 @@ class Model:
             SamplewiseError: If the model does not know the label, or needs a mel spectrogram.
             AudioError: If the prompt cannot be read.
         """
-        return list(
+        clips = list(
             self.iterate(
                 count,
                 seconds,
@@ -141,9 +144,11 @@ class Model:
                 label=label,
                 batch=batch,
                 first_index=first_index,
+                retry_flagged=retry_flagged,
                 progress=progress,
             )
         )
+        return sorted(clips, key=lambda clip: clip.index)
 
     def iterate(
         self,
@@ -160,14 +165,17 @@ class Model:
         label: str | None = None,
         batch: int = 64,
         first_index: int = 0,
+        retry_flagged: int = 0,
         progress: ProgressCallback | None = None,
         prompt_progress: ProgressCallback | None = None,
     ) -> "Iterator[Clip]":
         """Yield the clips of :meth:`generate` as soon as their batch is complete.
 
-        ``prompt_progress`` is called with samples of the prompt done, and their total.
+        Clips that were drawn again come last. ``prompt_progress`` is called with samples of the
+        prompt done, and their total.
         """
         from samplewise.generate.clips import iterate_clips
+        from samplewise.generate.retries import check_retries, redraw_flagged
         from samplewise.generate.uniforms import check_numbers, pick_seed
 
         for name, value in (("count", count), ("batch", batch)):
@@ -175,22 +183,29 @@ class Model:
                 raise ValueError(f"{name} = {value} must be at least 1")
         seed, indices = pick_seed(seed), range(first_index, first_index + count)
         check_numbers(seed, [indices[0], indices[-1]])
-        return iterate_clips(
-            self.loaded,
-            indices,
-            seconds,
-            seed,
-            temperature=_envelope(temperature),
-            prompt=self._prompt(prompt),
-            keep_prompt=keep_prompt,
-            start=start,
-            target_bits=target_bits,
-            batch=batch,
-            progress=progress,
-            prompt_progress=prompt_progress,
-            backend=self.backend_for(min(count, batch), min_p),
-            label=label,
-        )
+        check_retries(retry_flagged)
+        envelope, wave = _envelope(temperature), self._prompt(prompt)
+        chosen = self.backend_for(min(count, batch), min_p)
+
+        def draw(seed: int, indices: Sequence[int]) -> "Iterator[Clip]":
+            return iterate_clips(
+                self.loaded,
+                indices,
+                seconds,
+                seed,
+                temperature=envelope,
+                prompt=wave,
+                keep_prompt=keep_prompt,
+                start=start,
+                target_bits=target_bits,
+                batch=batch,
+                progress=progress,
+                prompt_progress=prompt_progress,
+                backend=chosen,
+                label=label,
+            )
+
+        return redraw_flagged(draw(seed, indices), draw, seed, retry_flagged)
 
     def stream(
         self,

@@ -17,6 +17,7 @@ from samplewise.data.corpus import Corpus
 from samplewise.data.tiles import training_noise
 from samplewise.generate.artifacts import find_artifacts
 from samplewise.generate.clips import noise_of_recordings
+from samplewise.generate.retries import retry_seed
 from samplewise.training.checkpoint import load_latest
 
 
@@ -144,6 +145,53 @@ def test_a_model_knows_how_noisy_its_recordings_were(run_folder, corpus, tmp_pat
     [clip] = load(file, threads=1).generate(seconds=1.0, seed=1)
     found = find_artifacts(clip.samples, RATE, recordings=expected)
     assert dict(zip(clip.flags, clip.flag_reasons, strict=True)) == found
+
+
+def test_a_flagged_clip_is_drawn_again_with_a_seed_that_reproduces_it(
+    run_folder, tmp_path, command, monkeypatch
+):
+    settings = ["--seconds", 0.1, "--threads", 1]
+    found = iter([{"noise": "loud"}, {}, {}, {}] * 2)
+    monkeypatch.setattr("samplewise.generate.clips.find_artifacts", lambda *_: next(found, {}))
+    words = ["generate", run_folder, "--seed", 3, "--count", 2, *settings]
+    made = json.loads(command(*words, "--retry-flagged", 2, "--json", "-o", tmp_path / "a"))
+    first, second = sorted(made["clips"], key=lambda clip: clip["index"])
+    assert made["retry_flagged"] == 2
+    assert (first["seed"], first["retries"], first["flags"]) == (retry_seed(3, 1), 1, [])
+    assert not {"seed", "retries"} & set(second)
+    command(
+        "generate",
+        run_folder,
+        "--seed",
+        first["seed"],
+        *settings,
+        "-o",
+        tmp_path / "b",
+        "--index",
+        0,
+    )
+    name = "clip-0000.wav"
+    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert f"{name}: retries 1, seed {first['seed']}" in command(
+        *words, "--retry-flagged", 2, "--index", 0, "-o", tmp_path / "a"
+    )
+
+
+def test_a_loop_is_the_clip_without_what_its_join_cost(run_folder, tmp_path, command):
+    words = ["generate", run_folder, "--seed", 3, "--count", 1, "--seconds", 0.5, "--json"]
+    [looped] = json.loads(command(*words, "--loop", "-o", tmp_path / "a"))["clips"]
+    [clip] = json.loads(command(*words, "-o", tmp_path / "b"))["clips"]
+    loop, whole = (soundfile.read(tmp_path / part / "clip-0000.wav")[0] for part in "ab")
+    assert looped["seconds"] == len(loop) / RATE < clip["seconds"] == 0.5
+    start, fade = round(looped["loop"]["start"] * RATE), round(0.125 * len(whole))
+    np.testing.assert_array_equal(loop[fade:], whole[start + fade : start + len(loop)])
+    assert looped["bits_per_sample"] == clip["bits_per_sample"]
+
+
+def test_a_stream_is_neither_looped_nor_drawn_again(run_folder, capsys):
+    for word in (["--loop"], ["--retry-flagged", "1"]):
+        assert main(["generate", str(run_folder), "--stream", "-", *word]) == 1
+        assert "leave out --retry-flagged and --loop" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,12 @@ class GenerateArgs:
     target_bits: str = "auto"
     """Bits per sample near which small changes of the temperature keep each clip, so that it does
     not fade or turn into noise; auto: the validation bits if the model has a linear predictor."""
+    retry_flagged: int = 0
+    """How often a clip with a flag (silence, noise, hiss, stuck) is drawn again at most, with seeds
+    that follow from the first."""
+    loop: bool = False
+    """Close each clip to a loop: its ends are cut, by a quarter at most, where they are most alike,
+    and crossfaded."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder of the clips; default: generated/ in the run folder (generated-step-N/ with --step),
     FILE-clips/ beside a file. An earlier generation in it is replaced."""
@@ -118,7 +124,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     model = load_model(args)
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
     computed_by = model.backend_for(min(count, args.batch), args.min_p).describe(model.loaded.model)
-    total = samples_of(seconds, rate) * count
+    length, drawn = samples_of(seconds, rate), 0
     target_bits = target_of(model.loaded, _target(args))
     settings = _settings(args, model, seed, str(envelope)) | _control(args, target_bits)
     path = args.output or default_folder(args.model, args.step)
@@ -149,11 +155,13 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
             label=args.label,
             batch=args.batch,
             first_index=first,
+            retry_flagged=args.retry_flagged,
             progress=lambda done, total: bar(done // rate, total // rate),
             prompt_progress=prompt_progress,
         ):
-            folder.add(clip)
-    speed = total / (time.monotonic() - begin)
+            folder.add(clip.looped() if args.loop else clip)
+            drawn += length * (1 + clip.retries)
+    speed = drawn / (time.monotonic() - begin)
     made = [entry for entry in folder.ranked() if first <= entry["index"] < first + count]
     if args.json:
         report = {
@@ -185,6 +193,8 @@ def _stream(args: GenerateArgs) -> int:
 
     if args.count is not None or args.output is not None or args.json:
         raise ValueError("a stream is one clip: leave out --count, --output and --json")
+    if args.retry_flagged or args.loop:
+        raise ValueError("a stream is heard as it is drawn: leave out --retry-flagged and --loop")
     envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
     check_numbers(seed, [args.index or 0])
     as_wav = is_wav(str(args.stream), args.stream_format)
@@ -252,6 +262,8 @@ def _settings(args: GenerateArgs, model: "Model", seed: int, temperature: str) -
         "temperature": temperature,
         **({"min_p": args.min_p} if args.min_p else {}),
         **({} if args.step is None else {"step": args.step}),
+        **({"retry_flagged": args.retry_flagged} if args.retry_flagged else {}),
+        **({"loop": True} if args.loop else {}),
         **({} if args.label is None else {"label": args.label}),
         "sample_rate": model.sample_rate,
         "prompt": None if args.prompt is None else str(args.prompt),
@@ -268,6 +280,11 @@ def _table(made: list[dict[str, Any]], folder: "ClipFolder") -> str:
         f"{entry['rank']:>4}  {entry['file']:<{width}}  {entry['seconds']:7.2f}  "
         f"{entry['bits_per_sample']:11.3f}  {', '.join(entry['flags'])}".rstrip()
         for entry in made
+    ]
+    lines += [
+        f"{entry['file']}: retries {entry['retries']}, seed {entry['seed']}"
+        for entry in made
+        if entry.get("retries")
     ]
     lines += [
         f"{entry['file']}: {flag}: {reason}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samplewise.atomic_io import contents, refuse_others, write_json
+from samplewise.audio.loops import Loop
 from samplewise.audio.write import write_wav
 from samplewise.generate.clips import Clip
 from samplewise.models.io import WEIGHTS, LoadedModel
@@ -91,9 +92,11 @@ class ClipFolder:
         self.entries[clip.index] = {
             "file": clip_name(clip.index),
             "index": clip.index,
-            "seconds": len(clip.codes) / rate,
+            "seconds": len(clip.codes if clip.loop is None else clip.samples) / rate,
             "bits_per_sample": clip.bits_per_sample,
             "flags": list(clip.flags),
+            **({"seed": clip.seed, "retries": clip.retries} if clip.retries else {}),
+            **({} if clip.loop is None else {"loop": _loop(clip.loop, rate)}),
             **({"flag_reasons": list(clip.flag_reasons)} if clip.flags else {}),
         } | ({} if clip.label is None else {"label": clip.label})
         self._write_index()
@@ -112,6 +115,10 @@ class ClipFolder:
         contents = {"command": list(self.command)} if self.command else {}
         contents |= {**self.settings, "clips": self.ranked(by_index=True)}
         write_json(self.path / INDEX, contents)
+
+
+def _loop(loop: Loop, rate: int) -> dict[str, float]:
+    return {"start": loop.start / rate, "similarity": loop.similarity}
 
 
 def _read(path: Path) -> dict[str, Any]:

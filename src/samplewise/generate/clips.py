@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
+from samplewise.audio.loops import Loop, close_loop
 from samplewise.audio.noise import NOISE_VERSION, NoiseRange
 from samplewise.audio.write import write_audio, write_wav
 from samplewise.config.codec import from_json
@@ -59,11 +60,25 @@ class Clip:
     """Class of the clip, for a model that is conditioned on classes."""
     flag_reasons: tuple[str, ...] = ()
     """Reason of each flag: what was measured, and what is usual."""
+    retries: int = 0
+    """How often it was drawn again because of a flag; ``seed`` is that of the take that was kept.
+    """
+    loop: Loop | None = None
+    """The loop that ``samples`` hold; None if they are what was drawn."""
 
     @property
     def bits_per_sample(self) -> float:
         """Negative log2-likelihood per drawn sample at temperature 1: lower is likelier."""
         return -self.log_likelihood / math.log(2) / max(1, len(self.codes))
+
+    def looped(self) -> "Clip":
+        """Return the clip as a loop, whose end joins its beginning (:mod:`audio.loops`).
+
+        Raises:
+            ValueError: If it is too short.
+        """
+        loop = close_loop(self.samples, self.sample_rate)
+        return replace(self, samples=loop.wave, loop=loop)
 
     def save(self, path: str | Path) -> None:
         """Write the samples as .wav, .flac (both 16 bit) or .ogg, whole or not at all.

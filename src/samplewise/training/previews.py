@@ -27,7 +27,7 @@ def make_preview(run: RunState, logger: RunLogger) -> None:
     step = run.progress.step
     model = copy.deepcopy(run.usable).eval().requires_grad_(False)
     model.fold()
-    loaded = LoadedModel(model, run.audio, {"starts": run.measured["starts"]}, run.folder)
+    loaded = LoadedModel(model, run.audio, run.measured, run.folder)
     try:
         check_weights(model)
         waves = _waves(run, loaded)
