@@ -132,6 +132,7 @@ def train(
     output: str | Path | None = None,
     *,
     preset: str = "small",
+    from_model: str | Path | None = None,
     fresh: bool = False,
     log: Callable[[str], None] | None = None,
     **fields: Any,
@@ -144,6 +145,8 @@ def train(
         corpus: From :func:`prepare`, or its folder.
         output: Run folder; None: ``runs/CORPUS-PRESET``.
         preset: Name of the configuration that is trained.
+        from_model: Model whose weights the run begins with: a run folder, a file, or the name of a
+            model that comes with the package.
         fresh: Discard a run that is in the folder.
         log: Called with each line of progress, for example ``print``; None: quiet.
         **fields: Any field of the configuration by its name: ``minutes=20``, ``lanes=8``,
@@ -163,6 +166,8 @@ def train(
 
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; presets: {', '.join(PRESETS)}")
+    if from_model is not None:
+        fields["from"] = str(from_model)
     config = with_fields(PRESETS[preset], **fields)
     opened = corpus if isinstance(corpus, Corpus) else Corpus.open(Path(corpus))
     folder = Path("runs") / f"{opened.folder.name}-{preset}" if output is None else Path(output)

@@ -424,12 +424,13 @@ class Model:
             corrections=corrections,
         )
 
-    def export(self, path: str | Path, *, force: bool = False) -> None:
+    def export(self, path: str | Path, *, force: bool = False, half: bool = False) -> None:
         """Write the model as one self-describing file; an existing exported model is replaced.
 
         Args:
             path: The file.
             force: Overwrite a file that is no exported model.
+            half: Round weights to half precision: half the size.
 
         Raises:
             ValueError: If ``path`` is a folder, or another file and ``force`` is not given.
@@ -438,7 +439,8 @@ class Model:
         from samplewise.models.io import is_model_file, save_model
 
         check_target(Path(path), force, is_ours=is_model_file)
-        save_model(Path(path), self.loaded.model, self.loaded.audio, self.loaded.provenance)
+        loaded = self.loaded
+        save_model(Path(path), loaded.model, loaded.audio, loaded.provenance, half)
 
     def backend_for(self, clips: int, min_p: float = 0.0) -> "Backend":
         """Return the back end, with threads and ``min_p``, that draws ``clips`` clips at once."""

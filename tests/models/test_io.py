@@ -48,7 +48,7 @@ def test_a_run_folder_is_a_model(file, tmp_path):
         load_model(tmp_path)
     file.rename(tmp_path / "weights.safetensors")
     assert load_model(tmp_path).audio == AUDIO
-    with pytest.raises(CheckpointError, match="does not exist: name a run folder or an exported"):
+    with pytest.raises(CheckpointError, match="does not exist: name a run folder, an exported"):
         load_model(tmp_path / "nowhere.safetensors")
 
 
@@ -190,9 +190,20 @@ def test_names_and_types_that_do_not_belong_are_refused(file, tmp_path):
         with pytest.raises(CheckpointError, match="it was not written by samplewise"):
             load_model(tmp_path / "plain.safetensors")
     model = SampleRNN(TINY)
-    save_model(tmp_path / "half.safetensors", model.half(), AUDIO, {})
-    with pytest.raises(CheckpointError, match=r"is torch.float16, not float32"):
-        load_model(tmp_path / "half.safetensors")
+    save_model(tmp_path / "brain.safetensors", model.bfloat16(), AUDIO, {})
+    with pytest.raises(CheckpointError, match=r"is torch.bfloat16, not float32"):
+        load_model(tmp_path / "brain.safetensors")
+
+
+def test_weights_may_be_stored_in_half_precision(tmp_path):
+    model, whole, half = SampleRNN(TINY), tmp_path / "whole", tmp_path / "half"
+    save_model(whole, model, AUDIO, {})
+    save_model(half, model, AUDIO, {}, half=True)
+    sizes = [sum(t.nbytes for t in load_file(file).values()) for file in (whole, half)]
+    assert sizes[0] == 2 * sizes[1]
+    rounded = dict(load_model(half, fold=False).model.named_parameters())
+    for name, weight in model.named_parameters():
+        assert torch.equal(rounded[name], weight.half().float())
 
 
 def test_a_link_in_place_of_the_target_is_replaced_not_followed(file, tmp_path):

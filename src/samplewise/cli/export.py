@@ -24,6 +24,8 @@ class ExportArgs:
     """Most GiB that the model may take; a file that asks for more is refused."""
     step: int | None = None
     """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
+    half: bool = False
+    """Round weights to half precision: half the size, and no audible difference."""
     force: bool = False
     """Overwrite a file that is no exported model."""
 
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> int:
         raise ValueError("output: name the file to write, or ask for --describe")
     check_target(args.output, args.force, is_ours=is_model_file)  # before a model is loaded
     model = load(args.model, step=args.step, device="cpu", max_memory=args.max_memory)
-    model.export(args.output, force=args.force)
+    model.export(args.output, force=args.force, half=args.half)
     megabytes = args.output.stat().st_size / 1e6
     share = zero_share(model.loaded.model)
     dense = 4e-6 * model.parameters

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a model on a corpus; stops and resumes anywhere",
     "search": "try many training configurations; show the best and what mattered",
     "experiment": "run a paper's table or figure on a corpus",
+    "models": "the models that come with the package",
     "generate": "make new clips with a trained model, or stream for ever",
     "vocode": "turn mel spectrograms into sound, streamed",
     "evaluate": "bits per sample of a model on recordings it has not seen",

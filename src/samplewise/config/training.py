@@ -205,6 +205,11 @@ class TrainConfig:
     output_init: Literal["paper", "unigram"] = "paper"
     """Initial output layer. paper: like the other layers; unigram: a run begins by predicting how
     often each code occurs in the training split, with a tenth of the initial output weights."""
+    from_model: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Begin with the weights of a model: a run folder, a file, or a name that `samplewise models`
+    lists. Sizes and quantizer are the model's; the learning rate is multiplied by from_rate."""
+    from_rate: float = 0.25
+    """Factor of the learning rate of a run that begins with the weights of a model."""
     level: Level = "keep"
     """keep: true level, one gain for the corpus; paper: every clip stretched to full scale."""
     clip_seconds: float = 8.0
@@ -265,6 +270,8 @@ class TrainConfig:
                 f"seq_len = {self.seq_len} must be a multiple of the top frame "
                 f"({self.model.top_frame}); try {below or self.model.top_frame}"
             )
+        if not 0 < self.from_rate <= 1:
+            raise ValueError(f"from_rate = {self.from_rate} must lie in (0, 1]")
         self._check_stride()
         if self.lanes % (self.accumulate * self.ranks):
             raise ValueError(

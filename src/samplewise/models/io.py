@@ -25,6 +25,7 @@ from samplewise.models.base import AutoregressiveModel
 from samplewise.models.block_sparse_io import BLOCKS, KEPT, expand, pruned_weights, to_blocks
 from samplewise.models.build import FAMILIES, build_model
 from samplewise.models.memory import MAX_MEMORY, check_memory
+from samplewise.models.pretrained import pretrained_file
 from samplewise.nn.linear import Weight
 from samplewise.strict_json import parse_object, to_text
 
@@ -32,13 +33,13 @@ FORMAT = 3
 """Of files that are written; older ones are read. 2 stores pruned matrices in blocks
 (:mod:`samplewise.models.block_sparse_io`). 3 does as well, and its `mulaw` is torchaudio's."""
 WEIGHTS = "weights.safetensors"
-NAME_ONE = "name a run folder or an exported model"
+NAME_ONE = "name a run folder, an exported model, or one that `samplewise models` lists"
 MAX_HEADER = 16 * 2**20
 """Bytes of a safetensors header beyond which a file is not ours."""
 MAX_WEIGHT = 1e18
 """The product of two such numbers is near the largest one of single precision."""
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
-"""Types of tensors that are understood; a model has F32, and I32 for the places of blocks."""
+"""Types of tensors that are understood; a model has F32 or F16, and I32 for places of blocks."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,21 @@ class LoadedModel:
 
 
 def save_model(
-    path: Path, model: AutoregressiveModel, audio: AudioFormat, provenance: dict[str, Any]
+    path: Path,
+    model: AutoregressiveModel,
+    audio: AudioFormat,
+    provenance: dict[str, Any],
+    half: bool = False,
 ) -> None:
-    """Write ``model`` to ``path``, whole or not at all; of pruned matrices, what is left."""
+    """Write ``model`` to ``path``, whole or not at all; of pruned matrices, what is left.
+
+    Args:
+        path: File.
+        model: Weights and sizes.
+        audio: Format of its sound.
+        provenance: Where it comes from.
+        half: Round weights to half precision, which halves the file.
+    """
     from safetensors.torch import save
 
     stored = _stored(model)
@@ -88,6 +101,9 @@ def save_model(
         ascii_only=True,
     )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
+    if half:
+        floats = {name: tensor for name, tensor in weights.items() if tensor.is_floating_point()}
+        weights |= {name: tensor.half() for name, tensor in floats.items()}
     metadata = {"samplewise": description, "sha256": _digest(description, weights)}
     write_bytes(path, save(weights, metadata))
 
@@ -119,7 +135,7 @@ def load_model(
     except (ValueError, OSError, CheckpointError) as error:
         raise CheckpointError(f"{file} cannot be used as a model: {error}") from error
     model = for_inference(model, device, fold, file)
-    return LoadedModel(model, stored.audio, stored.provenance, path)
+    return LoadedModel(model, stored.audio, stored.provenance, path if path.exists() else file)
 
 
 def for_inference(
@@ -198,12 +214,13 @@ def model_file(path: Path) -> Path:
         CheckpointError: If there is none.
     """
     file = path / WEIGHTS if path.is_dir() else path
+    if not path.exists() and (packaged := pretrained_file(path)) is not None:
+        return packaged
     if fault := mistaken(path, MODEL):
         raise CheckpointError(fault)
     if not file.is_file():
-        hint = (
-            "it comes with the first validation" if (path / "config.json").is_file() else NAME_ONE
-        )
+        is_run = (path / "config.json").is_file()
+        hint = "it comes with the first validation" if is_run else NAME_ONE
         raise CheckpointError(f"{file} does not exist: {hint}")
     return file
 
@@ -282,7 +299,8 @@ def _read_weights(file: Path, stored: StoredModel) -> dict[str, Tensor]:
         raise ValueError(f"it is not a safetensors file ({error})") from error
     if stored.sha256 != _digest(stored.text, weights):
         raise ValueError("its SHA-256 does not match: the file is damaged")
-    return weights
+    halves = {name: tensor for name, tensor in weights.items() if tensor.dtype == torch.float16}
+    return weights | {name: tensor.float() for name, tensor in halves.items()}
 
 
 def _digest(description: str, weights: dict[str, Tensor]) -> str:

@@ -85,6 +85,9 @@ def fit(
     saved = previewed = clock.now
     budget_due = clock.now + BUDGET_AFTER_S
     interval = _Interval()
+    if config.from_model is not None and progress.best_bits is None:
+        validate(run, logger, clips)  # the weights a run begins with may be the best
+        progress.seconds = clock.now
     while (reason := _finished(run, interrupts)) is None:
         began = clock.now
         nats, samples, interval.norm = train_step(run, subsequence)
@@ -236,6 +239,8 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
     batch = to_device(run.stream.next_batch(), run)
     mark("data")
     rate = config.optimizer.learning_rate_at(progress.step, share_used(run))
+    if config.from_model is not None:
+        rate *= config.from_rate
     run.optimizer.param_groups[0]["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
     with products_by("blas" if config.matmul == "blas" else "onednn"):

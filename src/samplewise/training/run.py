@@ -42,6 +42,7 @@ from samplewise.training.resolve_config import (
     with_conditioning,
     with_moments,
 )
+from samplewise.training.warm_start import load_source, take_weights, with_source
 
 CONFIG, STATE = "config.json", "state"
 KIND = "a run folder"
@@ -194,6 +195,12 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
             f"{len(corpus.split('valid'))} to validate on; prepare it again with more audio"
         )
     keep_freed_memory()
+    has_begun = (folder / CONFIG).exists()
+    source = None if has_begun else load_source(config, corpus.sample_rate)
+    if source is not None:
+        config = with_source(config, source)
+    elif config.from_model is not None:
+        config = _as_begun(config, folder)
     matmul = _choose_matmul(config, folder, ranks)
     config = replace(config, labels=located(config.labels), matmul=matmul)
     labels = None if config.labels is None else read_labels(config.labels, corpus)
@@ -210,7 +217,9 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     if config.pruning.sparsity:
         model.prepare_to_prune()
     found = load_latest(folder / STATE)
-    if config.output_init == "unigram" and not found:
+    if source is not None:
+        take_weights(model, source)
+    elif config.output_init == "unigram" and not found:
         model.start_at(code_counts(config, corpus, model.quantizer, labels))
     model = model.to(ranks.device)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema else None
@@ -302,6 +311,12 @@ def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
         return clips
     count = max(1, round(len(clips) * wanted / total))
     return evenly_spaced(clips, count)
+
+
+def _as_begun(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Return ``config`` with the model and the level that the run in ``folder`` began with."""
+    begun = from_json(TrainConfig, read_config(folder / CONFIG)["train"], f"{folder / CONFIG}")
+    return replace(config, model=begun.model, level=begun.level)
 
 
 def _keep_old_mulaw(config: TrainConfig, folder: Path) -> TrainConfig:
