@@ -117,7 +117,7 @@ def test_a_search_in_two_parts_equals_the_search_in_one(search, corpus, silent, 
 
 def test_a_kill_changes_no_configuration_and_loses_no_trial(search, corpus, silent, whole):
     """SIGKILL while the second trial trains; its run is gone on with, to the same bits."""
-    search = replace(search, base=with_fields(search.base, steps=40, save_every=1))
+    search = replace(search, base=with_fields(search.base, steps=20, save_every=1))
     process = start_worker(search, "killed")
     second = folder_of(search, 1)
     while not list(second.glob("state/step-*")):
@@ -136,7 +136,7 @@ def test_a_kill_changes_no_configuration_and_loses_no_trial(search, corpus, sile
 
 
 def test_a_request_to_stop_keeps_the_trial_for_the_next_time(search, corpus, silent, whole):
-    search = replace(search, base=with_fields(search.base, steps=40, save_every=1))
+    search = replace(search, base=with_fields(search.base, steps=20, save_every=1))
     lines = []
 
     def say(line):
@@ -185,7 +185,7 @@ def postgres():
 def test_two_workers_share_a_postgresql_from_folders_of_their_own(
     search, corpus, whole, postgres, tmp_path
 ):
-    search = replace(search, storage=postgres, trials=5)
+    search = replace(search, storage=postgres)
     places = [tmp_path / name / search.folder.name for name in ("one", "other")]
     one, other = (replace(search, folder=place) for place in places)
     killed, kept = start_worker(one, "one"), start_worker(other, "other")

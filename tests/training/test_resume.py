@@ -61,13 +61,14 @@ def assert_same_bits(left, right):
 
 @pytest.fixture(params=["gru", "gru-reset-after", "lstm"])
 def any_config(config, request):
-    return replace(config, model=replace(config.model, cell=request.param, n_rnn=2))
+    model = replace(config.model, cell=request.param, n_rnn=2)
+    # Lanes begin other clips within ten steps.
+    return replace(config, model=model, seq_len=16, clip_seconds=0.02, valid_seconds=0.02)
 
 
 def test_a_run_in_two_parts_equals_the_run_in_one(any_config, corpus, tmp_path, alone):
-    train(with_fields(any_config, steps=30), corpus, tmp_path / "whole", alone)
-    cuts = sorted(random.Random(0).sample(range(1, 30), 5))  # noqa: S311
-    for cut in [*cuts, 30]:
+    train(with_fields(any_config, steps=12), corpus, tmp_path / "whole", alone)
+    for cut in (1, 4, 7, 12):
         train(with_fields(any_config, steps=cut), corpus, tmp_path / "parts", alone)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
@@ -334,7 +335,7 @@ OPTIONS = {
     "--lanes": "4",
     "--seq-len": "64",
     "--clip-seconds": "0.2",
-    "--steps": "150",
+    "--steps": "100",
     "--minutes": "None",
     "--save-every": "1",
     "--valid-every": "50",
@@ -369,7 +370,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(corpus, tmp_
             if line.startswith("step"):  # it trains, and saves at every step
                 break
         if kills < 4:
-            time.sleep(generator.uniform(0, 0.2))
+            time.sleep(generator.uniform(0, 0.1))
             process.send_signal(signal.SIGKILL)
         process.communicate()
         kills += process.returncode == -signal.SIGKILL
