@@ -7,7 +7,7 @@ from samplewise.generate.clips import Clip
 from samplewise.generate.retries import check_retries, redraw_flagged, retry_seed
 
 SEED = 9
-SEEDS = [SEED, *(retry_seed(SEED, attempt) for attempt in (1, 2, 3))]
+SEEDS = [SEED, *(retry_seed(SEED, retry) for retry in (1, 2, 3))]
 
 
 def take(seed, index, flags):
@@ -63,7 +63,7 @@ def test_without_retries_nothing_is_drawn_again():
 
 
 def test_seeds_of_retries_differ_from_each_other_and_follow_from_the_first():
-    assert len({retry_seed(seed, attempt) for seed in (0, 1) for attempt in (1, 2, 3)}) == 6
+    assert len({retry_seed(seed, retry) for seed in (0, 1) for retry in (1, 2, 3)}) == 6
     assert retry_seed(0, 1) == retry_seed(0, 1)
 
 

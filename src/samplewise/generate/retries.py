@@ -19,9 +19,9 @@ def check_retries(retries: int) -> None:
         raise ValueError(f"retry_flagged = {retries} must lie in 0 to {MOST_RETRIES}")
 
 
-def retry_seed(seed: int, attempt: int) -> int:
-    """Return the seed of attempt 1, 2, ... to draw a clip again."""
-    return derive(seed, "retry", attempt)
+def retry_seed(seed: int, retry: int) -> int:
+    """Return the seed of retry 1, 2, ... to draw a clip again."""
+    return derive(seed, "retry", retry)
 
 
 def redraw_flagged(
@@ -30,7 +30,7 @@ def redraw_flagged(
     seed: int,
     retries: int,
 ) -> Iterator[Clip]:
-    """Yield clips; those with a flag are drawn again, all of an attempt together, and come last.
+    """Yield clips; those with a flag are drawn again, all of a retry together, and come last.
 
     A clip that is flagged every time is the take with the fewest flags, the earliest of these.
 
@@ -46,14 +46,14 @@ def redraw_flagged(
             flagged.append(clip)
         else:
             yield clip
-    for attempt in range(1, retries + 1):
+    for retry in range(1, retries + 1):
         if not flagged:
             return
-        again = draw(retry_seed(seed, attempt), [clip.index for clip in flagged])
+        again = draw(retry_seed(seed, retry), [clip.index for clip in flagged])
         kept: list[Clip] = []
         for before, clip in zip(flagged, again, strict=True):
             best = min(before, clip, key=lambda take: len(take.flags))
-            best = replace(best, retries=attempt)
+            best = replace(best, retries=retry)
             if best.flags:
                 kept.append(best)
             else:

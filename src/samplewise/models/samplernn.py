@@ -144,10 +144,12 @@ class SampleLevelModule(nn.Module):
         if config.lp_order:
             self.features = Weight(init.he(dim, config.lp_features), norm)
             # How far the logistic lies from the prediction, and its log scale, in error sizes.
-            self.logistic = Linear(init.he(2, dim) * OUTPUT_SCALE, weight_norm=norm)
-            with torch.no_grad():
-                assert self.logistic.bias is not None
-                self.logistic.bias[1] = LOG_SCALE
+            self.logistic = Linear(init.he(2, dim), weight_norm=norm)
+            if init.has_values:
+                self.logistic.weight.scale(OUTPUT_SCALE)
+                with torch.no_grad():
+                    assert self.logistic.bias is not None
+                    self.logistic.bias[1] = LOG_SCALE
 
     def forward(
         self,

@@ -4,9 +4,9 @@ A decoder can do what the encoder did, so no side information is needed (Chen et
 ITU-T G.728). Here what was drawn so far takes the place of what was decoded.
 """
 
-import math
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
@@ -147,9 +147,9 @@ def error_sizes(
 
 def asymmetric_window(length: int) -> Float32[Tensor, " {length}"]:
     """Return a window that rises as a squared sine and falls over its newest ``FALL`` samples."""
-    rise = torch.linspace(0, math.pi / 2, length - FALL, dtype=torch.double).sin().square()
-    fall = torch.linspace(0, math.pi / 2, FALL, dtype=torch.double).cos().square()
-    return torch.cat([rise, fall]).float()
+    rise = np.sin(np.linspace(0, np.pi / 2, length - FALL)) ** 2
+    fall = np.cos(np.linspace(0, np.pi / 2, FALL)) ** 2
+    return torch.from_numpy(np.concatenate([rise, fall]).astype(np.float32))
 
 
 class LogisticPrior(torch.autograd.Function):
