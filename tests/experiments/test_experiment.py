@@ -10,6 +10,7 @@ from samplewise.audio.write import write_wav
 from samplewise.cli import prepare
 from samplewise.data.corpus import Corpus
 from samplewise.errors import SamplewiseError
+from samplewise.evaluate.clip_sets import score_model
 from samplewise.evaluate.speakers import speakers_by_folder
 from samplewise.experiments import runner as runner
 from samplewise.experiments.experiment import Budget, Row, parse_budget, shrink
@@ -17,6 +18,7 @@ from samplewise.experiments.runner import StoppedError, result_path, run_experim
 from samplewise.experiments.samplernn import EXPERIMENTS, WEEK_MINUTES
 from samplewise.experiments.tables import write_rendered
 from samplewise.models.build import build_model
+from samplewise.models.io import load_model
 from samplewise.training import session
 from samplewise.training.run import count_parameters
 
@@ -82,6 +84,25 @@ def test_every_row_is_trained_scored_and_noted(experiment, setting):
         assert set(found["scores"]) == {"test", "valid"}
         assert 0 < found["scores"]["test"]["bits_per_sample"] < 20
         assert set(found["scores"]["test"]["baselines"]) >= {"uniform", "unigram"}
+
+
+def test_the_clips_of_a_row_are_compared_with_the_recordings(
+    experiment, setting, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(runner, "SOUND_COUNT", 2)
+    time = np.arange(4 * 8000) / 8000
+    for split, pitch in {"train": 220, "valid": 330, "test": 440}.items():
+        (tmp_path / "long" / split).mkdir(parents=True)
+        wave = 0.5 * np.exp(-2 * (time % 1)) * np.sin(2 * np.pi * pitch * time)
+        write_wav(tmp_path / "long" / split / "a.wav", wave.astype(np.float32), 8000)
+    made = tmp_path / "made"
+    prepare.main([str(tmp_path / "long"), "-o", str(made), "--sample-rate", "8000", "--jobs", "1"])
+    setting = replace(setting, corpus=Corpus.open(made))
+    results, _ = run(replace(experiment, rows=experiment.rows[1:]), setting)
+    [found] = results["rows"].values()
+    loaded = load_model(setting.folder / found["run"])
+    expected = score_model(loaded, setting.corpus, count=2, seconds=1.02, seed=setting.seed)
+    assert found["sound"] == expected.to_json()
 
 
 def test_what_is_there_is_not_done_again(experiment, setting):

@@ -43,6 +43,20 @@ def write(folder, *found):
         path.write_text(json.dumps(one))
 
 
+def test_the_distance_of_a_rows_clips_stands_beside_its_training(tmp_path):
+    found = results("piano", A=2.0, B=3.0)
+    distance = {"value": 0.5, "low": 0.25, "high": 0.75}
+    sound = {"log_mel_distance": distance, "count": 8, "seconds": 5.0}
+    found["rows"]["A"]["sound"] = sound | {"references": {"white noise": 2.5}}
+    write(tmp_path, found, results("voice", A=4.0))
+    lines = write_rendered(tmp_path, TABLE)[0].read_text().splitlines()
+    [head] = [line for line in lines if "parameters, M" in line]
+    assert head.endswith("| log-mel distance: piano | log-mel distance: voice |")
+    assert "| A | 2.50 | 7 in 3.0 min | 7 in 3.0 min | 0.50 [0.25, 0.75] | — |" in lines
+    assert "| B | 2.50 | 7 in 3.0 min | — | — | — |" in lines
+    assert "- piano, log-mel distance of 8 clips of 5 s; beside it white noise 2.50" in lines
+
+
 def test_the_table_comes_from_the_files_alone(tmp_path):
     write(tmp_path, results("piano", A=2.0, B=3.0), results("voice", A=4.5, B=4.25, C=4.0))
     table, picture = write_rendered(tmp_path, TABLE)

@@ -70,7 +70,7 @@ def score_model(
             f"{corpus.folder} has a sample rate of {corpus.sample_rate} Hz, but the model was "
             f"trained at {rate} Hz"
         )
-    seconds = _default_seconds(corpus) if seconds is None else seconds
+    seconds = default_seconds(corpus) if seconds is None else seconds
     reference = corpus_reference(corpus, level, seconds, count)
     clips = list(
         iterate_clips(loaded, range(count), seconds, seed, progress=progress, backend=backend)
@@ -114,6 +114,12 @@ def score_folder(folder: Path, corpus: Corpus) -> SoundScore:
     )
 
 
+def default_seconds(corpus: Corpus, most: float = SECONDS) -> float:
+    """Return the length of clips: ``most``, or less where the test split is short."""
+    total = sum(recording.samples for recording in corpus.split("test"))
+    return max(LEAST_S, min(most, total // LEAST_EXCERPTS / corpus.sample_rate))
+
+
 def corpus_reference(corpus: Corpus, level: Level, seconds: float, count: int) -> SoundReference:
     """Return what clips of one length are compared with.
 
@@ -135,11 +141,6 @@ def corpus_reference(corpus: Corpus, level: Level, seconds: float, count: int) -
                 "s, and 2 are needed; choose a smaller --seconds, or prepare more recordings"
             )
     return sound_reference(test, training, corpus.sample_rate, count)
-
-
-def _default_seconds(corpus: Corpus) -> float:
-    total = sum(recording.samples for recording in corpus.split("test"))
-    return max(LEAST_S, min(SECONDS, total // LEAST_EXCERPTS / corpus.sample_rate))
 
 
 def _searched(corpus: Corpus, level: Level) -> Iterator[Float32[np.ndarray, " samples"]]:

@@ -13,7 +13,8 @@ from samplewise.config.codec import to_json
 from samplewise.data.corpus import Corpus
 from samplewise.engine.native import has_native
 from samplewise.engine.weights import can_pack
-from samplewise.errors import SamplewiseError
+from samplewise.errors import CorpusError, SamplewiseError
+from samplewise.evaluate.clip_sets import default_seconds, score_model
 from samplewise.evaluate.evaluation import evaluate_split
 from samplewise.evaluate.memory import MemoryPlan, memory_experiment
 from samplewise.evaluate.speaker_check import check_classifier, quantized_sound
@@ -34,6 +35,8 @@ from samplewise.training.session import train_run
 
 FORMAT = 1
 FIGURE_SECONDS = 8.0
+SOUND_COUNT, SOUND_SECONDS = 8, 5.0
+"""Clips whose sound is measured, and their longest duration."""
 Say = Callable[[str], None]
 
 
@@ -179,7 +182,25 @@ def _measure(
     }
     for score in scores.values():
         score.pop("recordings")
-    return {"scores": scores}
+    return {"scores": scores} | (_sound(setting, loaded) if weights is not None else {})
+
+
+def _sound(setting: Setting, loaded: LoadedModel) -> dict[str, Any]:
+    """Return how clips of a row sound; nothing if it draws none, or there is too little to compare.
+
+    Few and short clips, so that a row that is slow to draw takes some minutes at most.
+    """
+    conditioner = loaded.model.conditioner
+    if conditioner is not None and conditioner.config.mel is not None:
+        return {}
+    seconds = default_seconds(setting.corpus, SOUND_SECONDS)
+    try:
+        score = score_model(
+            loaded, setting.corpus, count=SOUND_COUNT, seconds=seconds, seed=setting.seed
+        )
+    except CorpusError:
+        return {}
+    return {"sound": score.to_json()}
 
 
 def _real(setting: Setting) -> Any:

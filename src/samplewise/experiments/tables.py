@@ -173,7 +173,9 @@ def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
     is_sparse = any(row.config.pruning.sparsity for row in experiment.rows)
     kept = ["wide weights kept, 1000 (zero)"] if is_sparse else []
     seen = [f"samples seen, M: {name}" for name in names]
-    lines += table_line(["Model", "parameters, M", *kept, *seen])
+    has_sound = any("sound" in row for one in results for row in one["rows"].values())
+    sound = [f"log-mel distance: {name}" for name in names] if has_sound else []
+    lines += table_line(["Model", "parameters, M", *kept, *seen, *sound])
     for row in experiment.rows:
         found = [one["rows"].get(row.name) for one in results]
         size = next((f"{one['parameters'] / 1e6:.2f}" for one in found if one), ABSENT)
@@ -185,7 +187,8 @@ def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
             else ABSENT
             for one in found
         ]
-        lines += table_line([row.name, size, *kept, *seen], head=False)
+        sound = [_distance(one) for one in found] if has_sound else []
+        lines += table_line([row.name, size, *kept, *seen, *sound], head=False)
     return [*lines, *_extra(results)]
 
 
@@ -197,6 +200,14 @@ def _kept(found: list[dict[str, Any] | None]) -> str:
     return f"{one['kept_weights'] / 1000:.1f}" + (
         f" ({one['sparsity']:.1%})" if one["sparsity"] else ""
     )
+
+
+def _distance(row: dict[str, Any] | None) -> str:
+    """Return the distance of a row's clips to the test recordings, with its interval."""
+    if row is None or "sound" not in row:
+        return ABSENT
+    distance = row["sound"]["log_mel_distance"]
+    return f"{distance['value']:.2f} [{distance['low']:.2f}, {distance['high']:.2f}]"
 
 
 def table_line(cells: list[str], head: bool = True) -> list[str]:
@@ -222,6 +233,13 @@ def _extra(results: list[dict[str, Any]]) -> list[str]:
         if counted:
             words = (f"{key.replace('_', ' ')} {value:.3f}" for key, value in counted.items())
             lines.append(f"- {name}, counted on its training split: {', '.join(words)}")
+        heard = next((row["sound"] for row in one["rows"].values() if "sound" in row), None)
+        if heard:
+            words = (f"{key} {value:.2f}" for key, value in heard["references"].items())
+            lines.append(
+                f"- {name}, log-mel distance of {heard['count']} clips of {heard['seconds']:g} s; "
+                f"beside it {', '.join(words)}"
+            )
     return ["", *lines] if lines else []
 
 
