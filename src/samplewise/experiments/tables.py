@@ -233,11 +233,11 @@ def _extra(results: list[dict[str, Any]]) -> list[str]:
         if counted:
             words = (f"{key.replace('_', ' ')} {value:.3f}" for key, value in counted.items())
             lines.append(f"- {name}, counted on its training split: {', '.join(words)}")
-        heard = next((row["sound"] for row in one["rows"].values() if "sound" in row), None)
-        if heard:
-            words = (f"{key} {value:.2f}" for key, value in heard["references"].items())
+        sound = next((row["sound"] for row in one["rows"].values() if "sound" in row), None)
+        if sound:
+            words = (f"{key} {value:.2f}" for key, value in sound["references"].items())
             lines.append(
-                f"- {name}, log-mel distance of {heard['count']} clips of {heard['seconds']:g} s; "
+                f"- {name}, log-mel distance of {sound['count']} clips of {sound['seconds']:g} s; "
                 f"beside it {', '.join(words)}"
             )
     return ["", *lines] if lines else []
