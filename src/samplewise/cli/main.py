@@ -1,4 +1,4 @@
-"""The command line: finds the command, imports it alone, turns errors into one line."""
+"""Entry point of the command line: runs one command and prints an error as one line."""
 
 import importlib
 import os
@@ -41,7 +41,7 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 on success, 1 on a failure that the message explains, 2 on bad usage."""
+    """Run a command; return 0 on success, 1 on a failure (with a message), 2 on bad usage."""
     # Threads that wait for each other sleep: if they spin, as is the default, a second program on
     # the machine makes training up to fifty times slower. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -80,7 +80,7 @@ def _run(command: str, arguments: list[str]) -> int:
         return 1
     try:
         return importlib.import_module(f"samplewise.cli.{command}").main(arguments)
-    except SystemExit as end:  # the option parser has said all
+    except SystemExit as end:  # the option parser has printed its message
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -82,7 +82,7 @@ class NativeSampler:
         progress: Callable[[int, int], None] | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> NativeSamplerState:
-        """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
+        """Run a prompt through all tiers, teacher-forced; return the state of a clip after it.
 
         Args:
             prompt: Codes, of any length; what is drawn first follows its last.

@@ -1,4 +1,4 @@
-"""Experiments that measure speed: no corpus, nothing trained, this machine beside the paper's."""
+"""Experiments that measure speed, without corpus or training: this machine beside the paper's."""
 
 import statistics
 from collections.abc import Callable
@@ -30,15 +30,15 @@ class SpeedRow:
     """One model or one matrix."""
 
     name: str
-    """What the line says."""
+    """Text of the line."""
     units: int
-    """Of the WaveRNN; rows and columns of the matrix."""
+    """Units of the WaveRNN, or rows and columns of the matrix."""
     sparsity: float = 0.0
     """Share of the blocks that is zero."""
     block: str = "16x4"
     """Rows x columns of these blocks."""
     weights: WeightFormat | None = None
-    """Format of the engine; None: it has no such product, only the paper's figures are shown."""
+    """Weight format of the engine; None: it has no such product, the paper's figures are alone."""
     paper: dict[str, float] = field(default_factory=dict)
     """The paper's figure by column."""
 
@@ -50,14 +50,14 @@ class SpeedExperiment:
     name: str
     """``paper.table``, as on the command line."""
     title: str
-    """What it shows."""
+    """Title of the table."""
     source: str
-    """Where it stands in the paper."""
+    """Its place in the paper."""
     rows: tuple[SpeedRow, ...]
     measures: Literal["samples", "products"]
     """Samples per second of a whole WaveRNN, or products of a matrix and a vector."""
     note: str
-    """What one has to know to read the figures."""
+    """Note on how to read the figures."""
 
     @property
     def columns(self) -> list[str]:
@@ -68,16 +68,16 @@ class SpeedExperiment:
 def measure_speeds(
     experiment: SpeedExperiment, folder: Path, say: Say, threads: int | None = None
 ) -> dict[str, Any]:
-    """Measure every row that is not there yet on this machine; return what its file holds.
+    """Measure every row that the file of this machine lacks; return the file's content.
 
     Args:
         experiment: What to measure.
         folder: Root of the results: ``EXPERIMENT/CPU.json``.
-        say: Told what is being measured.
-        threads: Most threads; one is measured besides. None: every core this process may use.
+        say: Called with a line about each measurement.
+        threads: Largest number of threads; one thread is measured too. None: all usable cores.
 
     Raises:
-        SamplewiseError: If the file is of other numbers of threads, or of another version's rows.
+        SamplewiseError: If the file holds other numbers of threads, or is of another version.
         EngineError: If there is no native engine.
     """
     native_module()
@@ -173,5 +173,5 @@ def _products(row: SpeedRow, counts: list[int]) -> dict[str, Any]:
 
 
 def spread(one: dict[str, Any]) -> float:
-    """Return how far runs lay apart: the largest over the median, minus one."""
+    """Return the relative spread of the runs: the largest over the median, minus one."""
     return max(one["runs"]) / statistics.median(one["runs"]) - 1

@@ -39,7 +39,7 @@ def read_results(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
-    """Write table.md and, where there are figures to draw, table.png; return what was written."""
+    """Write table.md and, where there are figures to draw, table.png; return their paths."""
     results = read_results(folder, experiment)
     table = folder / experiment.name / "table.md"
     write_text(table, to_markdown(experiment, results))
@@ -92,7 +92,7 @@ def figures(one: dict[str, Any], split: str, in_nats: bool = False) -> dict[str,
 
 
 def caption(one: dict[str, Any]) -> str:
-    """Say how the figures of one corpus came about."""
+    """Return how the figures of one corpus were measured."""
     corpus, rows = one["corpus"], list(one["rows"].values())
     words = [f"**{corpus['name']}**: {corpus['minutes']['train']:g} min to train on"]
     words += [f"{one['size']} size", f"{one['budget']} for each row", f"seed {one['seed']}"]
@@ -107,12 +107,12 @@ def caption(one: dict[str, Any]) -> str:
 
 
 def _each(words: Iterable[str]) -> list[str]:
-    """Return what is said, once each."""
+    """Return the different words joined by "and"; nothing if there are none."""
     return [" and ".join(found)] if (found := list(dict.fromkeys(words))) else []
 
 
 def _columns(experiment: Experiment, results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return every column of figures: the paper's, then ours; row name -> figure."""
+    """Return every column of figures, the paper's before ours: row name -> figure."""
     columns = {
         f"{column} (paper)": {
             name: paper[column] for name, paper in experiment.paper.items() if column in paper
@@ -129,7 +129,7 @@ def _columns(experiment: Experiment, results: list[dict[str, Any]]) -> dict[str,
 def _curves(
     experiment: Experiment, columns: dict[str, dict[str, float]]
 ) -> dict[str, dict[str, Mapping[float, float]]]:
-    """Return what a picture of curves shows: the paper's, then ours, against sparsity."""
+    """Return the curves of a picture, figures by sparsity: the paper's before ours."""
     panels: dict[str, dict[str, Mapping[float, float]]] = {
         f"{experiment.columns[0]} (paper, read off)": dict(experiment.paper_curves)
     }
@@ -193,7 +193,7 @@ def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
 
 
 def _kept(found: list[dict[str, Any] | None]) -> str:
-    """Return the weights left in what pruning is about, and the share of zeros."""
+    """Return the number of weights left in pruned matrices, and the share of zeros."""
     one = next((one for one in found if one and "kept_weights" in one), None)
     if one is None:
         return ABSENT
@@ -217,7 +217,7 @@ def table_line(cells: list[str], head: bool = True) -> list[str]:
 
 
 def _extra(results: list[dict[str, Any]]) -> list[str]:
-    """Return lines below the table: baselines, other splits, what a memory figure needs."""
+    """Return the lines below the table: baselines, densities, counts of memory figures."""
     lines = []
     for one in results:
         name = one["corpus"]["name"]

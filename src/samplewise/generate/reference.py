@@ -24,20 +24,21 @@ SCORE_CHUNK = 32
 
 @dataclass(frozen=True)
 class SamplerState:
-    """Some clips in the making: what the sampler needs to go on with them."""
+    """What the sampler needs to continue a batch of clips."""
 
     model: State
     """State of the model, one row per clip, then the rows that only fill up the batch."""
     previous: Int[Tensor, " rows"]
-    """The code before the next one."""
+    """Last code of each row."""
     clips: int
-    """How many of the rows are clips."""
+    """Number of rows that are clips."""
 
 
 class ReferenceSampler:
     """Draws codes with ``model.sample``; every state is an argument and a result.
 
-    A clip's codes do not depend on how many are drawn together (see :mod:`generate.rows`).
+    A clip's codes do not depend on how many are drawn together: see
+    :mod:`samplewise.generate.batch_invariance`.
     """
 
     name = "reference"
@@ -46,8 +47,8 @@ class ReferenceSampler:
         """Take a model in evaluation mode.
 
         Args:
-            model: Folded, or it will be slow.
-            clips: Most clips that shall be drawn together; see :attr:`max_batch`.
+            model: Slow unless its weights are folded.
+            clips: Largest number of clips that are drawn together; see :attr:`max_batch`.
             min_p: As for :meth:`samplewise.models.step_model.StepModel.sample`.
         """
         self.model, self.min_p = model, min_p
@@ -70,10 +71,10 @@ class ReferenceSampler:
         progress: ProgressCallback | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> SamplerState:
-        """Run a prompt through all tiers, teacher-forced; return one voice that would go on.
+        """Run a prompt through all tiers, teacher-forced; return the state of a clip after it.
 
         Args:
-            prompt: Codes, of any length; what is drawn first follows its last.
+            prompt: Codes, of any number; the first drawn code follows the last of them.
             progress: Called with samples of the prompt done and in total.
             conditioning: As for :meth:`draw`, of one clip.
         """
@@ -113,12 +114,12 @@ class ReferenceSampler:
         Args:
             sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
-            temperature: Of each sample, of all clips or of each; None means 1.
+            temperature: Temperature of each sample, for all clips or for each; None means 1.
             conditioning: For a conditioned model: the vector in force at the first
                 sample, then those that follow it, each for ``hold`` samples of the clip's clock.
 
         Returns:
-            Codes; ln p of each under the model at temperature 1, in nats; what goes on.
+            Codes; ln p of each under the model at temperature 1, in nats; the state after them.
         """
         codes, scores, clock = [], [], sampler_state.model.clock
         for start in range(0, uniforms.shape[1], SCORE_CHUNK):
@@ -149,7 +150,7 @@ class ReferenceSampler:
     ) -> SamplerState:
         """Feed codes to every clip as if they had been drawn.
 
-        One step after the other: what was drawn, forced, leaves the same state in the same bits.
+        Codes are fed one step at a time: drawn codes, fed again, give the same state bit for bit.
 
         Args:
             sampler_state: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
@@ -157,7 +158,7 @@ class ReferenceSampler:
             conditioning: As for :meth:`draw`.
 
         Returns:
-            What goes on.
+            The state after them.
 
         Raises:
             ValueError: If there is not one row per clip, or a code does not exist.
@@ -190,11 +191,11 @@ class ReferenceSampler:
         """Return the vectors in force at ``samples`` samples from ``clock`` on.
 
         Args:
-            conditioning: From the vector on that is in force at ``first``.
-            first: A clock.
-            clock: Of the first of the samples.
-            samples: How many.
-            rows: Clips, and the rows that only fill up the batch.
+            conditioning: Vectors, beginning with the one in force at ``first``.
+            first: Clock of the first vector.
+            clock: Clock of the first sample.
+            samples: Number of samples.
+            rows: Number of rows: clips, and rows that only fill up the batch.
         """
         self.model.check_conditioning(conditioning)
         if conditioning is None:

@@ -1,8 +1,8 @@
 """Drawing from models that make their samples a segment at a time, in another order than time.
 
-What is asked for may end anywhere; what was drawn beyond it is kept with the voices. A sample that
-is drawn before its turn needs its random number then: so the sampler is given ``lookahead`` more of
-them than it returns codes.
+A request may end within a segment; the samples drawn beyond it are kept in the state. A sample that
+is drawn early needs its random number early, so a sampler takes ``lookahead`` more random numbers
+than it returns codes.
 """
 
 from dataclasses import dataclass, replace
@@ -28,24 +28,24 @@ PROMPT_CHUNK = 4096
 
 @dataclass(frozen=True)
 class SegmentSamplerState:
-    """Some clips in the making."""
+    """What the sampler needs to continue a batch of clips."""
 
     model: State
     """State of the model at the start of the current segment, one row per clip and padding."""
     known: Int[Tensor, "rows known"]
-    """Codes of the current segment that were heard or handed out: less than a segment."""
+    """Codes of the current segment that were fed or returned; fewer than a segment."""
     clips: int
-    """How many of the rows are clips."""
+    """Number of rows that are clips."""
     lookahead: Any = None
-    """What was drawn beyond; None: nothing."""
+    """Samples drawn beyond ``known``, in the sampler's own form; None: none were."""
 
 
 class SegmentSampler:
-    """Draws whole segments with ``model.draw_segment`` and hands out what is asked for.
+    """Draws whole segments with ``model.draw_segment`` and returns the requested samples.
 
     Args:
-        model: In evaluation mode; folded, or it will be slow.
-        clips: Most clips that shall be drawn together; see :attr:`max_batch`.
+        model: In evaluation mode; slow unless its weights are folded.
+        clips: Largest number of clips that are drawn together; see :attr:`max_batch`.
         min_p: As for :meth:`samplewise.models.segment_model.SegmentModel.draw_segment`.
     """
 
@@ -73,12 +73,12 @@ class SegmentSampler:
         progress: ProgressCallback | None = None,
         conditioning: ConditioningVectors | None = None,
     ) -> SegmentSamplerState:
-        """Run a prompt through the model, teacher-forced; return one voice that would go on.
+        """Run a prompt through the model, teacher-forced; return the state of a clip after it.
 
         Args:
-            prompt: Codes, of any length; what is drawn first follows its last.
+            prompt: Codes, of any number; the first drawn code follows the last of them.
             progress: Called with samples of the prompt done and in total.
-            conditioning: None: these models are told nothing.
+            conditioning: None: these models take no conditioning.
         """
         self.model.check_conditioning(conditioning)
         check_codes(prompt, self.model.q_levels)
@@ -114,16 +114,16 @@ class SegmentSampler:
         Float64[np.ndarray, "clips samples"],
         SegmentSamplerState,
     ]:
-        """Draw the next samples of every clip: as many as there are numbers beyond ``lookahead``.
+        """Draw the next samples of every clip, one for each random number beyond ``lookahead``.
 
         Args:
             sampler_state: From :meth:`start` or from the last call; it stays valid.
             uniforms: The random number that makes each sample, in [0, 1).
-            temperature: Of each of these samples; None means 1.
-            conditioning: None: these models are told nothing.
+            temperature: Temperature of each of these samples; None means 1.
+            conditioning: None: these models take no conditioning.
 
         Returns:
-            Codes; ln p of each under the model at temperature 1, in nats; what goes on.
+            Codes; ln p of each under the model at temperature 1, in nats; the state after them.
 
         Raises:
             ValueError: If there are fewer numbers than ``lookahead``.
@@ -156,14 +156,14 @@ class SegmentSampler:
         codes: Int[np.ndarray, "clips samples"],
         conditioning: ConditioningVectors | None = None,
     ) -> SegmentSamplerState:
-        """Feed codes to every clip as if they had been drawn; what was drawn ahead is dropped.
+        """Feed codes to every clip as if they had been drawn; samples drawn early are dropped.
 
-        What was drawn, forced, leaves the same state in the same bits.
+        Drawn codes, fed again, give the same state bit for bit.
 
         Args:
             sampler_state: From :meth:`start`, :meth:`draw` or the last call; it stays valid.
             codes: One row per clip, of any length.
-            conditioning: None: these models are told nothing.
+            conditioning: None: these models take no conditioning.
 
         Raises:
             ValueError: If there is not one row per clip, or a code does not exist.
@@ -218,7 +218,7 @@ class SegmentSampler:
         return codes, scores, sampler_state
 
     def _pass(self, state: State, codes: Int[Tensor, "rows samples"]) -> State:
-        """Return the state after a whole segment that is known."""
+        """Return the state after a whole segment of known codes."""
         numbers = torch.zeros_like(codes, dtype=torch.float32)
         return self.model.draw_segment(state, numbers, None, codes)[1]
 

@@ -1,12 +1,13 @@
 """Subscale WaveRNN drawn as a wavefront: all rows at once, each behind the one before.
 
 Kalchbrenner et al. 2018, sections 4.2 and 4.3. Row s trails row s - 1 by F + L columns, rounded up
-to blocks of L: the conditioning network is asked for L columns of every row at a time, then all
-rows take L steps together. With L = 1 that is the paper's lag of F + 1. Row 0 waits for nobody, so
-the front goes on from segment to segment without a stop.
+to blocks of L: the conditioning network computes L columns of every row at a time, then all rows
+take L steps together. With L = 1 that is the paper's lag of F + 1. Row 0 depends on no other row,
+so the wavefront continues from segment to segment without a pause.
 
-Chosen: the network's layers are computed anew over L + F columns for each block, and nothing of
-them is kept. So a block costs the same wherever it lies, and a row may be anywhere in its segment.
+Chosen: the network's layers are computed anew over L + F columns for each block, and no
+activations are kept. So a block costs the same wherever it lies, and a row may be anywhere in its
+segment.
 """
 
 from dataclasses import dataclass, replace
@@ -22,33 +23,33 @@ from samplewise.models.base import State
 from samplewise.models.subscale_wavernn import SubscaleState, SubscaleWaveRNN, fold
 
 GATE_BYTES = 512 * 2**20
-"""What a block's gates may take: bounds the clips drawn together."""
+"""Memory that the gates of a block may take; it bounds the number of clips drawn together."""
 
 
 @dataclass(frozen=True)
 class Front:
-    """How far the rows have come since the start of the current segment."""
+    """Progress of the rows since the start of the current segment."""
 
     blocks: int
     """Blocks that row 0 has drawn."""
     codes: Int[Tensor, "batch rows columns"]
-    """What was drawn, and zeros where a row has not come yet."""
+    """Codes that were drawn, and zeros after them."""
     scores: Float[Tensor, "batch rows columns"]
     """ln p of each, in nats."""
     h: Float[Tensor, "batch rows dim"]
     """State of each row."""
     last: Int[Tensor, "batch rows"]
-    """The code that each row drew last."""
+    """Last code of each row."""
     marks: tuple[Float[Tensor, "batch rows dim"], ...]
-    """For each segment that a row has finished: the states there, of the rows that have."""
+    """States at the end of each segment that some row has finished; zeros for the other rows."""
 
 
 class WavefrontSampler(SegmentSampler):
     """Draws all rows of all clips as one batch; see :class:`SegmentSampler`.
 
     Args:
-        model: In evaluation mode; folded, or it will be slow.
-        clips: Most clips that shall be drawn together; see :attr:`max_batch`.
+        model: In evaluation mode; slow unless its weights are folded.
+        clips: Largest number of clips that are drawn together; see :attr:`max_batch`.
         min_p: As for :class:`SegmentSampler`.
     """
 
@@ -97,7 +98,7 @@ class WavefrontSampler(SegmentSampler):
         self,
         last: Int[Tensor, " rows"],
         h: Float[Tensor, "rows dim"],
-        said: Float[Tensor, "rows columns residual"],
+        condition: Float[Tensor, "rows columns residual"],
         numbers: Float[Tensor, "rows columns"],
         temperatures: Float[Tensor, "rows columns"] | None,
         codes: Int[Tensor, "rows columns"],
@@ -105,8 +106,10 @@ class WavefrontSampler(SegmentSampler):
     ) -> tuple[
         Int[Tensor, "rows columns"], Float[Tensor, "rows columns"], Float[Tensor, "rows dim"]
     ]:
-        """Return codes, ln p of each and h after them: the rows' steps, a column at a time."""
-        gates = self.model.condition_gates(said if said.shape[2] else None, said.shape[1])
+        """Step the rows, a column at a time; return codes, ln p of each and h after them."""
+        gates = self.model.condition_gates(
+            condition if condition.shape[2] else None, condition.shape[1]
+        )
         gates = gates.expand(len(last), -1, -1)
         drawn, scores = [], []
         for i in range(self.block):
@@ -125,7 +128,7 @@ class WavefrontSampler(SegmentSampler):
         return torch.stack(drawn, 1), torch.stack(scores, 1), h
 
     def _blocks(self, samples: int) -> int:
-        """Return how many blocks row 0 has drawn when the last row has come so far."""
+        """Return how many blocks row 0 has drawn once all rows have drawn ``samples`` samples."""
         columns = -(-samples // self.rows)
         return -(-columns // self.block) + (self.rows - 1) * self.lag
 
@@ -134,7 +137,7 @@ class WavefrontSampler(SegmentSampler):
         return Front(0, codes, codes.double(), state.h, state.last, ())
 
     def _next_segment(self, sampler_state: SegmentSamplerState) -> SegmentSamplerState:
-        """Let the voices begin with the next segment: every row has finished the current one."""
+        """Move the state to the next segment; every row has finished the current one."""
         front, n = sampler_state.lookahead, self.columns
         last, clock = front.codes[:, :, n - 1], sampler_state.model.clock + self.segment
         return replace(
@@ -152,12 +155,12 @@ class WavefrontSampler(SegmentSampler):
 
 
 class NativeWavefrontSampler(WavefrontSampler):
-    """The same front, whose rows the compiled engine steps; PyTorch runs the network.
+    """Wavefront sampler whose rows the native engine steps; PyTorch runs the network.
 
     Args:
         model: On the CPU, in float32.
-        clips: Most clips that shall be drawn together; see :attr:`max_batch`.
-        weights: How the engine stores those of the cell.
+        clips: Largest number of clips that are drawn together; see :attr:`max_batch`.
+        weights: Format of the cell's weights in the engine.
         threads: CPU threads of the engine; None takes every core that this process may use.
         min_p: As for :class:`SegmentSampler`.
     """
@@ -180,7 +183,7 @@ class NativeWavefrontSampler(WavefrontSampler):
         self,
         last: Int[Tensor, " rows"],
         h: Float[Tensor, "rows dim"],
-        said: Float[Tensor, "rows columns residual"],
+        condition: Float[Tensor, "rows columns residual"],
         numbers: Float[Tensor, "rows columns"],
         temperatures: Float[Tensor, "rows columns"] | None,
         codes: Int[Tensor, "rows columns"],
@@ -188,9 +191,9 @@ class NativeWavefrontSampler(WavefrontSampler):
     ) -> tuple[
         Int[Tensor, "rows columns"], Float[Tensor, "rows columns"], Float[Tensor, "rows dim"]
     ]:
-        """As the reference does; with narrower weights it is another model, a little."""
+        """Do what the reference does; narrower weights make a slightly different model."""
         found = self.cell.run(
-            *(last.numpy(), h.numpy(), said.numpy(), numbers.float().numpy()),
+            *(last.numpy(), h.numpy(), condition.numpy(), numbers.float().numpy()),
             None if temperatures is None else temperatures.double().numpy(),
             codes.masked_fill(~is_known, DRAW).numpy(),
         )
@@ -199,7 +202,7 @@ class NativeWavefrontSampler(WavefrontSampler):
 
 
 class _Run:
-    """A front in motion: a copy that changes."""
+    """A wavefront in progress: a copy of a :class:`Front` that changes."""
 
     def __init__(
         self,
@@ -231,11 +234,11 @@ class _Run:
         self.row = torch.arange(rows, device=known.device)
 
     def front(self) -> Front:
-        """Return where the rows are."""
+        """Return the progress of the rows."""
         return Front(self.blocks, self.codes, self.scores, self.h, self.last, tuple(self.marks))
 
     def advance(self) -> None:
-        """Let every row that may draw one block."""
+        """Draw one block of every row that can move."""
         size = self.sampler.block
         first = (self.blocks - self.row * self.sampler.lag) * size  # column of each row
         moves = first >= 0
@@ -250,7 +253,7 @@ class _Run:
         )
         codes, scores, h = self.sampler.run_cell(
             *(self.last.flatten(), self.h.flatten(0, 1)),
-            self._said(first.clamp(min=0)).flatten(0, 1),
+            self._condition(first.clamp(min=0)).flatten(0, 1),
             *(self.numbers[:, *place].flatten(0, 1), temperatures),
             *(self.codes[:, *place].flatten(0, 1), is_known.flatten(0, 1)),
         )
@@ -263,23 +266,25 @@ class _Run:
         self._mark(moving, first[moves] + size)
         self.blocks += 1
 
-    def _said(self, first: Int[Tensor, " rows"]) -> Float[Tensor, "batch rows columns residual"]:
-        """Return what the network says to every row, from its first column on; zeros to row 0."""
+    def _condition(
+        self, first: Int[Tensor, " rows"]
+    ) -> Float[Tensor, "batch rows columns residual"]:
+        """Return the network's output for every row, from its first column on; zeros for row 0."""
         model, size = self.model, self.sampler.block
         if not model.earlier:
             return model.real_values.new_zeros(len(self.codes), 1, size, 0)
         near, n = model.neighbours(), self.sampler.columns
         lookahead = torch.arange(size + model.config.horizon, device=near.device)
-        columns = (first[1:, None] + lookahead)[:, None]  # (asking row, 1, columns)
+        columns = (first[1:, None] + lookahead)[:, None]  # (row, 1, columns)
         ends = ((first[1:] // n + 1) * n)[:, None, None]  # beyond the segment all is unknown
         seen: Bool[Tensor, "rows rows columns"] = (near >= 0)[:, :, None] & (columns < ends)
         columns = columns.clamp(max=self.codes.shape[2] - 1)
         slots = self.codes[:, near.clamp(min=0)[:, :, None], columns]
-        said = model.conditions(slots, seen[None])
-        return torch.cat([torch.zeros_like(said[:, :1]), said], 1)
+        condition = model.conditions(slots, seen[None])
+        return torch.cat([torch.zeros_like(condition[:, :1]), condition], 1)
 
     def _mark(self, rows: Int[Tensor, " moving"], columns: Int[Tensor, " moving"]) -> None:
-        """Note the states of rows that have just finished a segment."""
+        """Record the states of rows that have just finished a segment."""
         n = self.sampler.columns
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             if column % n == 0:

@@ -1,15 +1,15 @@
-"""Ctrl-C and SIGTERM: the first asks for a checkpoint at the next step, the second ends at once."""
+"""Ctrl-C and SIGTERM: the first saves a checkpoint after the current step, the second ends."""
 
 import signal
 from types import FrameType, TracebackType
 from typing import Any
 
 GRACE_S = 8
-"""A step that takes longer than this after the first request is abandoned."""
+"""Seconds after the first request; a step that takes longer is abandoned."""
 
 
 class Interrupts:
-    """Context in which a request to stop is noted instead of breaking a step in two."""
+    """Context manager that records a request to stop, so that the current step can end."""
 
     def __init__(self) -> None:
         self.requested = False

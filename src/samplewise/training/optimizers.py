@@ -1,9 +1,9 @@
-"""Adam, whose matrices take the steps of Muon: all directions of a matrix move equally far.
+"""Adam and Muon; under Muon all directions of a matrix move equally far.
 
-Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": the momentum of a
-matrix is replaced by about the nearest matrix with orthonormal rows or columns. The scale of a
-step is that of Liu et al. 2025 ("Muon is scalable for LLM training"), so that it is as long as
-Adam's usually are. Chosen: the gates of a recurrent layer, stacked in one matrix, are taken apart.
+Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": a step is about the
+nearest matrix to the momentum that has orthonormal rows or columns. The scale of a step is that of
+Liu et al. 2025 ("Muon is scalable for LLM training"), so that it is about as long as one of Adam's.
+Chosen: each gate of a recurrent layer is made orthonormal by itself, though one matrix holds all.
 """
 
 from typing import Any
@@ -29,13 +29,13 @@ class Muon(torch.optim.Adam):
     """Muon for the matrices of a model, Adam for gains, biases, embeddings and initial states.
 
     Args:
-        model: What is trained.
+        model: The model that is trained.
         scale: Step size of the matrices, as a multiple of Adam's.
         decay: Share of a matrix that a step of size 1 takes away (decoupled weight decay). Without
-            any, a recurrent matrix grows until the dynamics are chaotic and gradients overflow.
-        iterations: Of Newton-Schulz.
-        every: The matrices move at every so many steps; their momentum is updated at each.
-        **adam: Of :class:`torch.optim.Adam`.
+            it, a recurrent matrix grows until the dynamics are chaotic and gradients overflow.
+        iterations: Number of Newton-Schulz iterations.
+        every: Steps between two moves of the matrices; their momentum is updated at each step.
+        **adam: Arguments of :class:`torch.optim.Adam`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Muon(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Make a step; the gradients of the matrices are used up."""
+        """Make a step, and discard the gradients of the matrices."""
         rate = self.scale * self.param_groups[0]["lr"]
         for weight, parts in self.matrices:
             v = weight.v
@@ -92,12 +92,12 @@ def orthogonal(
 ) -> Float[Tensor, "parts rows columns"]:
     """Return about U V^T of each matrix U S V^T, by Newton-Schulz iterations.
 
-    They are made in bfloat16 on GPUs. On CPUs they are made in float32: processors without
-    bfloat16 arithmetic need about ten times as long for it.
+    The iterations run in bfloat16 on GPUs and in float32 on CPUs: a processor without bfloat16
+    arithmetic takes about ten times as long for it.
 
     Args:
-        matrices: Any; zeros remain zeros.
-        iterations: Each brings the singular values nearer to 1.
+        matrices: Any matrices; zeros remain zeros.
+        iterations: Number of iterations; each brings the singular values nearer to 1.
     """
     x = matrices.float() if matrices.device.type == "cpu" else matrices.bfloat16()
     is_tall = x.shape[1] > x.shape[2]

@@ -1,4 +1,4 @@
-"""Processes that train together: from torchrun, SLURM or our own spawn, or just one."""
+"""Processes that train together, started by torchrun, by SLURM or by :func:`spawn`."""
 
 import os
 import re
@@ -19,12 +19,12 @@ from samplewise.errors import TrainingError
 from samplewise.nn.device import choose_device
 
 PATIENCE_S = 1.0
-"""How long a rank that lost the others waits before it says so."""
+"""Seconds that a rank waits before it reports a lost connection."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together."""
+    """Place of this process among those that train together."""
 
     rank: int
     world: int
@@ -32,7 +32,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def rows(self, lanes: int) -> slice:
@@ -47,7 +47,7 @@ class Ranks:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def wait(self) -> None:
-        """Wait until every rank is here."""
+        """Wait until every rank has called this method."""
         if self.world > 1:
             dist.barrier()
 
@@ -96,12 +96,12 @@ def is_launched() -> bool:
 
 
 def spawn(function: Callable[..., object], count: int, *arguments: Any) -> None:
-    """Run ``function(*arguments)`` in ``count`` processes on this machine that can join.
+    """Run ``function(*arguments)`` in ``count`` processes on this machine; they can join a group.
 
     Raises:
         TrainingError: If one of them failed; the others have been ended.
     """
-    # The meeting point is opened here and stays open: a port that was free may not be so later.
+    # The store is opened here and stays open: a port that is free now may be taken later.
     store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]  # public, says its manual
         "127.0.0.1", 0, is_master=True, wait_for_workers=False
     )
@@ -131,18 +131,18 @@ def _enter(
     try:
         function(*arguments)
     except RuntimeError:
-        # Perhaps only the connection to a rank that has failed: its own fault is to be told first.
+        # If another rank failed and the connection broke, the error of that rank comes first.
         time.sleep(PATIENCE_S)
         raise
-    # Everything is closed and on disk. An interpreter that winds up now and then aborts in threads
-    # of the process group that are still alive, and a rank that is done would count as dead.
+    # All files are closed and on disk. A normal exit sometimes aborts in threads of the process
+    # group that still run, and a rank that has finished would count as failed.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def _slurm_environment() -> dict[str, str]:
-    """Translate srun's variables; torchrun's own win over them.
+    """Return torchrun's variables made from srun's; torchrun's own take precedence.
 
     ``SLURM_STEP_*`` are set by srun alone: a batch script or a shell of salloc is no rank.
     """
@@ -159,6 +159,6 @@ def _slurm_environment() -> dict[str, str]:
 
 
 def first_host(hosts: str) -> str:
-    """Return the first of SLURM's compressed list of hosts: ``a02`` of ``a[02-04,7],b1``."""
+    """Return the first host of SLURM's compressed list: ``a02`` of ``a[02-04,7],b1``."""
     found = re.match(r"([^,\[]*)(?:\[([^],-]+)[^]]*\])?([^,\[]*)", hosts)
     return "".join(part or "" for part in found.groups()) if found else hosts
