@@ -5,12 +5,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from samplewise.generate.temperature import Envelope, to_envelope
 from samplewise.progress import ProgressBar, ProgressCallback
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from samplewise.generate.backend import Backend
     from samplewise.generate.clips import Clip, Start, TargetBits
     from samplewise.generate.prompts import Prompt
-    from samplewise.generate.temperature import Envelope
     from samplewise.models.io import LoadedModel
 
 Wave = Float[np.ndarray, " samples"]
@@ -88,7 +89,7 @@ class Model:
         seconds: float = 10.0,
         *,
         seed: int | None = None,
-        temperature: "float | str | Envelope" = 1.0,
+        temperature: float | str | Envelope = 1.0,
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
@@ -156,7 +157,7 @@ class Model:
         seconds: float = 10.0,
         *,
         seed: int | None = None,
-        temperature: "float | str | Envelope" = 1.0,
+        temperature: float | str | Envelope = 1.0,
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
@@ -175,6 +176,7 @@ class Model:
         prompt done, and their total.
         """
         from samplewise.generate.clips import iterate_clips
+        from samplewise.generate.prompts import to_wave
         from samplewise.generate.retries import check_retries, redraw_flagged
         from samplewise.generate.uniforms import check_numbers, pick_seed
 
@@ -184,35 +186,29 @@ class Model:
         seed, indices = pick_seed(seed), range(first_index, first_index + count)
         check_numbers(seed, [indices[0], indices[-1]])
         check_retries(retry_flagged)
-        envelope, wave = _envelope(temperature), self._prompt(prompt)
-        chosen = self.backend_for(min(count, batch), min_p)
-
-        def draw(seed: int, indices: Sequence[int]) -> "Iterator[Clip]":
-            return iterate_clips(
-                self.loaded,
-                indices,
-                seconds,
-                seed,
-                temperature=envelope,
-                prompt=wave,
-                keep_prompt=keep_prompt,
-                start=start,
-                target_bits=target_bits,
-                batch=batch,
-                progress=progress,
-                prompt_progress=prompt_progress,
-                backend=chosen,
-                label=label,
-            )
-
-        return redraw_flagged(draw(seed, indices), draw, seed, retry_flagged)
+        draw = partial(
+            iterate_clips,
+            self.loaded,
+            seconds=seconds,
+            temperature=to_envelope(temperature),
+            prompt=to_wave(prompt, self.loaded.audio),
+            keep_prompt=keep_prompt,
+            start=start,
+            target_bits=target_bits,
+            batch=batch,
+            progress=progress,
+            prompt_progress=prompt_progress,
+            backend=self.backend_for(min(count, batch), min_p),
+            label=label,
+        )
+        return redraw_flagged(draw, indices, seed, retry_flagged)
 
     def stream(
         self,
         seconds: float | None = None,
         *,
         seed: int | None = None,
-        temperature: "float | str | Envelope" = 1.0,
+        temperature: float | str | Envelope = 1.0,
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
@@ -246,6 +242,7 @@ class Model:
         """
         from samplewise.generate.class_conditioning import class_conditioning
         from samplewise.generate.clips import samples_of, stream_chunks
+        from samplewise.generate.prompts import to_wave
         from samplewise.generate.uniforms import check_numbers, pick_seed
 
         seed = pick_seed(seed)
@@ -256,8 +253,8 @@ class Model:
             seed,
             samples=None if seconds is None else samples_of(seconds, self.sample_rate),
             index=index,
-            temperature=_envelope(temperature),
-            prompt=self._prompt(prompt),
+            temperature=to_envelope(temperature),
+            prompt=to_wave(prompt, self.loaded.audio),
             keep_prompt=keep_prompt,
             start=start,
             target_bits=target_bits,
@@ -331,7 +328,7 @@ class Model:
         source: "str | Path | Mel",
         *,
         seed: int | None = None,
-        temperature: "float | str | Envelope" = 1.0,
+        temperature: float | str | Envelope = 1.0,
         min_p: float = 0.0,
         label: str | None = None,
         corrections: int = 10,
@@ -371,7 +368,7 @@ class Model:
         mels: "Sequence[Mel]",
         *,
         seed: int | None = None,
-        temperature: "float | str | Envelope" = 1.0,
+        temperature: float | str | Envelope = 1.0,
         min_p: float = 0.0,
         labels: Sequence[str | None] | None = None,
         corrections: int = 10,
@@ -386,7 +383,7 @@ class Model:
             [np.asarray(mel, np.float32) for mel in mels],
             pick_seed(seed),
             labels=labels,
-            temperature=_envelope(temperature),
+            temperature=to_envelope(temperature),
             backend=self.backend_for(len(mels), min_p),
             corrections=corrections,
         )
@@ -396,7 +393,7 @@ class Model:
         frames: "Iterable[Wave]",
         *,
         seed: int | None = None,
-        temperature: "float | str | Envelope" = 1.0,
+        temperature: float | str | Envelope = 1.0,
         min_p: float = 0.0,
         label: str | None = None,
         corrections: int = 10,
@@ -419,7 +416,7 @@ class Model:
             frames,
             seed,
             label=label,
-            temperature=_envelope(temperature),
+            temperature=to_envelope(temperature),
             backend=self.backend_for(1, min_p),
             corrections=corrections,
         )
@@ -450,22 +447,3 @@ class Model:
         if backend.name == "reference" and backend.threads is None:
             backend = replace(backend, threads=pick_threads(self.loaded.model, clips))
         return backend
-
-    def _prompt(self, prompt: "str | Path | Wave | Prompt | None") -> Any:
-        from samplewise.generate.prompts import Prompt, level_prompt, read_prompt
-
-        if prompt is None or isinstance(prompt, Prompt):
-            return None if prompt is None else prompt.wave
-        if isinstance(prompt, str | Path):
-            return read_prompt(Path(prompt), self.loaded.audio).wave
-        return level_prompt(np.asarray(prompt, np.float32), self.loaded.audio)[0]
-
-
-def _envelope(temperature: "float | str | Envelope") -> "Envelope":
-    from samplewise.generate.temperature import Envelope, parse_envelope
-
-    if isinstance(temperature, Envelope):
-        return temperature
-    if isinstance(temperature, str):
-        return parse_envelope(temperature)
-    return Envelope((0.0,), (float(temperature),))

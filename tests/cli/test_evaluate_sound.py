@@ -23,7 +23,8 @@ def test_the_sound_of_a_run_is_measured_and_kept(run_folder, measured, capsys):
     assert "of 2 clips of 1.25 s to 2 test recordings of that length" in shown
     assert f"white noise {measured['references']['white noise']:.3f}" in shown
     assert "onsets per second" in shown
-    assert "flagged 2 of 2: noise 2" in shown
+    named = ", ".join(f"{name} {count}" for name, count in measured["flags"].items())
+    assert f"flagged 2 of 2: {named}" in shown
 
 
 def test_the_entropy_is_shown_beside_the_test_bits(run_folder, measured, capsys):

@@ -128,6 +128,17 @@ def test_an_interval_covers_as_the_normal_distribution_says(monkeypatch):
     assert interval.high == pytest.approx(values.mean() + error, abs=0.2 * error)
 
 
+def test_the_interval_of_a_distance_has_the_distance_as_its_middle():
+    plain, moved = (
+        bootstrap(lambda chosen: float(len(set(chosen.tolist()))), 20, is_biased=biased)
+        for biased in (False, True)
+    )
+    assert plain.value == moved.value == 20
+    assert plain.high < 20
+    assert moved.low < 20 < moved.high
+    assert moved.high - moved.low == plain.high - plain.low
+
+
 def test_shuffled_pieces_are_the_same_pieces():
     wave = np.arange(1050, dtype=np.float32)
     shuffled = sound.shuffle_pieces(wave, 100, rng())

@@ -21,13 +21,12 @@ class Model:
     def __init__(self, flags):
         self.flags, self.drawn = flags, []
 
-    def draw(self, seed, indices):
+    def draw(self, *, indices, seed):
         self.drawn.append((seed, list(indices)))
         return [take(seed, i, self.flags.get((SEEDS.index(seed), i), ())) for i in indices]
 
     def clips(self, count, retries):
-        first = self.draw(SEED, range(count))
-        return list(redraw_flagged(first, self.draw, SEED, retries))
+        return list(redraw_flagged(self.draw, range(count), SEED, retries))
 
 
 FLAGS = {

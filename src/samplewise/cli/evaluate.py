@@ -136,8 +136,8 @@ def _measure_sound(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corp
             count=args.count,
             seconds=args.seconds,
             seed=args.seed,
-            test_bits=_known_bits(path / _result_name("evaluation", args.step), corpus),
-            backend=model.backend_for(args.count, 0.0),
+            test_bits=_known_bits(path / _result_name("evaluation", args.step)),
+            backend=model.backend_for(args.count),
             progress=lambda done, total: bar(done // model.sample_rate, total // model.sample_rate),
         )
     if args.json:
@@ -163,7 +163,7 @@ def _result_name(kind: str, step: int | None) -> str:
     return f"{kind}.json" if step is None else f"{kind}-step-{step}.json"
 
 
-def _known_bits(path: Path, corpus: "Corpus") -> float | None:
+def _known_bits(path: Path) -> float | None:
     """Return bits per sample of the test split by an earlier evaluation, if there is one."""
     try:
         known = read_object(path)

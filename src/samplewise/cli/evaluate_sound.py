@@ -17,7 +17,8 @@ def describe_sound(score: "SoundScore") -> str:
     lines = [
         f"log-mel distance {_interval(distance, '.3f')} of {score.count} clips of "
         f"{score.seconds:g} s to {score.recordings} test recordings of that length",
-        "; ".join(f"{name} {value:.3f}" for name, value in score.references.items()),
+        "; ".join(f"{name} {value:.3f}" for name, value in score.distance_parts.items()),
+        "beside it " + "; ".join(f"{name} {value:.3f}" for name, value in score.references.items()),
         "",
         f"{'':<24}  {'clips':>7}  {'95%':>15}  {'recordings':>10}  {'5% to 95%':>15}  inside",
     ]

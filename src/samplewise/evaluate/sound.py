@@ -195,7 +195,7 @@ def score_sound(
         seconds=reference.seconds,
         count=len(clips),
         recordings=len(reference.test_mels),
-        log_mel_distance=bootstrap(distance, len(clips)),
+        log_mel_distance=bootstrap(distance, len(clips), is_biased=True),
         distance_parts=dict(zip(PARTS, parts.tolist(), strict=True)),
         references=reference.distances,
         descriptors={
@@ -226,17 +226,21 @@ def compare(clips: Sequence[float], recordings: Sequence[float]) -> Comparison:
     return Comparison(interval, median, low, high, inside)
 
 
-def bootstrap(figure: Callable[[Chosen], float], count: int) -> Interval:
+def bootstrap(figure: Callable[[Chosen], float], count: int, is_biased: bool = False) -> Interval:
     """Return a figure of some clips and the interval of its resamples.
 
     Args:
         figure: The figure, from the numbers of the clips; one may occur several times.
         count: Number of clips.
+        is_biased: Resamples, which hold fewer different clips, make a distance larger: they are
+            moved so that their median is the figure.
     """
     random = np.random.default_rng(SEED)
     resampled = [figure(random.integers(0, count, count)) for _ in range(RESAMPLES)]
-    low, high = _percentiles(np.array(resampled), INTERVAL)
-    return Interval(figure(np.arange(count)), low, high)
+    low, median, high = _percentiles(np.array(resampled), (INTERVAL[0], 50.0, INTERVAL[1]))
+    value = figure(np.arange(count))
+    shift = value - median if is_biased else 0.0
+    return Interval(value, low + shift, high + shift)
 
 
 def reference_sounds(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from samplewise.audio.files import probe, read_audio
 from samplewise.audio.level import paper_min_max
@@ -45,6 +45,17 @@ def read_prompt(path: Path, audio: AudioFormat) -> Prompt:
             f"{-20 * np.log10(factor):.1f} dB softer than in the corpus, where it would clip"
         )
     return Prompt(levelled, tuple(notices))
+
+
+def to_wave(
+    prompt: str | Path | Float[np.ndarray, " samples"] | Prompt | None, audio: AudioFormat
+) -> Float32[np.ndarray, " samples"] | None:
+    """Return a prompt at the model's rate and level: of a sound file, or of samples at its rate."""
+    if prompt is None or isinstance(prompt, Prompt):
+        return None if prompt is None else prompt.wave
+    if isinstance(prompt, str | Path):
+        return read_prompt(Path(prompt), audio).wave
+    return level_prompt(np.asarray(prompt, np.float32), audio)[0]
 
 
 def level_prompt(

@@ -25,23 +25,20 @@ def retry_seed(seed: int, retry: int) -> int:
 
 
 def redraw_flagged(
-    clips: Iterable[Clip],
-    draw: Callable[[int, Sequence[int]], Iterable[Clip]],
-    seed: int,
-    retries: int,
+    draw: Callable[..., Iterable[Clip]], indices: Sequence[int], seed: int, retries: int
 ) -> Iterator[Clip]:
-    """Yield clips; those with a flag are drawn again, all of a retry together, and come last.
+    """Draw clips; those with a flag are drawn again, those of one retry together, and come last.
 
     A clip that is flagged every time is the take with the fewest flags, the earliest of these.
 
     Args:
-        clips: The clips of the first seed.
-        draw: Draws the clips of some indices under a seed.
+        draw: Draws clips, in order; called with ``indices`` and ``seed``.
+        indices: Index of each clip.
         seed: The first seed.
         retries: How often a clip is drawn again at most.
     """
     flagged: list[Clip] = []
-    for clip in clips:
+    for clip in draw(indices=indices, seed=seed):
         if clip.flags and retries:
             flagged.append(clip)
         else:
@@ -49,7 +46,7 @@ def redraw_flagged(
     for retry in range(1, retries + 1):
         if not flagged:
             return
-        again = draw(retry_seed(seed, retry), [clip.index for clip in flagged])
+        again = draw(indices=[clip.index for clip in flagged], seed=retry_seed(seed, retry))
         kept: list[Clip] = []
         for before, clip in zip(flagged, again, strict=True):
             best = min(before, clip, key=lambda take: len(take.flags))

@@ -59,6 +59,15 @@ class Envelope:
         return np.interp(times, self.seconds, self.values)
 
 
+def to_envelope(temperature: float | str | Envelope) -> Envelope:
+    """Return a temperature as an envelope: a number, or the text of :func:`parse_envelope`."""
+    if isinstance(temperature, Envelope):
+        return temperature
+    if isinstance(temperature, str):
+        return parse_envelope(temperature)
+    return Envelope((0.0,), (float(temperature),))
+
+
 def parse_envelope(text: str) -> Envelope:
     """Read ``0.95``, or points ``SECONDS:TEMPERATURE`` as in ``0:0.8,5:1.1,10:0.9``.
 
