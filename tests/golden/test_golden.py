@@ -83,6 +83,8 @@ def test_a_run_goes_on_and_draws_as_it_did(tmp_path, capsys):
     shutil.copytree(FOLDER / "corpus", corpus)
     flags = (
         "--preset small --model.dim 8 --model.emb-size 4 --optimizer adam --muon-scale 1 "
+        "--model.mlp-maps 3 --model.lp-order 0 --model.lp-window 1024 --model.lp-noise 0.001 "
+        "--sample-stride 1 "
         "--schedule constant --warmup-steps 0 --clip-seconds 0.1 --lanes 4 --seq-len 64 --ema 0.9 "
         "--valid-every 5 --valid-seconds 0 --preview-minutes 0 --threads 1 --device cpu "
         "--minutes None --precision float32 --steps 20"
