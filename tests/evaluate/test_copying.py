@@ -44,3 +44,17 @@ def test_noise_silence_and_short_sounds_have_no_passages():
     waves = [noise, np.zeros(3 * RATE), real("train/voice_train_0.flac")[: RATE // 2]]
     found = nearest_passages([mel(wave) for wave in waves], [mel(real("train/voice_train_0.flac"))])
     assert all(map(math.isnan, found))
+
+
+def test_loudness_alone_is_no_pattern():
+    random = np.random.default_rng(2)
+    loudness = random.normal(-30, 10, (100, 1)) * np.ones((1, 40))
+    assert len(passages(loudness)) == 0
+    assert len(passages(loudness + random.normal(0, 10, (100, 40)))) == 26
+
+
+def test_passages_with_pauses_are_left_out():
+    levels = np.random.default_rng(2).normal(-30, 10, (100, 40))
+    levels[40:56] = -60.0  # eight steps of 40 ms
+    pauses = [len(set(range(20, 28)) & set(range(s, s + PASSAGE))) for s in range(26)]
+    assert len(passages(levels)) == sum(count <= 0.2 * PASSAGE for count in pauses)

@@ -74,7 +74,7 @@ def make_run(folder: Path, corpus: Path) -> Path:
         write_wav(folder / "generated" / name, wave(index), RATE)
         entry = {"file": name, "index": index, "seconds": 0.25, "flags": []}
         clips.append(entry | {"bits_per_sample": 3.0 - index / 10, "rank": CLIPS - index})
-    clips[0]["flags"] = ["stuck"]
+    clips[0] |= {"flags": ["stuck"], "flag_reasons": ["45% of it loops or rests"]}
     generation = {"seed": 7, "temperature": "0.95", "sample_rate": RATE, "prompt": None}
     write_json(folder / "generated" / "generation.json", generation | {"clips": clips})
     for step in (100, 400):

@@ -67,6 +67,13 @@ def test_the_sound_of_the_clips_stands_beside_that_of_the_recordings(run, undraw
     assert "Clips with a flag: 12%." in text
 
 
+def test_a_flag_says_what_was_measured(run, undrawn):
+    assert "stuck in a loop: 45% of it loops or rests" in read(run).text
+    clip = {"file": "clip-0000.wav", "flags": ["hiss", "stuck"], "flag_reasons": ["much"]}
+    edit(run / "generated" / "generation.json", clips=[clip])
+    assert "hiss: much stuck in a loop" in read(run).text
+
+
 def test_every_picture_decodes_and_has_the_size_that_the_page_claims(drawn):
     html = drawn[1]
     sizes = re.findall(r'<img [^>]*width="(\d+)" height="(\d+)"', html)
@@ -108,7 +115,10 @@ def test_names_from_files_stay_text(run, undrawn):
     edit(hostile_run / "evaluation.json", baselines={HOSTILE: 4.0}, **changes)
     name = HOSTILE.replace("/", "∕").replace("\0", "").replace("\ud800", "") + ".wav"
     write_wav(hostile_run / "generated" / name, wave(0), RATE)
-    clips = [{"file": name, "flags": [HOSTILE], "rank": 1}, {"file": HOSTILE, "rank": 2}]
+    clips = [
+        {"file": name, "flags": [HOSTILE], "flag_reasons": [HOSTILE], "rank": 1},
+        {"file": HOSTILE, "rank": 2},
+    ]
     changes = {"temperature": HOSTILE, "prompt": HOSTILE, "seed": HOSTILE}
     edit(hostile_run / "generated" / "generation.json", clips=clips, **changes)
     found = read(hostile_run)
@@ -220,7 +230,8 @@ def test_figures_that_are_none_do_no_harm(run, value, undrawn):
     edit(run / "evaluation.json", bits_per_sample=value, samples=value, baselines={"a": value})
     edit(run / "sound.json", descriptors=value, references=value, count=value, flagged=value)
     edit(run / "config.json", parameters=value, audio=value, train=value, corpus=value)
-    clip = {"file": "clip-0000.wav", "rank": value, "index": value, "flags": value}
+    clip = {"file": "clip-0000.wav", "rank": value, "index": value}
+    clip |= {"flags": value, "flag_reasons": value}
     edit(run / "generated" / "generation.json", clips=[clip | {"bits_per_sample": value}, value])
     shutil.rmtree(run / "previews")
     with (run / "metrics.jsonl").open("a") as file:

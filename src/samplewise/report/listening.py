@@ -1,6 +1,7 @@
 """Section of a report with sound: clips, a real recording, previews over training."""
 
 from collections.abc import Callable
+from itertools import zip_longest
 
 import numpy as np
 
@@ -150,7 +151,10 @@ def _wav(clip: ReportClip) -> bytes:
 
 
 def _flags(clip: ReportClip) -> str:
-    marks = [f'<span class="flag">{esc(FLAGS.get(flag, flag))}</span>' for flag in clip.flags]
+    marks = [
+        f'<span class="flag">{esc(": ".join(filter(None, [FLAGS.get(flag, flag), reason])))}</span>'
+        for flag, reason in zip_longest(clip.flags, clip.flag_reasons[: len(clip.flags)])
+    ]
     return f'<p class="flags">{" ".join(marks)}</p>' if marks else ""
 
 

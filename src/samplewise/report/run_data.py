@@ -35,7 +35,9 @@ class ReportClip:
     rank: int | None = None
     """Rank by likelihood; 1 is the likeliest."""
     flags: tuple[str, ...] = ()
-    """Flags of artifacts: silence, noise, stuck."""
+    """Flags of artifacts: silence, noise, hiss, stuck."""
+    flag_reasons: tuple[str, ...] = ()
+    """Reason of each flag; empty for clips of earlier versions."""
     index: int | None = None
     """Index of the clip under its seed."""
     problem: str = ""
@@ -203,12 +205,13 @@ def _clips(
     for name in sorted(entries, key=place):
         entry = entries[name]
         rank, index = (reading.number(entry, key) for key in ("rank", "index"))
-        flags = reading.find(entry, "flags")
+        flags, reasons = (_texts(reading.find(entry, key)) for key in ("flags", "flag_reasons"))
         fields = {
             "bits": reading.number(entry, "bits_per_sample"),
             "rank": None if rank is None else int(rank),
             "index": None if index is None else int(index),
-            "flags": tuple(str(flag) for flag in flags) if isinstance(flags, list) else (),
+            "flags": flags,
+            "flag_reasons": reasons,
         }
         if len(loud) == MAX_CLIPS:
             problem = f"only the first {MAX_CLIPS} clips are embedded"
@@ -217,6 +220,10 @@ def _clips(
         clip = _load(folder / name, MAX_CLIP_S, **fields)
         (silent if clip.problem else loud).append(clip)
     return tuple(loud), tuple(silent)
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def _previews(folder: Path) -> tuple[tuple[ReportClip, ...], int]:
