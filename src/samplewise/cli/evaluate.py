@@ -59,7 +59,8 @@ class EvaluateArgs:
     weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
     """How the native engine, if it scores, stores weights."""
     baselines: bool = True
-    """Also count uniform, unigram, bigram and linear-prediction baselines on the training split."""
+    """Also count uniform, unigram, bigram and linear-prediction baselines on the training split; of
+    a model with a linear predictor, score the predictor alone."""
     max_memory: float = 2.0
     """Most GiB that the model may take; a file that asks for more is refused."""
     json: bool = False

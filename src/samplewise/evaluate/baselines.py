@@ -115,7 +115,7 @@ def baselines(
         quantizer: Quantiser of the model.
         progress: Called with the samples done and their total.
     """
-    reader = _Reader(corpus, level, quantizer, progress, sum(c.samples for c in [*train, *test]))
+    reader = CodeReader(corpus, level, quantizer, progress, sum(c.samples for c in [*train, *test]))
     counts = [
         count(map(reader.blocks, clips), quantizer.q_levels, quantizer.silence)
         for clips in (train, test)
@@ -123,7 +123,7 @@ def baselines(
     return cross_entropies(*counts)
 
 
-class _Reader:
+class CodeReader:
     """A reader of codes in blocks; level `keep` uses a table of all 65,536 stored values."""
 
     def __init__(

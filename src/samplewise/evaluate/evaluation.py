@@ -19,8 +19,10 @@ from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
 from samplewise.evaluate.nll import Scores, score
 from samplewise.evaluate.nll_native import score_natively
+from samplewise.evaluate.predictor_baseline import predictor_alone
 from samplewise.heads.base import check_log_probs
 from samplewise.models.io import LoadedModel
+from samplewise.models.samplernn import SampleRNN
 from samplewise.progress import ProgressBar, ProgressCallback
 
 DEFAULT_CLIP_SECONDS = 8.0
@@ -154,6 +156,10 @@ def evaluate_split(
         train = cut(corpus.split("train"), clip_samples)
         with _open(bar, "counting baselines, samples", [*train, *clips]) as progress:
             to_beat = baselines(corpus, train, clips, level, loaded.model.quantizer, progress)
+        if isinstance(loaded.model, SampleRNN) and loaded.model.predictor is not None:
+            with _open(bar, "scoring the linear predictor alone, samples", clips) as progress:
+                bits = predictor_alone(loaded.model, corpus, train, clips, level, progress)
+            to_beat["predictor_alone"] = bits
     device = loaded.model.real_values.device
     is_gpu = device.type == "cuda" and weights is None
     return Score(
