@@ -63,7 +63,7 @@ def by_definition(model, codes, factor):
 def test_the_predictor_alone_is_what_a_computation_sample_by_sample_gives(model, corpus, level):
     train, test = cut(corpus.split("train"), 300), cut(corpus.split("test"), 300)
     factor, calls = fit_factor(model, corpus, train, level), []
-    found = predictor_alone(model, corpus, train, test, level, lambda *call: calls.append(call))
+    found = predictor_alone(model, corpus, test, level, factor, lambda *call: calls.append(call))
     clips = [read_codes(corpus, clip, level, model.quantizer) for clip in test]
     expected = sum(by_definition(model, codes, factor) for codes in clips) / 584
     assert found == pytest.approx(expected, rel=1e-6)
@@ -82,7 +82,7 @@ def test_a_network_without_a_say_leaves_the_predictor_alone(model, corpus):
     train, test = cut(corpus.split("train"), 300), cut(corpus.split("test"), 300)
     factor = fit_factor(model, corpus, train, "keep")
     silence_network(model, factor)
-    found = predictor_alone(model, corpus, train, test, "keep")
+    found = predictor_alone(model, corpus, test, "keep", factor)
     assert found == pytest.approx(score(model, corpus, test, "keep").bits_per_sample)
 
 
@@ -90,5 +90,6 @@ def test_an_evaluation_names_it_among_the_baselines(model, corpus):
     audio = AudioFormat(corpus.sample_rate, corpus.gain, "keep")
     result = evaluate_split(LoadedModel(model, audio, {}, Path("lp")), corpus, clip_seconds=0.3)
     train, test = cut(corpus.split("train"), 300), cut(corpus.split("test"), 300)
-    expected = predictor_alone(model, corpus, train, test, "keep")
+    factor = fit_factor(model, corpus, train, "keep")
+    expected = predictor_alone(model, corpus, test, "keep", factor)
     assert result.baselines["predictor_alone"] == expected

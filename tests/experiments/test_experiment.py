@@ -13,7 +13,7 @@ from samplewise.errors import SamplewiseError
 from samplewise.evaluate.clip_sets import score_model
 from samplewise.evaluate.speakers import speakers_by_folder
 from samplewise.experiments import runner as runner
-from samplewise.experiments.experiment import Budget, Row, parse_budget, shrink
+from samplewise.experiments.experiment import Budget, Row, only_row, parse_budget, shrink
 from samplewise.experiments.runner import StoppedError, result_path, run_experiment
 from samplewise.experiments.samplernn import EXPERIMENTS, WEEK_MINUTES
 from samplewise.experiments.tables import write_rendered
@@ -87,17 +87,10 @@ def test_every_row_is_trained_scored_and_noted(experiment, setting):
 
 
 def test_the_clips_of_a_row_are_compared_with_the_recordings(
-    experiment, setting, tmp_path, monkeypatch
+    experiment, setting, long_corpus, monkeypatch
 ):
     monkeypatch.setattr(runner, "SOUND_COUNT", 2)
-    time = np.arange(4 * 8000) / 8000
-    for split, pitch in {"train": 220, "valid": 330, "test": 440}.items():
-        (tmp_path / "long" / split).mkdir(parents=True)
-        wave = 0.5 * np.exp(-2 * (time % 1)) * np.sin(2 * np.pi * pitch * time)
-        write_wav(tmp_path / "long" / split / "a.wav", wave.astype(np.float32), 8000)
-    made = tmp_path / "made"
-    prepare.main([str(tmp_path / "long"), "-o", str(made), "--sample-rate", "8000", "--jobs", "1"])
-    setting = replace(setting, corpus=Corpus.open(made))
+    setting = replace(setting, corpus=long_corpus)
     results, _ = run(replace(experiment, rows=experiment.rows[1:]), setting)
     [found] = results["rows"].values()
     loaded = load_model(setting.folder / found["run"])
@@ -204,6 +197,20 @@ def test_a_memory_experiment_notes_result_and_check(experiment, setting, tmp_pat
     memory = replace(experiment, kind="memory", rows=rows)
     table, *_ = write_rendered(setting.folder, memory)
     assert "judged clips [" in table.read_text()
+
+
+def test_one_row_can_be_run_alone(experiment, setting):
+    only = only_row(experiment, "rnn-eq-2")
+    assert only == only_row(experiment, "RNN (Eq. 2)")
+    results, _ = run(only, setting)
+    assert list(results["rows"]) == ["RNN (Eq. 2)"]
+    results, said = run(experiment, setting)
+    assert list(results["rows"]) == [row.name for row in experiment.rows]
+    assert said[0] == "test.table 2/2: 3-tier"
+    with pytest.raises(ValueError, match=r"no row of test.table; its rows: RNN \(Eq. 2\); 3-tier"):
+        only_row(experiment, "4-tier")
+    with pytest.raises(ValueError, match="one figure of all its rows"):
+        only_row(replace(experiment, kind="figure"), "3-tier")
 
 
 def test_a_figure_is_drawn(experiment, setting):

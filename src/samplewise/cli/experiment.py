@@ -1,4 +1,4 @@
-"""`samplewise experiment`: a paper's table or figure, trained, scored and drawn."""
+"""`samplewise experiment`: a table or a figure, trained, scored and drawn."""
 
 import sys
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExperimentArgs:
-    """Run an experiment of a paper on a corpus: train its rows, score them, make its table.
+    """Run an experiment on a corpus: train its rows, score them, make its table.
 
     Ctrl-C saves; the same command goes on, row by row. Without a name, the experiments are listed;
     without a corpus, the table is made again from the results that are there. Tables of speed
@@ -31,10 +31,14 @@ class ExperimentArgs:
     """Folder made by samplewise prepare."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results")
     """Folder of results: NAME/CORPUS.json, NAME/table.md, NAME/table.png, runs/."""
-    budget: str = "10min"
-    """Training of each row: a time (90s, 10min, 2h), 5000steps, or paper."""
+    budget: str | None = None
+    """Training of each row: a time (90s, 10min, 2h), 5000steps, or paper; default: 10min. Of the
+    speedrun, one or more; default: 2min,5min,20min."""
+    only: str | None = None
+    """Name of the one row to run, as in the table: "both, 5 min", or both-5-min."""
     size: Literal["auto", "small", "paper"] = "auto"
-    """paper: every size as published; small: a quarter of the width; auto: paper on a GPU."""
+    """paper: every size as published, or as preset; small: a quarter of the width; auto: paper on a
+    GPU and for the speedrun."""
     seed: int = 0
     """Of weights, order and draws."""
     speakers: str | None = None
@@ -125,20 +129,32 @@ def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
     import torch
 
     from samplewise.data.corpus import Corpus
-    from samplewise.experiments.experiment import parse_budget
+    from samplewise.experiments.experiment import Budget, only_row, parse_budget
     from samplewise.experiments.runner import run_experiment
     from samplewise.experiments.setting import Setting
+    from samplewise.experiments.speedrun import BUDGETS, speedrun
     from samplewise.nn.device import choose_device
 
     assert args.corpus is not None
     if (threads := _threads(args)) is not None:
         torch.set_num_threads(threads)
-    budget, corpus = parse_budget(args.budget), Corpus.open(args.corpus)
+    corpus, name = Corpus.open(args.corpus), args.corpus.resolve().name
+    is_speedrun = experiment.kind == "speedrun"
+    if is_speedrun:
+        words = args.budget.split(",") if args.budget else ()
+        experiment, budget = speedrun([parse_budget(word) for word in words] or BUDGETS), Budget()
+    else:
+        budget = parse_budget(args.budget or "10min")
+    if args.only is not None:
+        experiment = only_row(experiment, args.only)
     has_gpu = choose_device(args.device).type == "cuda"
-    auto = "paper" if has_gpu else "small"
+    if is_speedrun:
+        count = torch.get_num_threads()
+        name += "-gpu" if has_gpu else f"-{count}-thread{'s' * (count > 1)}"
+    auto = "paper" if has_gpu or is_speedrun else "small"
     setting = Setting(
         corpus,
-        args.corpus.resolve().name,
+        name,
         args.output,
         budget,
         size=auto if args.size == "auto" else args.size,

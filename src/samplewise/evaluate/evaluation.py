@@ -19,7 +19,7 @@ from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
 from samplewise.evaluate.nll import Scores, score
 from samplewise.evaluate.nll_native import score_natively
-from samplewise.evaluate.predictor_baseline import predictor_alone
+from samplewise.evaluate.predictor_baseline import fit_factor, predictor_alone
 from samplewise.heads.base import check_log_probs
 from samplewise.models.io import LoadedModel
 from samplewise.models.samplernn import SampleRNN
@@ -158,7 +158,8 @@ def evaluate_split(
             to_beat = baselines(corpus, train, clips, level, loaded.model.quantizer, progress)
         if isinstance(loaded.model, SampleRNN) and loaded.model.predictor is not None:
             with _open(bar, "scoring the linear predictor alone, samples", clips) as progress:
-                bits = predictor_alone(loaded.model, corpus, train, clips, level, progress)
+                log_factor = fit_factor(loaded.model, corpus, train, level)
+                bits = predictor_alone(loaded.model, corpus, clips, level, log_factor, progress)
             to_beat["predictor_alone"] = bits
     device = loaded.model.real_values.device
     is_gpu = device.type == "cuda" and weights is None

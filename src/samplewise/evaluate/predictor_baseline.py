@@ -61,27 +61,26 @@ class Predictions(NamedTuple):
 def predictor_alone(
     model: SampleRNN,
     corpus: Corpus,
-    train: Sequence[Excerpt],
-    test: Sequence[Excerpt],
+    clips: Sequence[Excerpt],
     level: Level,
+    log_factor: float,
     progress: ProgressCallback | None = None,
 ) -> float:
-    """Return bits per sample of ``test`` under the linear predictor of a model alone.
+    """Return bits per sample of clips under the linear predictor of a model alone.
 
     Args:
         model: A SampleRNN with a linear predictor.
         corpus: Corpus of the clips.
-        train: Clips that the factor is fitted to; a part of them is used.
-        test: Clips to score; every sample counts once, and each clip begins after silence.
+        clips: Clips to score; every sample counts once, and each clip begins after silence.
         level: Level policy of the model.
-        progress: Called with the samples done of ``test`` and their total.
+        log_factor: From :func:`fit_factor`.
+        progress: Called with the samples done and their total.
     """
-    log_factor, q_levels = fit_factor(model, corpus, train, level), model.q_levels
-    samples = sum(clip.samples for clip in test)
+    samples = sum(clip.samples for clip in clips)
     reader = CodeReader(corpus, level, model.quantizer, progress, samples)
     nats = sum(
-        part.nats(log_factor, q_levels)
-        for clip in test
+        part.nats(log_factor, model.q_levels)
+        for clip in clips
         for part in predictions(_predictor(model), reader.blocks(clip))
     )
     return nats_to_bits(nats) / samples

@@ -24,7 +24,7 @@ def check_setting(experiment: Experiment, setting: Setting) -> SpeakerClassifier
             other settings or another budget.
     """
     needed = ["train", "valid"]
-    needed += experiment.splits if experiment.kind == "table" else ["test"]
+    needed += experiment.splits if experiment.kind in ("table", "speedrun") else ["test"]
     empty = [split for split in dict.fromkeys(needed) if not setting.corpus.split(split)]
     if empty:
         raise SamplewiseError(

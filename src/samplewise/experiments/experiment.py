@@ -17,7 +17,7 @@ from samplewise.config.models import (
 )
 from samplewise.config.training import BudgetConfig, TrainConfig
 
-Kind = Literal["table", "memory", "figure"]
+Kind = Literal["table", "memory", "figure", "speedrun"]
 Size = Literal["small", "paper"]
 SHRINK = 4
 """Widths of the paper are divided by this in the small size."""
@@ -52,6 +52,10 @@ class Row:
     """How long the paper trained it, as far as is known; the official code stops after 3 days."""
     paper_steps: int | None = None
     """Steps that the paper trained it for, if it says steps; they come before minutes."""
+    budget: "Budget | None" = None
+    """Of this row alone, in place of the one of the whole experiment."""
+    is_trained: bool = True
+    """False: the linear predictor of the model alone, without training."""
 
     @property
     def slug(self) -> str:
@@ -136,6 +140,25 @@ def parse_budget(words: str) -> Budget:
     if found[2] == "steps":
         return Budget(steps=max(1, round(float(found[1]))))
     return Budget(minutes=float(found[1]) * MINUTES[found[2]])
+
+
+def only_row(experiment: Experiment, name: str) -> Experiment:
+    """Return the experiment with one row.
+
+    Args:
+        experiment: Table, memory experiment or speedrun.
+        name: Of the row, or of its folder.
+
+    Raises:
+        ValueError: If there is no such row, or the experiment is a figure of all rows.
+    """
+    if experiment.kind == "figure":
+        raise ValueError(f"only = {name!r}, but {experiment.name} is one figure of all its rows")
+    rows = tuple(row for row in experiment.rows if row.slug == slug(name))
+    if not rows:
+        known = "; ".join(row.name for row in experiment.rows)
+        raise ValueError(f"only = {name!r} is no row of {experiment.name}; its rows: {known}")
+    return replace(experiment, rows=rows)
 
 
 def shrink(config: TrainConfig) -> TrainConfig:

@@ -11,12 +11,18 @@ from samplewise.atomic_io import lock, write_bytes, write_json
 from samplewise.bench.timing import machine
 from samplewise.config.codec import to_json
 from samplewise.data.corpus import Corpus
+from samplewise.data.excerpts import cut
 from samplewise.engine.native import has_native
 from samplewise.engine.weights import can_pack
 from samplewise.errors import CorpusError, SamplewiseError
-from samplewise.evaluate.clip_sets import default_seconds, score_model
-from samplewise.evaluate.evaluation import evaluate_split
+from samplewise.evaluate.clip_sets import COUNT, SECONDS, default_seconds, score_model
+from samplewise.evaluate.evaluation import clip_length, evaluate_split
 from samplewise.evaluate.memory import MemoryPlan, memory_experiment
+from samplewise.evaluate.predictor_baseline import (
+    fit_factor,
+    predictor_alone,
+    silence_network,
+)
 from samplewise.evaluate.speaker_check import check_classifier, quantized_sound
 from samplewise.evaluate.speakers import SpeakerClassifier
 from samplewise.experiments.checks import check_setting
@@ -27,16 +33,20 @@ from samplewise.generate.clips import generate_clips
 from samplewise.models.base import AutoregressiveModel
 from samplewise.models.io import LoadedModel, load_model
 from samplewise.models.pruning import kept_weights, zero_share
+from samplewise.models.samplernn import SampleRNN
 from samplewise.nn.device import choose_device
 from samplewise.plots.sound import waveform_png
 from samplewise.strict_json import read_object
-from samplewise.training.run import count_parameters
+from samplewise.training.ranks import Ranks
+from samplewise.training.run import RunState, count_parameters, start
 from samplewise.training.session import train_run
 
 FORMAT = 1
 FIGURE_SECONDS = 8.0
 SOUND_COUNT, SOUND_SECONDS = 8, 5.0
-"""Clips whose sound is measured, and their longest duration."""
+"""Clips whose sound is measured, and their longest duration: few and short, so that a row that is
+slow to draw takes some minutes at most. A speedrun measures as `samplewise evaluate --sound` does.
+"""
 Say = Callable[[str], None]
 
 
@@ -65,7 +75,7 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
         for number, row in enumerate(experiment.rows, 1):
             if row.name not in results["rows"] or experiment.kind == "figure":
                 say(f"{experiment.name} {number}/{len(experiment.rows)}: {row.name}")
-                found = _train(row, setting, say)
+                found = _train(row, setting, say) if row.is_trained else _leave_alone(row, setting)
                 loaded = load_model(
                     setting.run_folder(row), choose_device(setting.device), max_memory=math.inf
                 )
@@ -95,9 +105,10 @@ def _open(path: Path, experiment: Experiment, setting: Setting) -> dict[str, Any
             },
         },
         "size": setting.size,
-        "budget": str(setting.budget),
         "seed": setting.seed,
     }
+    if experiment.kind != "speedrun":  # its rows have budgets of their own
+        head["budget"] = str(setting.budget)
     if experiment.kind == "memory":
         head |= {"count": setting.count, "speakers": setting.speakers}
     if not path.exists():
@@ -130,14 +141,33 @@ def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
     )
     if outcome.is_interrupted:
         raise StoppedError(f"{row.name}: {outcome.reason}")
-    run = outcome.run
+    return _record(outcome.run, setting)
+
+
+def _leave_alone(row: Row, setting: Setting) -> dict[str, Any]:
+    """Make the model of a row in which the linear predictor alone decides; return its record."""
+    config, corpus = setting.config_of(row), setting.corpus
+    run = start(config, corpus, setting.run_folder(row), Ranks(0, 1, choose_device(config.device)))
+    model, samples = run.usable, clip_length(config.clip_seconds, corpus.sample_rate)
+    assert isinstance(model, SampleRNN)
+    train, valid = (cut(corpus.split(split), samples) for split in ("train", "valid"))
+    log_factor = fit_factor(model, corpus, train, config.level)
+    run.progress.best_bits = predictor_alone(model, corpus, valid, config.level, log_factor)
+    silence_network(model, log_factor)
+    run.save_model()
+    return _record(run, setting) | {"log_factor": log_factor}
+
+
+def _record(run: RunState, setting: Setting) -> dict[str, Any]:
+    """Return the record of a row's training."""
     progress = run.progress
     return {
-        "run": str(folder.relative_to(setting.folder)),
+        "run": str(run.folder.relative_to(setting.folder)),
         "train": to_json(run.config),
         "parameters": count_parameters(run.model),
         "steps": progress.step,
         "minutes": round(progress.seconds / 60, 2),
+        "seconds": round(progress.seconds, 3),
         "samples_seen": progress.samples_seen,
         "epochs": round(run.stream.epochs, 3),
         "machine": machine(str(run.ranks.device)),
@@ -176,28 +206,36 @@ def _measure(
     # The engine's f32 gives the reference's figure to rounding, two to three times as fast.
     on_cpu = choose_device(setting.device).type == "cpu"
     weights = "f32" if on_cpu and has_native() and can_pack(loaded.model) else None
+    is_speedrun = experiment.kind == "speedrun"  # whose predictor alone is a row
     scores = {
-        split: evaluate_split(loaded, setting.corpus, split, weights=weights).to_json()
+        split: evaluate_split(
+            loaded, setting.corpus, split, weights=weights, with_baselines=not is_speedrun
+        ).to_json()
         for split in experiment.splits
     }
     for score in scores.values():
         score.pop("recordings")
-    return {"scores": scores} | (_sound(setting, loaded) if weights is not None else {})
+    if weights is None:
+        return {"scores": scores}
+    count, seconds = (COUNT, SECONDS) if is_speedrun else (SOUND_COUNT, SOUND_SECONDS)
+    return {"scores": scores} | _sound(setting, loaded, count, seconds)
 
 
-def _sound(setting: Setting, loaded: LoadedModel) -> dict[str, Any]:
+def _sound(setting: Setting, loaded: LoadedModel, count: int, longest: float) -> dict[str, Any]:
     """Return how clips of a row sound; nothing if it draws none, or there is too little to compare.
 
-    Few and short clips, so that a row that is slow to draw takes some minutes at most.
+    Args:
+        setting: Corpus and seed.
+        loaded: The row's model.
+        count: Number of clips.
+        longest: Their longest duration in seconds.
     """
     conditioner = loaded.model.conditioner
     if conditioner is not None and conditioner.config.mel is not None:
         return {}
-    seconds = default_seconds(setting.corpus, SOUND_SECONDS)
+    seconds = default_seconds(setting.corpus, longest)
     try:
-        score = score_model(
-            loaded, setting.corpus, count=SOUND_COUNT, seconds=seconds, seed=setting.seed
-        )
+        score = score_model(loaded, setting.corpus, count=count, seconds=seconds, seed=setting.seed)
     except CorpusError:
         return {}
     return {"sound": score.to_json()}

@@ -34,7 +34,7 @@ class Setting:
         config = replace(
             config, seed=self.seed, device=self.device, preview=preview, valid_seconds=30.0
         )
-        return self.budget.apply(config, row)
+        return (row.budget or self.budget).apply(config, row)
 
     def run_folder(self, row: Row) -> Path:
         """Return where a row is trained: experiments that share a row share the run."""

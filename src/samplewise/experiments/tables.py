@@ -8,6 +8,7 @@ from samplewise.atomic_io import write_bytes, write_text
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.nll import bits_to_nats
 from samplewise.experiments.experiment import Experiment, Row
+from samplewise.experiments.speedrun import HEAD, speedrun_cells
 from samplewise.plots.dots import dots_png
 from samplewise.plots.sparsity import sparsity_png
 from samplewise.strict_json import read_object
@@ -45,7 +46,7 @@ def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
     write_text(table, to_markdown(experiment, results))
     written = [table]
     drawn = {column: values for column, values in _columns(experiment, results).items() if values}
-    if experiment.kind != "figure" and drawn:
+    if experiment.kind not in ("figure", "speedrun") and drawn:
         picture = table.with_suffix(".png")
         limits = (0.0, 1.0) if experiment.kind == "memory" else None
         if experiment.paper_curves:
@@ -61,7 +62,14 @@ def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
     """Return the table, the paper's figures and ours side by side, and its caption."""
     source = "; ".join(filter(None, [experiment.source, experiment.unit]))
     lines = [f"# {experiment.title}", "", f"{source}.", ""]
-    if experiment.kind == "figure":
+    if experiment.kind == "speedrun":
+        for one in results:
+            lines += [f"## {one['corpus']['name']}", "", *table_line(list(HEAD))]
+            for cells in speedrun_cells(one["rows"]):
+                lines += table_line([cell or ABSENT for cell in cells], head=False)
+            lines.append("")
+        lines.pop()
+    elif experiment.kind == "figure":
         lines += [f"![{one['corpus']['name']}]({one['corpus']['name']}.png)" for one in results]
     else:
         lines += _table(experiment, results)
@@ -70,7 +78,7 @@ def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
         lines += [f"- {experiment.note}"]
     if any(one["size"] == "small" for one in results):
         lines += [f"- The {experiment.small_note}."]
-    if experiment.kind == "figure":
+    if experiment.kind in ("figure", "speedrun"):
         return "\n".join(lines) + "\n"
     lines += [
         "- The paper's figures are of other data, of models trained for days: compare the order of "
@@ -95,7 +103,9 @@ def caption(one: dict[str, Any]) -> str:
     """Return how the figures of one corpus were measured."""
     corpus, rows = one["corpus"], list(one["rows"].values())
     words = [f"**{corpus['name']}**: {corpus['minutes']['train']:g} min to train on"]
-    words += [f"{one['size']} size", f"{one['budget']} for each row", f"seed {one['seed']}"]
+    if "budget" in one:
+        words += [f"{one['size']} size", f"{one['budget']} for each row"]
+    words += [f"seed {one['seed']}"]
     machines = [row["machine"] for row in rows]
     words += _each(
         f"{used.get('gpu', used['cpu'])}, {used['threads']} threads" for used in machines
