@@ -10,7 +10,7 @@
 namespace samplewise {
 namespace {
 
-// The same numbers as LOG_SCALES in samplewise/models/samplernn.py.
+// The same numbers as LOG_SCALES in samplewise/models/sample_level.py.
 constexpr float kLeastLogScale = -3.0F;
 constexpr float kLargestLogScale = 5.0F;
 

@@ -17,7 +17,8 @@ from samplewise.data.corpus import Corpus
 from samplewise.data.excerpts import Excerpt, evenly_spaced
 from samplewise.evaluate.baselines import CodeReader, Codes
 from samplewise.evaluate.nll import nats_to_bits
-from samplewise.models.samplernn import LOG_SCALES, SampleRNN
+from samplewise.models.sample_level import LOG_SCALES
+from samplewise.models.samplernn import SampleRNN
 from samplewise.nn.linear_predictor import (
     LEAST_SIZE,
     LONG,

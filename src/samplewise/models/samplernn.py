@@ -6,16 +6,15 @@ frame x_(t-FS(k)) ... x_(t-1) and conditions the next FS(k) samples; tier 1 pred
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from samplewise.config.models import SampleRNNConfig
-from samplewise.models.base import OUTPUT_SCALE, output_mlp
+from samplewise.models.base import OUTPUT_SCALE
+from samplewise.models.sample_level import Prediction, SampleLevelModule
 from samplewise.models.step_model import StepModel
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
@@ -23,16 +22,10 @@ from samplewise.nn.linear_predictor import (
     LEAST_SIZE,
     LONG,
     LinearPredictor,
-    LogisticPrior,
     error_sizes,
 )
 from samplewise.nn.matmul import linear
 from samplewise.nn.rnn import RecurrentStack, weights_of
-
-LOG_SCALE = -0.5
-"""Initial log scale of the logistic distribution around a prediction, in mean error sizes."""
-LOG_SCALES = (-3.0, 5.0)
-"""Least and largest log scale of it, in codes."""
 
 
 @dataclass(frozen=True)
@@ -108,107 +101,6 @@ class FrameLevelModule(nn.Module):
         """Return conditioning vectors at the clock rate of the tier below (Eq. 6)."""
         c = self.upsample(h)
         return c.reshape(c.shape[0], -1, self.dim)
-
-
-class Prediction(NamedTuple):
-    """What the linear predictor says of each sample."""
-
-    features: Float[Tensor, "*lead features"]
-    """Inputs of the MLP: errors so far in units of their size, the prediction, the log size."""
-    place: Float[Tensor, "*lead"]
-    """The prediction, in codes."""
-    log_size: Float[Tensor, "*lead"]
-    """Logarithm of the size of the errors so far, in codes."""
-
-
-class SampleLevelModule(nn.Module):
-    """Tier 1: an MLP convolved over windows of FS(1) samples (section 2.2)."""
-
-    def __init__(self, config: SampleRNNConfig, init: Initializer):
-        super().__init__()
-        self.frame_size, self.q_levels = config.frame_sizes[0], config.q_levels
-        norm, dim = config.weight_norm, config.dim
-        self.embedding = None
-        width = {"embedding": config.emb_size, "one-hot": self.q_levels, "real": 1, "none": 0}
-        if config.sample_input == "embedding":
-            self.embedding = nn.Parameter(init.normal(self.q_levels, config.emb_size))
-        self.is_real = config.sample_input == "real"
-        inputs = self.frame_size * width[config.sample_input]
-        self.input = None  # Multi-Softmax: c alone decides (section 2.2.2)
-        if inputs:
-            self.input = Weight(init.he(dim, inputs), norm)  # W_x of Eq. 8, no bias
-        self.folded: Tensor | None
-        self.register_buffer("folded", None, persistent=False)
-        self.mlp = output_mlp(config, init)
-        self.features, self.logistic = None, None
-        if config.lp_order:
-            self.features = Weight(init.he(dim, config.lp_features), norm)
-            # How far the logistic lies from the prediction, and its log scale, in error sizes.
-            self.logistic = Linear(init.he(2, dim), weight_norm=norm)
-            if init.has_values:
-                self.logistic.weight.scale(OUTPUT_SCALE)
-                with torch.no_grad():
-                    assert self.logistic.bias is not None
-                    self.logistic.bias[1] = LOG_SCALE
-
-    def forward(
-        self,
-        codes: Int[Tensor, "*lead window"],
-        values: Float[Tensor, "*lead window"],
-        condition: Float[Tensor, "*lead dim"],
-        prediction: Prediction | None = None,
-    ) -> Float[Tensor, "*lead parameters"]:
-        """Return what the head takes for each sample.
-
-        Args:
-            codes: The FS(1) codes before each sample.
-            values: The same as real values in [-2, 2].
-            condition: c of tier 2 at every sample.
-            prediction: Of a model with a linear predictor.
-        """
-        if self.input is None:
-            inp = condition
-        elif self.is_real:
-            inp = F.linear(values, self.input()) + condition
-        else:
-            inp = self._look_up(codes).view_as(condition) + condition  # Eq. 8
-        if self.features is not None and prediction is not None:
-            inp = inp + linear(prediction.features, self.features())
-        *first, hidden, last = self.mlp
-        for layer in first:  # a third map, without a non-linearity before it
-            inp = layer(inp)
-        x = F.relu(hidden(F.relu(inp)))
-        if self.logistic is None or prediction is None:
-            return last(x)  # Eq. 9, without the softmax
-        shift, log_scale = self.logistic(x).unbind(-1)
-        place = prediction.place + shift * prediction.log_size.exp()
-        log_scale = (log_scale + prediction.log_size).clamp(*LOG_SCALES)
-        logits = last(x)
-        prior = LogisticPrior.apply(place.flatten(), log_scale.flatten(), self.q_levels)
-        return logits + prior.view_as(logits)
-
-    def table(self) -> Float[Tensor, "rows dim"]:
-        """Embedding times W_x: one row of W_x f for each place in the window and each code.
-
-        A sum of table rows equals the product of W_x with the flattened embeddings (Eq. 7-8) at a
-        fraction of its cost, and has the same gradients.
-        """
-        assert self.input is not None
-        weight = self.input()
-        if self.embedding is None:  # one-hot
-            return weight.t()
-        places = weight.view(weight.shape[0], self.frame_size, -1)
-        return torch.einsum("qe,dpe->pqd", self.embedding, places).flatten(0, 1)
-
-    def fold(self) -> None:
-        """Compute the table once; the weights must not change from now on."""
-        if self.input is not None and not self.is_real:
-            self.folded = self.table().detach()
-
-    def _look_up(self, codes: Tensor) -> Tensor:
-        place = torch.arange(self.frame_size, device=codes.device) * self.q_levels
-        table = self.table() if self.folded is None else self.folded
-        return F.embedding_bag((codes + place).flatten(0, -2), table, mode="sum")
 
 
 class SampleRNN(StepModel[SampleRNNConfig]):
