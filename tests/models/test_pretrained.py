@@ -1,0 +1,63 @@
+"""The models that come with the package."""
+
+import json
+
+import numpy as np
+import pytest
+
+import samplewise
+from samplewise.cli import models
+from samplewise.models.io import read_description
+from samplewise.models.pretrained import model_card, pretrained_file, pretrained_names
+
+NAMES = pretrained_names()
+MOST_BYTES = 4_000_000
+
+
+def test_there_are_models_of_each_kind():
+    assert set(NAMES) >= {"piano", "sounds", "voice"}
+    assert pretrained_file("piano") is not None
+    assert pretrained_file("nothing") is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_describes_itself(name):
+    file = pretrained_file(name)
+    assert file.stat().st_size <= MOST_BYTES
+    stored = read_description(file)
+    assert stored.provenance["name"] == name
+    assert stored.provenance["starts"]
+    assert stored.provenance["noise"]
+    assert "/" not in stored.provenance["corpus"]["folder"]
+    card = model_card(name)
+    assert card.startswith(f"# {name}\n\n")
+    for part in ("Data", "Licence", "Training", "Bits", "Sound", "Good for"):
+        assert f"**{part}.**" in card, part
+    assert f"{stored.provenance['valid_bits']:.3f}" in card
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_stands_for_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = samplewise.load(name)
+    clips = model.generate(count=2, seconds=1.0, seed=3)
+    for clip in clips:
+        assert set(clip.flags) <= {"hiss"}  # minutes of training leave noise in it
+        assert 0.005 < np.abs(clip.samples).mean() < 0.5
+    # A folder of that name goes first.
+    (tmp_path / name).mkdir()
+    with pytest.raises(samplewise.CheckpointError, match="does not exist"):
+        samplewise.load(name)
+
+
+def test_models_are_listed(capsys):
+    assert models.main([]) == 0
+    listed = capsys.readouterr().out
+    assert all(any(line.startswith(name) for line in listed.splitlines()) for name in NAMES)
+    assert models.main(["--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == NAMES
+    assert models.main(["piano"]) == 0
+    assert capsys.readouterr().out.startswith("# piano")
+    with pytest.raises(ValueError, match="there is no model 'flute'; there are: piano"):
+        models.main(["flute"])
