@@ -101,7 +101,7 @@ def test_a_condition_outlives_a_change(change):
     ("changes", "message"),
     [
         ({"fix": ["model.dimm=3"]}, r"no parameter 'model.dimm'; did you mean 'model.dim'\?"),
-        ({"fix": ["frobnicate=3"]}, "no parameter 'frobnicate'; parameters: preset, model"),
+        ({"fix": ["quux=3"]}, "no parameter 'quux'; parameters: preset, model"),
         ({"fix": ["model=3"]}, "there is no parameter 'model'"),
         ({"fix": ["model.dim"]}, "--fix model.dim must be --fix NAME=VALUE; --space lists"),
         ({"fix": ["model.dim=wide"]}, "--fix model.dim: 'wide' cannot be its value: Input should"),
