@@ -20,11 +20,11 @@ from samplewise.evaluate.nll import nats_to_bits
 from samplewise.models.sample_level import LOG_SCALES
 from samplewise.models.samplernn import SampleRNN
 from samplewise.nn.linear_predictor import (
-    LEAST_SIZE,
     LONG,
     LinearPredictor,
     LogisticPrior,
     error_sizes,
+    mean_size,
 )
 from samplewise.progress import ProgressCallback
 
@@ -124,8 +124,7 @@ def predictions(predictor: LinearPredictor, blocks: Iterable[Codes]) -> Iterator
         for block in torch.from_numpy(large).to(device).split(BLOCK):
             codes = torch.cat([known, block])
             place, errors, state = predictor(codes[None, :-1], len(block), clock, state)
-            recent, long = error_sizes(errors)
-            size = (recent + long) / 2 + LEAST_SIZE
+            size = mean_size(*error_sizes(errors))
             yield Predictions(place[0], size[0].log(), block)
             known, clock = codes[-reach:], clock + len(block)
 

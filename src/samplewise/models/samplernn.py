@@ -23,6 +23,7 @@ from samplewise.nn.linear_predictor import (
     LONG,
     LinearPredictor,
     error_sizes,
+    mean_size,
 )
 from samplewise.nn.matmul import linear
 from samplewise.nn.rnn import RecurrentStack, weights_of
@@ -278,7 +279,7 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         assert self.predictor is not None
         place, errors, after = self.predictor(codes, time, clock, state)
         recent, long = error_sizes(errors)
-        size = (recent + long) / 2 + LEAST_SIZE
+        size = mean_size(recent, long)
         past = errors[:, LONG - self.config.lp_errors :].unfold(1, self.config.lp_errors, 1)
         scaled = (past / size.unsqueeze(-1)).clamp(-6, 6)
         half = self.q_levels / 2

@@ -145,6 +145,13 @@ def error_sizes(
     )
 
 
+def mean_size(
+    recent: Float[Tensor, "batch time"], long: Float[Tensor, "batch time"]
+) -> Float[Tensor, "batch time"]:
+    """Return the size of errors from both means of :func:`error_sizes`."""
+    return (recent + long) / 2 + LEAST_SIZE
+
+
 def asymmetric_window(length: int) -> Float32[Tensor, " {length}"]:
     """Return a window that rises as a squared sine and falls over its newest ``FALL`` samples."""
     rise = np.sin(np.linspace(0, np.pi / 2, length - FALL)) ** 2
