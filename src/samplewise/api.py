@@ -42,7 +42,8 @@ def load(
             for other models.
         threads: CPU threads; None: all for the native engine, one or all for the reference,
             whichever is faster.
-        max_memory: GiB that the model may take; a file that asks for more is refused.
+        max_memory: GiB that the model and the clips drawn at once may take; what asks for more is
+            refused.
 
     Raises:
         CheckpointError: If there is no model, or it is damaged or too large.
@@ -62,7 +63,7 @@ def load(
     conditioner = loaded.model.conditioner
     is_vocoder = conditioner is not None and conditioner.config.mel is not None
     chosen = Backend(backend, weights or ("f16" if is_vocoder else "int8"), threads)
-    return Model(loaded, chosen.resolve(loaded.model))
+    return Model(loaded, chosen.resolve(loaded.model), max_memory * 2**30)
 
 
 @dataclass(frozen=True, repr=False)

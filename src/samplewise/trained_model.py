@@ -33,11 +33,13 @@ Split = Literal["test", "valid", "train"]
 class Model:
     """A trained model that draws clips and scores recordings; :func:`load` makes it."""
 
-    def __init__(self, loaded: "LoadedModel", backend: "Backend"):
+    def __init__(self, loaded: "LoadedModel", backend: "Backend", max_memory: float):
         self.loaded = loaded
         """The network, its audio format and its provenance."""
         self.backend = backend
         """What computes the draws."""
+        self.max_memory = max_memory
+        """Bytes that the model and the clips drawn at once may take."""
 
     @property
     def sample_rate(self) -> int:
@@ -118,12 +120,10 @@ class Model:
                 split if the model has any, or silence.
             target_bits: Bits per sample near which the temperature keeps each clip; auto: the
                 validation bits for a model with a linear predictor; None: no control.
-            label: Class of every clip, for a model that is conditioned on classes; None: each
-                class in turn.
+            label: Class of every clip, for a model with classes; None: each class in turn.
             batch: Largest number of clips drawn together.
             first_index: Index of the first clip.
-            retry_flagged: How often a clip with a flag is drawn again at most, with seeds that
-                follow from the first.
+            retry_flagged: How often a flagged clip is drawn again at most, with further seeds.
             progress: Called with samples drawn of all clips together, and their total.
 
         Raises:
@@ -175,14 +175,14 @@ class Model:
         Clips that were drawn again come last. ``prompt_progress`` is called with samples of the
         prompt done, and their total.
         """
+        from samplewise.config.validation import check_at_least
         from samplewise.generate.clips import iterate_clips
         from samplewise.generate.prompts import to_wave
         from samplewise.generate.retries import check_retries, redraw_flagged
         from samplewise.generate.uniforms import check_numbers, pick_seed
 
-        for name, value in (("count", count), ("batch", batch)):
-            if value < 1:
-                raise ValueError(f"{name} = {value} must be at least 1")
+        check_at_least("count", count, 1)
+        check_at_least("batch", batch, 1)
         seed, indices = pick_seed(seed), range(first_index, first_index + count)
         check_numbers(seed, [indices[0], indices[-1]])
         check_retries(retry_flagged)
@@ -291,8 +291,7 @@ class Model:
             clip_seconds: Seconds that state is carried through; 0: whole recordings; None: as
                 trained.
             baselines: Score the baselines too; needs a corpus.
-            weights: Score with the native engine and this format of weights; None: with the
-                reference, exactly.
+            weights: Format of the weights in the native engine; None: the reference, exactly.
             progress: Opens a progress bar.
 
         Raises:
@@ -384,7 +383,7 @@ class Model:
             pick_seed(seed),
             labels=labels,
             temperature=to_envelope(temperature),
-            backend=self.backend_for(len(mels), min_p),
+            backend=self.backend_for(len(mels), min_p, "the number of inputs"),
             corrections=corrections,
         )
 
@@ -439,11 +438,13 @@ class Model:
         loaded = self.loaded
         save_model(Path(path), loaded.model, loaded.audio, loaded.provenance, half)
 
-    def backend_for(self, clips: int, min_p: float = 0.0) -> "Backend":
-        """Return the back end, with threads and ``min_p``, that draws ``clips`` clips at once."""
-        from samplewise.generate.batch_invariance import pick_threads
+    def backend_for(self, clips: int, min_p: float = 0.0, lower: str = "--batch") -> "Backend":
+        """Return the back end, with threads and ``min_p``, that draws ``clips`` clips at once.
 
-        backend = replace(self.backend, min_p=min_p)
-        if backend.name == "reference" and backend.threads is None:
-            backend = replace(backend, threads=pick_threads(self.loaded.model, clips))
-        return backend
+        Raises:
+            ValueError: If they would take more than ``max_memory``; it says to lower ``lower``.
+        """
+        from samplewise.models.memory import check_batch
+
+        check_batch(self.loaded.model.config, clips, self.max_memory, lower)
+        return self.backend.for_clips(self.loaded.model, clips, min_p)

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save
 from tests.models.conftest import CONFIGS
 from tests.models.test_io import AUDIO, rewrite
 
+import samplewise
 from samplewise.cli.main import main
 from samplewise.config.models import SampleRNNConfig, SubscaleWaveRNNConfig, WaveNetConfig
 from samplewise.errors import CheckpointError
@@ -127,3 +128,26 @@ def test_numbers_that_make_no_probabilities_are_refused(name, fault, tmp_path, c
         where = [str(path), *([str(tmp_path / "x")] if command[-1] == "x" else [])]
         assert main([command[0], *where, *[w for w in command[1:] if w != "x"]]) == 1
         assert "the model gives probabilities that are not finite" in capsys.readouterr().err
+
+
+def test_the_bound_holds_for_all_clips_that_are_drawn_at_once(file, capsys, tmp_path):
+    config = CONFIGS["2-tier"]
+    one, two, nine = (model_memory(config, clips) for clips in (1, 2, 9))
+    assert (two.state, two.weights, two.tables) == (2 * one.state, one.weights, one.tables)
+    bound = model_memory(config, 7).total
+    assert one.total < bound < nine.total
+    model = samplewise.load(file, max_memory=(bound + 0.5) / 2**30)
+    with pytest.raises(ValueError, match=r"^9 clips at once would take .* lower --batch to 7 or"):
+        model.generate(9, seconds=0.01)
+    assert len(model.generate(9, seconds=0.01, batch=7)) == 9
+    command = ["generate", str(file), "--count", "9", "--seconds", "0.01"]
+    command += ["-o", str(tmp_path / "clips"), "--max-memory", str((bound + 0.5) / 2**30)]
+    assert main(command) == 1
+    assert "lower --batch to 7" in capsys.readouterr().err
+    assert main([*command, "--batch", "7"]) == 0
+
+
+def test_the_rows_of_a_subscale_model_bound_its_clips():
+    config = SubscaleWaveRNNConfig(n_subscale=16, columns=64, dim=1024)
+    assert model_memory(config, 100) == model_memory(config, 42)
+    assert model_memory(config, 42).state == 42 * model_memory(config).state

@@ -62,7 +62,7 @@ class EvaluateArgs:
     """Also count uniform, unigram, bigram and linear-prediction baselines on the training split; of
     a model with a linear predictor, score the predictor alone."""
     max_memory: float = 2.0
-    """Most GiB that the model may take; a file that asks for more is refused."""
+    """Most GiB that the model and the clips drawn at once may take; more is refused."""
     json: bool = False
     """Print the JSON that evaluation.json holds."""
 
@@ -129,6 +129,7 @@ def _measure_sound(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corp
     from samplewise.cli.evaluate_sound import describe_sound
     from samplewise.cli.sampling import late_bar
     from samplewise.evaluate.clip_sets import score_model
+    from samplewise.generate.clips import BATCH
 
     with late_bar("drawing (seconds of sound)") as bar:
         score = score_model(
@@ -138,7 +139,7 @@ def _measure_sound(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corp
             seconds=args.seconds,
             seed=args.seed,
             test_bits=_known_bits(path / _result_name("evaluation", args.step)),
-            backend=model.backend_for(args.count),
+            backend=model.backend_for(min(args.count, BATCH), lower="--count"),
             progress=lambda done, total: bar(done // model.sample_rate, total // model.sample_rate),
         )
     if args.json:

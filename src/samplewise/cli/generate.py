@@ -92,7 +92,7 @@ class GenerateArgs:
     threads: int | None = None
     """CPU threads; unless given, 1 or all, whichever is faster."""
     max_memory: float = 2.0
-    """Most GiB that the model may take; a file that asks for more is refused."""
+    """Most GiB that the model and the clips drawn at once may take; more is refused."""
     json: bool = False
     """Print what was made as JSON."""
 
@@ -107,6 +107,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     import time
 
     from samplewise.atomic_io import claim
+    from samplewise.config.validation import check_at_least
     from samplewise.generate.clip_folder import INDEX, KIND, ClipFolder, default_folder
     from samplewise.generate.clips import samples_of, target_of
     from samplewise.generate.temperature import parse_envelope
@@ -117,9 +118,8 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     first, count = args.index or 0, args.count
     if count is None:
         count = DEFAULT_COUNT if args.index is None else 1
-    for name, value in (("count", count), ("batch", args.batch)):
-        if value < 1:
-            raise ValueError(f"{name} = {value} must be at least 1")
+    check_at_least("count", count, 1)
+    check_at_least("batch", args.batch, 1)
     check_numbers(seed, [first, first + count - 1])
     model = load_model(args)
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)

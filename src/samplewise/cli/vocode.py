@@ -105,7 +105,7 @@ class VocodeArgs:
     threads: int | None = None
     """CPU threads; unless given, 1 or all, whichever is faster."""
     max_memory: float = 2.0
-    """Most GiB that the model may take; a file that asks for more is refused."""
+    """Most GiB that the model and the clips drawn at once may take; more is refused."""
     json: bool = False
     """Print what was made as JSON."""
 
@@ -195,7 +195,7 @@ def _vocode_to(targets: list[Path], args: VocodeArgs, model: "Model", seed: int)
 
     rate, mels = model.sample_rate, _mel_input(args, model)
     spectrograms = [read_mel(path, model.loaded, mels, print_note) for path in args.inputs]
-    backend = model.backend_for(len(spectrograms), args.min_p)
+    backend = model.backend_for(len(spectrograms), args.min_p, "the number of inputs")
     print_note(f"seed {seed} · {backend.describe(model.loaded.model)}")
     began = time.monotonic()
     clips = model.vocode_all(

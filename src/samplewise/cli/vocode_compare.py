@@ -59,7 +59,8 @@ def compare(args: Comparison, model: "Model") -> int:
     corpus = Corpus.open(args.corpus)
     _check(args, corpus, model)
     folder, seed = args.output, args.seed
-    computed_by = model.backend_for(args.count, args.min_p).describe(model.loaded.model)
+    backend = model.backend_for(args.count, args.min_p, "--count")
+    computed_by = backend.describe(model.loaded.model)
     with vocoded_folder(folder, args.force) as note:
         utterances, speed = _vocode(args, corpus, model, computed_by)
         report = _report(args, computed_by, utterances) | {"real_time_factor": speed}

@@ -17,6 +17,7 @@ from samplewise.engine.native import default_threads, has_native, native_module
 from samplewise.engine.sampler import ConditioningVectors, NativeSampler, WeightFormat
 from samplewise.engine.weights import can_pack
 from samplewise.errors import EngineError
+from samplewise.generate.batch_invariance import pick_threads
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.segments import SegmentSampler
 from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampler
@@ -118,6 +119,13 @@ class Backend:
         return replace(
             self, name="native" if fits and can_pack(model) and has_native() else "reference"
         )
+
+    def for_clips(self, model: AutoregressiveModel, clips: int, min_p: float) -> "Backend":
+        """Return the same with ``min_p``, and with threads that suit ``clips`` clips at once."""
+        backend = replace(self, min_p=min_p)
+        if backend.name == "reference" and backend.threads is None:
+            backend = replace(backend, threads=pick_threads(model, clips))
+        return backend
 
     def sampler(self, model: AutoregressiveModel, clips: int) -> Sampler:
         """Return what draws up to ``clips`` clips at once.

@@ -20,10 +20,7 @@ from samplewise.engine.sampler import WeightFormat
 from samplewise.engine.wavernn_cell import DRAW, NativeCell
 from samplewise.generate.segments import SegmentSampler, SegmentSamplerState
 from samplewise.models.base import State
-from samplewise.models.subscale_wavernn import SubscaleState, SubscaleWaveRNN, fold
-
-GATE_BYTES = 512 * 2**20
-"""Memory that the gates of a block may take; it bounds the number of clips drawn together."""
+from samplewise.models.subscale_wavernn import SubscaleState, SubscaleWaveRNN, fold, max_clips
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ class WavefrontSampler(SegmentSampler):
     def __init__(self, model: SubscaleWaveRNN, clips: int = 1, min_p: float = 0.0):
         config = model.config
         self.rows, self.columns, self.block = config.n_subscale, config.columns, model.block
-        size = model.real_values.element_size() * 3 * config.dim * self.block * self.rows
-        super().__init__(model, min(clips, max(1, GATE_BYTES // size)), min_p)
+        size = model.real_values.element_size()
+        super().__init__(model, min(clips, max_clips(config, size)), min_p)
         self.lag = 1 + -(-config.horizon // self.block)
 
     @property

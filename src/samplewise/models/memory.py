@@ -1,6 +1,7 @@
 """Memory of a model, computed from its configuration before anything of it is allocated."""
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from samplewise.config.models import (
@@ -13,7 +14,7 @@ from samplewise.config.models import (
 )
 from samplewise.errors import CheckpointError
 from samplewise.models.build import build_model
-from samplewise.models.subscale_wavernn import BLOCK
+from samplewise.models.subscale_wavernn import BLOCK, max_clips
 from samplewise.nn.state import to_tensors
 
 MAX_MEMORY = 2 * 2**30
@@ -24,12 +25,14 @@ precision once while the native engine packs it."""
 FRONT_BYTES, SLOT_BYTES = 48, 32
 """Per sample of a subscale front; and per code that the conditioning network sees."""
 PROBED_ROWS = 4
-"""Clips that the reference computes side by side at least; see :mod:`generate.rows`."""
+"""Clips that the reference computes at once at least; see :mod:`generate.batch_invariance`."""
+SCORED_STEPS, SCORE_BYTES = 32, 8
+"""Steps whose outputs the reference keeps until it scores them, in double precision."""
 
 
 @dataclass(frozen=True)
 class ModelMemory:
-    """Bytes that a model takes for drawing one clip."""
+    """Bytes that a model takes for drawing some clips at once."""
 
     parameters: int
     """Number of weights."""
@@ -38,7 +41,7 @@ class ModelMemory:
     tables: int
     """Products of embeddings and maps, as they are packed."""
     state: int
-    """What one clip remembers."""
+    """What the clips remember."""
     work: int
     """Copies of the state, and the smallest pass."""
 
@@ -48,18 +51,25 @@ class ModelMemory:
         return self.weights + self.tables + self.state + self.work
 
 
-def model_memory(config: ModelConfig) -> ModelMemory:
-    """Return the memory of a model: weights and state exactly, the rest about."""
+def model_memory(config: ModelConfig, clips: int = 1) -> ModelMemory:
+    """Return the memory of a model: weights and state exactly, the rest about.
+
+    Args:
+        config: The model.
+        clips: Number of clips that are drawn at once.
+    """
     model = build_model(config, seed=None).to("meta")
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    if isinstance(config, SubscaleWaveRNNConfig):
+        clips = min(clips, max_clips(config))
     tensors = to_tensors(model.initial_state(1)).values()
-    state = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    state = clips * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     tables = TABLE_BYTES * table_size(config)
-    return ModelMemory(parameters, 4 * parameters, tables, state, 2 * state + _pass(config))
+    return ModelMemory(parameters, 4 * parameters, tables, state, 2 * state + _pass(config, clips))
 
 
 def check_memory(config: ModelConfig, most: int | float = MAX_MEMORY) -> None:
-    """Refuse a model that takes more than ``most`` bytes.
+    """Refuse a model that takes more than ``most`` bytes for one clip.
 
     Raises:
         CheckpointError: It names the parts, the bound and the flag that raises it.
@@ -71,15 +81,32 @@ def check_memory(config: ModelConfig, most: int | float = MAX_MEMORY) -> None:
     if least > most:
         raise CheckpointError(
             f"the model would take {gigabytes(least)} ({parts}), more than {gigabytes(most)}; if "
-            "you trust the file and have the memory, raise the bound with --max-memory "
-            f"{math.ceil(least / 2**30) + 1}"
+            f"you trust the file and have the memory, {_raise_bound(least)}"
         )
+
+
+def check_batch(config: ModelConfig, clips: int, most: int | float, lower: str) -> None:
+    """Refuse to draw so many clips at once that they take more than ``most`` bytes.
+
+    Raises:
+        ValueError: It names the parts, the number of clips that fit, and ``lower``, the flag to
+            lower.
+    """
+    memory = model_memory(config, clips)
+    if memory.total <= most or clips == 1:  # check_memory has refused the rest
+        return
+    fitting = bisect_right(range(1, clips), most, key=lambda n: model_memory(config, n).total)
+    raise ValueError(
+        f"{clips} clips at once would take {gigabytes(memory.total)} ({describe_memory(memory)}), "
+        f"more than {gigabytes(most)}; lower {lower} to {max(1, fitting)} or, if you have the "
+        f"memory, {_raise_bound(memory.total)}"
+    )
 
 
 def describe_memory(memory: ModelMemory) -> str:
     """Return the parts of a model's memory in words."""
     return (
-        f"weights {gigabytes(memory.weights)}, tables {gigabytes(memory.tables)}, state of a clip "
+        f"weights {gigabytes(memory.weights)}, tables {gigabytes(memory.tables)}, state "
         f"{gigabytes(memory.state)}, work {gigabytes(memory.work)}"
     )
 
@@ -108,15 +135,24 @@ def _pasts(config: ModelConfig) -> int:
     return 4 * config.channels * sum(config.dilations)
 
 
-def _pass(config: ModelConfig) -> int:
-    """Return the bytes of the smallest pass: the reference tries two top frames."""
+def _pass(config: ModelConfig, clips: int) -> int:
+    """Return the bytes of the smallest pass.
+
+    The reference tries two top frames of one clip, and keeps outputs of every clip.
+    """
     if not isinstance(config, SubscaleWaveRNNConfig):
-        return 2 * 4 * config.top_frame * config.activations_per_sample
+        kept = max(2 * 4 * config.top_frame, clips * SCORED_STEPS * SCORE_BYTES)
+        return kept * config.activations_per_sample
     rows, seen = config.n_subscale, config.columns + config.horizon
-    numbers = 2 * config.residual_channels + 4 * config.channels + 8 * config.dim + 2 * 512
-    whole = rows * seen * 4 * numbers + SLOT_BYTES * (rows - 1) ** 2 * seen
+    network, gates = 2 * config.residual_channels + 4 * config.channels, 3 * config.dim
+    slots = SLOT_BYTES * (rows - 1) ** 2
+    whole = seen * (rows * 4 * (network + 8 * config.dim + 2 * 512) + slots)
     block = min(BLOCK, config.columns)
     lag = 1 + math.ceil(config.horizon / block)
     front = FRONT_BYTES * rows * block * ((rows - 1) * lag + 1)
-    asked = PROBED_ROWS * SLOT_BYTES * (rows - 1) ** 2 * (block + config.horizon)
-    return max(whole, front + asked)
+    asked = (block + config.horizon) * (rows * 4 * network + slots) + block * rows * 4 * gates
+    return max(whole, clips * front + max(PROBED_ROWS, clips) * asked)
+
+
+def _raise_bound(least: int | float) -> str:
+    return f"raise the bound with --max-memory {math.ceil(least / 2**30) + 1}"

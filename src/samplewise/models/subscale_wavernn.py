@@ -41,6 +41,8 @@ from samplewise.quantizers import FINE_LEVELS
 BLOCK = 64
 """Most columns for which the network is asked at once; fewer mean less delay and more work."""
 PROBE_STEPS = 4
+GATE_BYTES = 512 * 2**20
+"""Memory that the gates of a block may take; it bounds the number of clips drawn together."""
 
 
 @dataclass(frozen=True)
@@ -253,8 +255,7 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
     @property
     def block(self) -> int:
         """L of section 4.3: columns for which the network is asked at once; it divides N."""
-        columns = self.config.columns
-        return max(size for size in range(1, min(BLOCK, columns) + 1) if columns % size == 0)
+        return block_size(self.config)
 
     def draw_segment(
         self,
@@ -286,6 +287,18 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         drawn = codes.transpose(1, 2).flatten(1, 2)
         scores = self.head.log_prob(logits, drawn.flatten()).view_as(drawn)
         return drawn, SubscaleState(h, last, state.clock + drawn.shape[1]), scores
+
+
+def block_size(config: SubscaleWaveRNNConfig) -> int:
+    """Return the largest number of columns up to ``BLOCK`` that divides a segment's."""
+    columns = config.columns
+    return max(size for size in range(1, min(BLOCK, columns) + 1) if columns % size == 0)
+
+
+def max_clips(config: SubscaleWaveRNNConfig, element_size: int = 4) -> int:
+    """Return the largest number of clips that are drawn together, given the bytes of a number."""
+    gates = element_size * 3 * config.dim * block_size(config) * config.n_subscale
+    return max(1, GATE_BYTES // gates)
 
 
 def fold(signal: Tensor, rows: int) -> Tensor:
