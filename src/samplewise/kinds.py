@@ -44,11 +44,16 @@ SEARCH = Kind(
 )
 CLIPS = Kind("a folder of generated clips", ("generation.json",), ("generation.json", ".lock"))
 VOCODED = Kind("a folder of vocoded sounds", ("vocoded.json",), ("vocoded.json", ".lock"))
+LISTENING = Kind(
+    "a listening test",
+    ("study.json",),
+    ("study.json", "clips", "votes.db", "votes.db-wal", ".lock"),
+)
 DEMO = Kind("the folder of a demo", (), ())
 RECORDINGS = Kind("a folder of recordings", (), ())
 SOUND = Kind("a sound file", (), ())
 MODEL = Kind("a model file", (), ())
-FOLDERS = (CORPUS, RUN, SEARCH, CLIPS, VOCODED)
+FOLDERS = (CORPUS, RUN, SEARCH, CLIPS, VOCODED, LISTENING)
 
 
 def kind_of(path: Path) -> Kind | None:

@@ -2,14 +2,11 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -156,30 +153,6 @@ def test_a_request_to_stop_keeps_the_trial_for_the_next_time(search, corpus, sil
 def test_two_workers_share_a_journal(search, corpus, silent, whole):
     assert run_search(search, 2, silent) is False
     assert results(search, corpus.digest) == whole(search)
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """URL of a real PostgreSQL, started for the tests and stopped after them."""
-    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    search_path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, places)])
-    initdb, pg_ctl = (shutil.which(name, path=search_path) for name in ("initdb", "pg_ctl"))
-    if not (initdb and pg_ctl):
-        pytest.skip("no PostgreSQL on this machine")
-    # Not below pytest's own folder, which every other pytest closes to all users but ours.
-    folder = Path(tempfile.mkdtemp(prefix="samplewise-postgres-"))
-    options = {"capture_output": True, "check": True, "cwd": "/"}
-    if os.getuid() == 0:  # it refuses to run as root
-        shutil.chown(folder, "nobody")
-        options |= {"user": "nobody"}
-    data, socket = folder / "data", folder
-    subprocess.run([initdb, "-D", data, "-U", "me", "-A", "trust", "--no-sync"], **options)
-    settings = f"-k {socket} -c listen_addresses='' -c fsync=off"
-    log = folder / "log"
-    subprocess.run([pg_ctl, "-D", data, "-w", "-l", log, "-o", settings, "start"], **options)
-    yield f"postgresql://me@/postgres?host={socket}"
-    subprocess.run([pg_ctl, "-D", data, "-m", "fast", "stop"], **options)
-    shutil.rmtree(folder)
 
 
 def test_two_workers_share_a_postgresql_from_folders_of_their_own(

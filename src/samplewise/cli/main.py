@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": "make new clips with a trained model, or stream for ever",
     "vocode": "turn mel spectrograms into sound, streamed",
     "evaluate": "bits per sample of a model on recordings it has not seen",
+    "listen": "a listening test in a browser: which model do people prefer",
     "report": "write report.html of a run",
     "export": "write a model as one self-describing file",
     "bench": "training and generation speed on this machine",

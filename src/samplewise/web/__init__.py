@@ -1,0 +1,1 @@
+"""Web pages: the listening test and the studio. Needs the [web] extra."""

@@ -1,0 +1,1 @@
+"""Listening tests: AB preference, ABX, mean opinion scores and comparisons."""

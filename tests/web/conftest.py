@@ -1,0 +1,26 @@
+"""Fixtures for the web pages: a browser and a client, one of each for all tests."""
+
+import pytest
+from starlette.testclient import TestClient
+from tests.web import studies
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if studies.chromium_path() is None:
+        pytest.skip("no Chromium is installed; install it, or name it in CHROMIUM")
+    with studies.browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def client_of():
+    """Make a client that has opened the printed link."""
+
+    def make(application, link="/?token=" + studies.TOKEN):
+        client = TestClient(application, base_url="http://localhost")
+        if link:
+            assert client.get(link).status_code == 200
+        return client
+
+    return make
