@@ -15,10 +15,11 @@ namespace {
 
 constexpr int kHalves = kPanelRows / kBlockRows;  // of a panel
 
-// Columns that the kernels multiply in one step.
+// Columns that the kernels multiply in one step, and in one step of the loop over a panel.
 int ColsOfStep(Format format) {
   return format == Format::kInt8 ? 4 : format == Format::kInt8x16 ? 2 : 1;
 }
+int ColsOfUnit(Format format) { return ColsOfStep(format) * (format == Format::kInt8 ? 2 : 1); }
 size_t InputBytes(Format format) {
   return format == Format::kInt8 ? 1 : format == Format::kInt8x16 ? 2 : 4;
 }
@@ -75,7 +76,7 @@ Format FormatOf(const std::string& name) {
 
 int ActivationLimit(Format format, int cols) {
   CheckCols(cols);
-  if (format == Format::kInt8) return 127;  // 65536 * 127 * 127 < 2^31
+  if (format == Format::kInt8) return kMaxByte;  // 65536 * 127 * 181 < 2^31
   if (format == Format::kInt8x16) return std::min(32767, 0x7fffffff / (127 * cols));
   return 0;
 }
@@ -94,10 +95,10 @@ PackedMatrix::PackedMatrix(std::span<const float> weights, int rows, int cols, F
     for (size_t r = 0; r < stored.size(); ++r) row_scales_[r] = stored[r].scale;
   }
   if (format == Format::kInt8) {
-    row_offsets_.assign(Size(padded_rows()), 0);
-    for (size_t r = 0; r < stored.size(); ++r) row_offsets_[r] = 128 * stored[r].sum;
+    row_sums_.assign(Size(padded_rows()), 0);
+    for (size_t r = 0; r < stored.size(); ++r) row_sums_[r] = stored[r].sum;
   }
-  const size_t steps = Size(panels()) * Size(DivideUp(cols, ColsOfStep(format)));
+  const size_t units = Size(panels()) * Size(DivideUp(cols, ColsOfUnit(format)));
   if (blocks == Blocks::kAuto) {
     const int all = DivideUp(rows, kBlockRows) * DivideUp(cols, ColsOfBlock(format));
     const double kept = static_cast<double>(FindBlocks(stored)) / all;
@@ -106,11 +107,12 @@ PackedMatrix::PackedMatrix(std::span<const float> weights, int rows, int cols, F
     if (!sparse_) {
       blocks_.clear();
       starts_.clear();
+      halves_.clear();
     }
   }
   const size_t block_bytes = Size(kBlockRows * ColsOfBlock(format)) * WeightBytes(format);
-  const size_t step_bytes = Size(kPanelRows * ColsOfStep(format)) * WeightBytes(format);
-  weights_ = Buffer(sparse_ ? blocks_.size() * block_bytes : steps * step_bytes);
+  const size_t unit_bytes = Size(kPanelRows * ColsOfUnit(format)) * WeightBytes(format);
+  weights_ = Buffer(sparse_ ? blocks_.size() * block_bytes : units * unit_bytes);
   const size_t width = WeightBytes(format);
   auto* bytes = weights_.as<std::uint8_t>();
   ForEachWeight([&](int row, int col, size_t offset) {
@@ -118,7 +120,7 @@ PackedMatrix::PackedMatrix(std::span<const float> weights, int rows, int cols, F
   });
 }
 
-// Notes in blocks_ and starts_ which blocks are not all zero, and returns how many.
+// Notes in blocks_, starts_ and halves_ which blocks are not all zero, and returns how many.
 size_t PackedMatrix::FindBlocks(std::span<const StoredRow> stored) {
   const int width = ColsOfBlock(format_);
   size_t kept = 0;
@@ -131,9 +133,11 @@ size_t PackedMatrix::FindBlocks(std::span<const StoredRow> stored) {
       blocks_.push_back(static_cast<std::uint16_t>(col / width));
       ++kept;
     }
+    if (blocks_.size() == starts_.back()) blocks_.push_back(0);  // of zeros
     while ((blocks_.size() - starts_.back()) % kBlocksTogether != 0)
       blocks_.push_back(blocks_.back());
     starts_.push_back(static_cast<std::uint32_t>(blocks_.size()));
+    halves_.resize(blocks_.size() / kBlocksTogether, static_cast<std::uint32_t>(half));
   }
   return kept;
 }
@@ -142,7 +146,8 @@ size_t PackedMatrix::FindBlocks(std::span<const StoredRow> stored) {
 template <typename Visit>
 void PackedMatrix::ForEachWeight(const Visit& visit) const {
   const int step_cols = ColsOfStep(format_);
-  const int block_cols = sparse_ ? ColsOfBlock(format_) : cols_;
+  const int block_cols =
+      sparse_ ? ColsOfBlock(format_) : DivideUp(cols_, ColsOfUnit(format_)) * ColsOfUnit(format_);
   const int rows_of_unit = sparse_ ? kBlockRows : kPanelRows;
   const size_t width = WeightBytes(format_);
   const size_t step_bytes = Size(rows_of_unit * step_cols) * width;
@@ -173,11 +178,11 @@ size_t PackedMatrix::bytes() const {
 
 size_t PackedMatrix::panel_bytes(int panel) const {
   const size_t scales =
-      (row_scales_.empty() ? 0 : sizeof(float)) + (row_offsets_.empty() ? 0 : sizeof(std::int32_t));
+      (row_scales_.empty() ? 0 : sizeof(float)) + (row_sums_.empty() ? 0 : sizeof(std::int32_t));
   const size_t width = WeightBytes(format_);
   if (!sparse_) {
-    const int steps = DivideUp(cols_, ColsOfStep(format_));
-    return kPanelRows * (Size(steps * ColsOfStep(format_)) * width + scales);
+    const int units = DivideUp(cols_, ColsOfUnit(format_));
+    return kPanelRows * (Size(units * ColsOfUnit(format_)) * width + scales);
   }
   const size_t blocks = starts_[Size((panel + 1) * kHalves)] - starts_[Size(panel * kHalves)];
   return blocks * (Size(kBlockRows * ColsOfBlock(format_)) * width + sizeof(std::uint16_t)) +
@@ -207,9 +212,10 @@ void PackedMatrix::Describe(Product* product) const {
   product->weights = weights_.as<std::uint8_t>();
   product->blocks = blocks_.data();
   product->starts = starts_.data();
-  product->steps = DivideUp(cols_, ColsOfStep(format_));
+  product->halves = halves_.data();
+  product->units = DivideUp(cols_, ColsOfUnit(format_));
   product->row_scales = row_scales_.data();
-  product->row_offsets = row_offsets_.data();
+  product->row_sums = row_sums_.data();
 }
 
 PackedInput::PackedInput(int cols, int batch, Format format)
@@ -219,19 +225,19 @@ PackedInput::PackedInput(int cols, int batch, Format format)
   // An odd number of cache lines: the same element of many vectors does not fall into the same few
   // sets of a cache.
   constexpr int kLine = 64;
-  const int whole = DivideUp(cols, ColsOfBlock(format)) * ColsOfBlock(format);
+  const int most = std::max(ColsOfBlock(format), ColsOfUnit(format));
+  const int whole = DivideUp(cols, most) * most;
   stride_ = Size(DivideUp(whole * static_cast<int>(InputBytes(format)), kLine) | 1) * kLine;
   values_ = Buffer(stride_ * Size(batch));
-  if (format == Format::kInt8) plus_128_ = Buffer(stride_ * Size(batch));
   if (IsInteger(format)) scales_.assign(Size(batch), 0.0f);
+  if (format == Format::kInt8) zeros_.assign(Size(batch), 0);
 }
 
 void PackedInput::Set(const Kernels& kernels, int b, const float* x) {
   const size_t at = Size(b) * stride_;
   auto* values = values_.as<std::uint8_t>() + at;
   if (format_ == Format::kInt8) {
-    scales_[Size(b)] = kernels.quantize8(cols_, x, reinterpret_cast<std::int8_t*>(values),
-                                         plus_128_.as<std::uint8_t>() + at);
+    scales_[Size(b)] = kernels.quantize8(cols_, x, values, &zeros_[Size(b)]);
   } else if (format_ == Format::kInt8x16) {
     scales_[Size(b)] = kernels.quantize16(cols_, x, ActivationLimit(format_, cols_),
                                           reinterpret_cast<std::int16_t*>(values));
@@ -244,7 +250,7 @@ std::vector<int> PackedInput::Quantized(int b) const {
   const auto* values = values_.as<std::uint8_t>() + Size(b) * stride_;
   std::vector<int> integers(IsInteger(format_) ? Size(cols_) : 0);
   for (size_t c = 0; c < integers.size(); ++c) {
-    integers[c] = format_ == Format::kInt8 ? reinterpret_cast<const std::int8_t*>(values)[c]
+    integers[c] = format_ == Format::kInt8 ? values[c] - zeros_[Size(b)]
                                            : reinterpret_cast<const std::int16_t*>(values)[c];
   }
   return integers;
@@ -261,9 +267,9 @@ void PackedInput::Get(int b, float* x) const {
 
 void PackedInput::Describe(Product* product) const {
   product->x = values_.as<std::uint8_t>();
-  product->x_plus_128 = plus_128_.as<std::uint8_t>();
   product->x_stride = stride_;
   product->x_scales = scales_.data();
+  product->x_zeros = zeros_.data();
 }
 
 void Multiply(const Kernels& kernels, const PackedMatrix& w, const PackedInput& x, int batch,

@@ -19,11 +19,12 @@
 namespace samplewise {
 
 enum class Format {
-  kF32,      // weights, activations and sums in single precision
-  kF16,      // weights in half precision, activations and sums in single precision
-  kInt8,     // weights in [-127, 127] with a scale per row, activations likewise with a scale per
-             // vector, int32 sums
-  kInt8x16,  // weights as in kInt8, activations of 16 bits, within ActivationLimit, int32 sums
+  kF32,   // weights, activations and sums in single precision
+  kF16,   // weights in half precision, activations and sums in single precision
+  kInt8,  // weights in [-127, 127], some sums within kMaxGroupSum (rows.h), with a scale per row;
+          // activations in [0, kMaxByte] with a scale and a zero per vector; int32 sums
+  kInt8x16,  // weights in [-127, 127] with a scale per row, activations of 16 bits, within
+             // ActivationLimit, int32 sums
 };
 const char* Name(Format format);
 Format FormatOf(const std::string& name);  // throws std::invalid_argument
@@ -39,9 +40,9 @@ enum class Blocks {
 inline constexpr double kSparseBelow = 0.8;
 inline constexpr int kMaxCols = 65536;  // indices of 16 bits; sums of 32 bits
 
-// The largest quantised activation, such that no sum of `cols` products overflows: 127 for kInt8;
-// for kInt8x16 32767 up to 516 columns, then less (16512 at 1024, 5504 at 3072, 258 at 65536); 0
-// for the float formats, which do not quantise.
+// The largest quantised activation, such that no sum of `cols` products overflows: kMaxByte for
+// kInt8; for kInt8x16 32767 up to 516 columns, then less (16512 at 1024, 5504 at 3072, 258 at
+// 65536); 0 for the float formats, which do not quantise.
 int ActivationLimit(Format format, int cols);
 
 struct StoredRow;  // matrix.cc
@@ -85,9 +86,10 @@ class PackedMatrix {
   double density_ = 1.0;
   Buffer weights_;
   std::vector<float> row_scales_;
-  std::vector<std::int32_t> row_offsets_;
+  std::vector<std::int32_t> row_sums_;
   std::vector<std::uint16_t> blocks_;
   std::vector<std::uint32_t> starts_;
+  std::vector<std::uint32_t> halves_;
 };
 
 // Up to `batch` input vectors of products, in the numbers of a format. One per thread. It allocates
@@ -107,7 +109,7 @@ class PackedInput {
   void Set(const Kernels& kernels, int b, const float* x);
   // Copies vector b, dequantised, to x, (cols,); for tests.
   void Get(int b, float* x) const;
-  // The integers of vector b and the value of one step, for the integer formats.
+  // The integers of vector b, 0 for 0, and the value of one step, for the integer formats.
   std::vector<int> Quantized(int b) const;
   float scale(int b) const { return scales_[static_cast<std::size_t>(b)]; }
 
@@ -120,8 +122,8 @@ class PackedInput {
   Format format_ = Format::kF32;
   std::size_t stride_ = 0;  // bytes
   Buffer values_;
-  Buffer plus_128_;  // kInt8 only
   std::vector<float> scales_;
+  std::vector<std::int32_t> zeros_;  // kInt8 only
 };
 
 // y[b * stride + r] = (W x_b)[r] for the rows r of the panels from first_panel up to, not

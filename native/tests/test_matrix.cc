@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "check.h"
+#include "kernels/rows.h"
 #include "matrix.h"
 #include "size.h"
 
@@ -12,8 +13,6 @@ namespace samplewise {
 namespace {
 
 constexpr Format kFormats[] = {Format::kF32, Format::kF16, Format::kInt8, Format::kInt8x16};
-
-bool IsInteger(Format format) { return format == Format::kInt8 || format == Format::kInt8x16; }
 
 // Quantised values are the nearest integers within the limit, the same on every instruction set.
 void TestQuantization() {
@@ -43,6 +42,37 @@ void TestQuantization() {
         }
       }
     }
+  }
+}
+
+// The weights of a group add up to kMaxGroupSum at most, in steps of which one row has the fewest
+// that allow it: the largest weight is 127 of them or a group's sum is near the limit.
+void TestGroupSums() {
+  constexpr int kCols = 61;
+  std::vector<std::vector<float>> rows = {Normal(kCols, 3), std::vector<float>(kCols, 1.0f),
+                                          std::vector<float>(kCols, -2e38f)};
+  rows.emplace_back(kCols, 0.0f)[40] = -3.0f;
+  rows.emplace_back(kCols, 1e-39f);  // too small for a step
+  for (const std::vector<float>& row : rows) {
+    const StoredRow stored = StoreRow(row.data(), kCols, Format::kInt8);
+    const auto at = [&](int col) {
+      return col < kCols ? static_cast<std::int8_t>(stored.bytes[Size(col)]) : 0;
+    };
+    int all = 0, largest = 0, largest_sum = 0;
+    for (int col = 0; col < kCols; ++col) {
+      all += at(col);
+      largest = std::max(largest, std::abs(at(col)));
+      const double steps = stored.scale == 0.0f ? 0.0 : row[Size(col)] / double{stored.scale};
+      CHECK(std::abs(at(col) - steps) <= 0.5001, "%d, not %g", at(col), steps);
+      if (col % 8 != 0 && col % 8 != 2) continue;
+      int sums[2] = {};
+      for (const int other : {col, col + 1, col + 4, col + 5}) sums[at(other) < 0] += at(other);
+      largest_sum = std::max({largest_sum, sums[0], -sums[1]});
+    }
+    CHECK(all == stored.sum, "sum %d, not %d", stored.sum, all);
+    CHECK(largest_sum <= kMaxGroupSum, "a group of %d", largest_sum);
+    CHECK(stored.scale == 0.0f || largest == 127 || largest_sum >= kMaxGroupSum - 4,
+          "the largest weight is %d, the largest sum %d", largest, largest_sum);
   }
 }
 
@@ -101,7 +131,8 @@ void TestNonFinite() {
         values[9] = 1.0f;  // and finite again after it
         x.Set(KernelsFor(isa), 0, values.data());
         Multiply(KernelsFor(isa), w, x, 1, y.data(), 32, 0, 1);
-        CHECK(std::abs(y[0] - 5.0f) < 1e-4f, "%s %s: %g", Name(isa), Name(f),
+        const float error = f == Format::kInt8 ? 0.1f : 1e-4f;
+        CHECK(std::abs(y[0] - 5.0f) < error, "%s %s: %g", Name(isa), Name(f),
               static_cast<double>(y[0]));
       }
     }
@@ -137,7 +168,7 @@ void TestRefusals() {
 }
 
 void TestLimits() {
-  CHECK(ActivationLimit(Format::kInt8, 65536) == 127, "int8");
+  CHECK(ActivationLimit(Format::kInt8, 65536) == kMaxByte, "int8");
   CHECK(ActivationLimit(Format::kInt8x16, 516) == 32767, "516");
   for (const int cols : {517, 1024, 3072, 65536}) {
     const int limit = ActivationLimit(Format::kInt8x16, cols);
@@ -150,7 +181,7 @@ void TestBytes() {
   const std::vector<float> weights(Size(70 * 12), 1.0f);
   const PackedMatrix w(weights, 70, 12, Format::kInt8);
   CHECK(w.panels() == 3 && w.padded_rows() == 96, "%d", w.panels());
-  CHECK(w.panel_bytes(0) == 32 * 12 + 32 * 8, "%zu", w.panel_bytes(0));
+  CHECK(w.panel_bytes(0) == 32 * 16 + 32 * 8, "%zu", w.panel_bytes(0));
   CHECK(w.bytes() == 3 * w.panel_bytes(0), "%zu", w.bytes());
   CHECK(PackedMatrix().bytes() == 0 && PackedMatrix().panels() == 0, "empty");
 }
@@ -160,6 +191,7 @@ void TestBytes() {
 
 int main() {
   samplewise::TestQuantization();
+  samplewise::TestGroupSums();
   samplewise::TestSingleWeights();
   samplewise::TestPanels();
   samplewise::TestNonFinite();

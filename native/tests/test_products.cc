@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "check.h"
+#include "kernels/rows.h"
 #include "matrix.h"
 #include "size.h"
 
@@ -21,8 +22,6 @@ struct Case {
   std::vector<std::vector<float>> x;
   Blocks blocks = Blocks::kAuto;
 };
-
-bool IsInteger(Format format) { return format == Format::kInt8 || format == Format::kInt8x16; }
 
 // The product of one row, and the scale of its rounding errors: |w| |x|.
 struct Expected {
@@ -40,21 +39,15 @@ Expected ExpectedRow(const std::vector<float>& weights, int row, const std::vect
 }
 
 // The value of an integer format, with its order of multiplications.
-float ExpectedInteger(const PackedMatrix& w, const std::vector<float>& weights, int row,
-                      const PackedInput& x, int b) {
+float ExpectedInteger(const Case& c, Format format, int row, const PackedInput& x, int b) {
   const std::vector<int> integers = x.Quantized(b);
-  const float* of_row = weights.data() + Size(row) * integers.size();
-  float largest = 0.0f;
-  for (size_t c = 0; c < integers.size(); ++c) largest = std::max(largest, std::abs(of_row[c]));
-  const float scale = largest / 127.0f;  // the largest of a row is 127 steps
+  const StoredRow stored = StoreRow(c.weights.data() + Size(row * c.cols), c.cols, format);
   std::int64_t sum = 0;
-  for (size_t c = 0; c < integers.size(); ++c) {
-    const double step = scale > 0.0f ? static_cast<double>(of_row[c]) / scale : 0.0;
-    sum += std::lrint(step) * integers[c];
+  for (size_t col = 0; col < integers.size(); ++col) {
+    sum += static_cast<std::int8_t>(stored.bytes[col]) * integers[col];
   }
-  CHECK(std::abs(sum) <= std::numeric_limits<std::int32_t>::max(), "%s overflows",
-        Name(w.format()));
-  return static_cast<float>(sum) * scale * x.scale(b);
+  CHECK(std::abs(sum) <= std::numeric_limits<std::int32_t>::max(), "%s overflows", Name(format));
+  return static_cast<float>(sum) * stored.scale * x.scale(b);
 }
 
 void CheckValues(const Case& c, const Kernels& k, const PackedMatrix& w, const PackedInput& x,
@@ -111,7 +104,7 @@ void CheckCase(const Case& c, int batch) {
               "%s %s %s %dx%d batch %d: not the baseline's bits", c.what, k.name, Name(format),
               c.rows, c.cols, batch);
         for (int r = 0; r < c.rows; r += 1 + c.rows / 7) {
-          const float expected = ExpectedInteger(w, w.Dequantized(), r, x, batch - 1);
+          const float expected = ExpectedInteger(c, format, r, x, batch - 1);
           const float got = y[Size(batch - 1) * stride + Size(r)];
           CHECK(got == expected, "%s %s %s %dx%d row %d: %.9g, not %.9g", c.what, k.name,
                 Name(format), c.rows, c.cols, r, static_cast<double>(got),

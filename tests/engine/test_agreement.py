@@ -15,7 +15,7 @@ from samplewise.generate.uniforms import uniforms
 from samplewise.heads.dual_softmax import DualSoftmaxHead
 
 ISAS = native_module().isas()
-TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8x16": 0.6, "int8": 0.6}
+TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8x16": 0.6, "int8": 1.2}
 """Largest difference of a logit; these weights are random, and their logits' deviation about 3."""
 
 

@@ -37,15 +37,18 @@ struct Kernels {
   // The product of one format, with all its weights or with its zero blocks left out:
   // [format][sparse].
   void (*multiply[4][2])(const Product& product);
-  // Quantise n values symmetrically to [-limit, limit], to nearest even; return the value of one
-  // step: 0 if all values are below 1e-30 in magnitude, NaN if one is NaN or infinite. The
-  // integers are the same on every instruction set.
-  float (*quantize8)(int n, const float* x, std::int8_t* out, std::uint8_t* out_plus_128);
+  // Quantise n values, to nearest even; return the value of one step: 0 if all values are below
+  // 1e-30 in magnitude, NaN if one is NaN or infinite. The integers are the same on every
+  // instruction set. quantize8: to [0, kMaxByte], where *zero stands for 0. quantize16:
+  // symmetrically to [-limit, limit].
+  float (*quantize8)(int n, const float* x, std::uint8_t* out, std::int32_t* zero);
   float (*quantize16)(int n, const float* x, int limit, std::int16_t* out);
-  // Reads `bytes` (a multiple of 512) at full speed; returns something that depends on all of them.
-  std::uint32_t (*read)(const void* data, std::size_t bytes);
-  // Multiply-adds from registers; peak_f16: with every vector of half-precision weights loaded from
-  // L1 and converted. Each returns the number of multiply-adds done in `rounds` rounds.
+  // Reads `bytes` (a multiple of 512 * streams) at full speed, in `streams` parts side by side;
+  // returns something that depends on all of them.
+  std::uint32_t (*read)(const void* data, std::size_t bytes, int streams);
+  // Multiply-adds from registers, with the fastest instructions for the format; peak_f16: with
+  // every vector of half-precision weights loaded from L1 and converted. Each returns the number of
+  // multiply-adds done in `rounds` rounds.
   double (*peak_f32)(int rounds);
   double (*peak_f16)(int rounds);
   double (*peak_int8)(int rounds);

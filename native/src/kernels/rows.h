@@ -19,6 +19,13 @@ constexpr std::size_t WeightBytes(Format format) {
 // Columns that a block of a sparse matrix spans.
 constexpr int ColsOfBlock(Format format) { return IsInteger(format) ? 4 : 1; }
 
+// kInt8: the products of the columns c, c + 1, c + 4 and c + 5, where c is 0 or 2 in each eight,
+// are added in 16 bits (AVX2). They cannot overflow if the positive weights of each such group, and
+// the negative ones, sum to at most this in magnitude: kMaxGroupSum * kMaxByte < 2^15. Chosen:
+// equal, which divides the loss of precision evenly between weights and activations.
+inline constexpr int kMaxGroupSum = 181;
+inline constexpr int kGroupCols = 8;
+
 // The weights of one row as they are stored.
 struct StoredRow {
   std::vector<std::uint8_t> bytes;  // (cols,) of WeightBytes each
