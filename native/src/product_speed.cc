@@ -1,23 +1,17 @@
 #include "product_speed.h"
 
 #include <algorithm>
-#include <chrono>
 #include <stdexcept>
 #include <string>
 
 #include "partition.h"
+#include "seconds.h"
 #include "thread_team.h"
 
 namespace samplewise {
 namespace {
 
 constexpr int kWarmUp = 64;  // products before the clock starts, and to choose the length of runs
-constexpr int kMaxThreads = 256;
-
-double Seconds() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(now).count();
-}
 
 }  // namespace
 

@@ -1,12 +1,12 @@
 #include "roofline.h"
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "kernels/buffer.h"
+#include "seconds.h"
 #include "thread_team.h"
 
 namespace samplewise {
@@ -14,11 +14,6 @@ namespace {
 
 constexpr int kRuns = 5;
 constexpr double kRunSeconds = 0.02;
-
-double Seconds() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(now).count();
-}
 
 // Units of work per second of one run: `work` returns how many it did.
 double Rate(const std::function<double()>& work) {

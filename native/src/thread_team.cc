@@ -13,7 +13,6 @@ namespace {
 
 // Spins before a thread yields its core: about 50 us.
 constexpr int kSpins = 1000;
-constexpr int kMaxThreads = 256;
 
 void Pause() {
 #if defined(__x86_64__) || defined(__i386__)

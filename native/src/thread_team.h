@@ -11,6 +11,8 @@
 
 namespace samplewise {
 
+constexpr int kMaxThreads = 256;
+
 // A counter that one thread of a job advances and others wait for.
 class Progress {
  public:

@@ -9,6 +9,7 @@ from tests.generate.conftest import make_model
 from tests.models.conftest import CONFIGS
 
 from samplewise.errors import CheckpointError
+from samplewise.generate import starts
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips, stream_chunks
 from samplewise.generate.starts import choose, from_text, to_text
@@ -38,7 +39,19 @@ def test_damaged_starts_are_refused(damage):
     with pytest.raises(CheckpointError, match="--start silence"):
         from_text(to_text(STARTS, 16) | damage, 16)
     with pytest.raises(CheckpointError, match="--start silence"):
-        from_text(to_text(STARTS, 16), 8)  # codes that the model does not have
+        from_text(to_text(STARTS, 16), 15)  # codes that the model does not have
+
+
+def test_starts_that_are_too_long_are_refused(monkeypatch):
+    monkeypatch.setattr(starts, "MAX_BYTES", len(to_text(STARTS, 16)["codes"]) - 1)
+    with pytest.raises(CheckpointError, match="--start silence"):
+        from_text(to_text(STARTS, 16), 16)
+
+
+def test_seed_and_index_choose_the_start():
+    chosen = choose(STARTS, 5, range(20))
+    assert np.array_equal(choose(STARTS, 5, [7]), chosen[7:8])
+    assert not np.array_equal(choose(STARTS, 6, range(20)), chosen)
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])

@@ -11,7 +11,9 @@ from tests.models.conftest import CONFIGS
 
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import generate_clips, stream_chunks, target_of
+from samplewise.generate.drawing import Drawing
 from samplewise.generate.surprise import DEADBAND, GAIN, MEMORY_S, SurpriseControl
+from samplewise.generate.temperature import parse_envelope
 from samplewise.models.io import AudioFormat, LoadedModel
 
 
@@ -33,6 +35,38 @@ def test_the_factor_follows_the_mean_of_the_bits():
         lacking = np.array([max(0.0, 3.0 - mean[0] - DEADBAND), 0.0])  # within the deadband
         expected = np.exp(GAIN * lacking)
     assert control.factor[0] > 1.0
+
+
+class Recorder:
+    """A sampler whose first clip surprises too little and whose second too much."""
+
+    name, lookahead, max_batch = "recorder", 0, 2
+    prefill = teacher_force = print  # not called
+    nats = np.array([[0.1], [3.0]])
+
+    def __init__(self):
+        self.temperatures = []
+
+    def start(self, clips, after=None):
+        return after
+
+    def draw(self, sampler_state, uniforms, temperature=None, conditioning=None):
+        self.temperatures.append(temperature)
+        codes = np.zeros(uniforms.shape, np.int64)
+        return codes, -np.repeat(self.nats, uniforms.shape[1], 1), sampler_state
+
+
+def test_the_temperature_is_that_of_the_envelope_times_the_factor_of_each_clip():
+    sampler, control, expected = Recorder(), SurpriseControl(2.0, 2, 1000), []
+    envelope = parse_envelope("0:0.5,1:1.5")
+    drawing = Drawing(sampler, 1, range(2), 1000, envelope, target_bits=2.0)
+    for samples in (20, 50, 314):
+        drawing.draw(samples)
+    for begin in range(0, 384, control.block):
+        expected.append(control.factor[:, None] * envelope.at(begin, control.block, 1000))
+        control.observe(-np.repeat(sampler.nats, control.block, 1))
+    np.testing.assert_allclose(np.concatenate(sampler.temperatures, 1), np.concatenate(expected, 1))
+    assert control.factor[0] > 1.0 > control.factor[1]
 
 
 @pytest.mark.parametrize("target", [1.0, 3.5])

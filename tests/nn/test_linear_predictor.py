@@ -9,7 +9,9 @@ from samplewise.nn.linear_predictor import (
     RECENT,
     LinearPredictor,
     LogisticPrior,
+    asymmetric_window,
     error_sizes,
+    mean_size,
 )
 from samplewise.quantizers import make_quantizer
 
@@ -99,13 +101,21 @@ def test_the_place_of_a_codes_amplitude_is_the_code():
 
 
 def test_sizes_are_means_of_what_was_known():
-    errors = torch.randn(2, LONG + 9, dtype=torch.double)
+    errors = 40 * torch.randn(2, LONG + 9, dtype=torch.double)
     recent, long = error_sizes(errors)
+    sizes = errors.abs().clamp(max=64)
     for t in range(10):
-        torch.testing.assert_close(long[:, t], errors[:, t : t + LONG].abs().mean(1))
-        torch.testing.assert_close(
-            recent[:, t], errors[:, t + LONG - RECENT : t + LONG].abs().mean(1)
-        )
+        torch.testing.assert_close(long[:, t], sizes[:, t : t + LONG].mean(1))
+        torch.testing.assert_close(recent[:, t], sizes[:, t + LONG - RECENT : t + LONG].mean(1))
+    torch.testing.assert_close(mean_size(recent, long), recent / 2 + long / 2 + 0.4)
+
+
+def test_the_window_rises_long_and_falls_over_the_newest_samples():
+    window = asymmetric_window(WINDOW)
+    assert (window[: WINDOW - 64].diff() > 0).all()
+    assert (window[WINDOW - 64 :].diff() < 0).all()
+    assert (window[0], window[WINDOW - 64]) == (0.0, 1.0)
+    assert abs(window[-1]) < 1e-6
 
 
 def test_the_logistic_distribution():

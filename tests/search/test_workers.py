@@ -1,16 +1,19 @@
 """Trials that really train: runs, resumption, pruning, kills, several workers, databases."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 
 import pytest
+import torch
+from tests.forked import context, start_process
 
-from samplewise.config.codec import to_json, with_fields
+from samplewise.config.codec import with_fields
 from samplewise.models.io import load_model
 from samplewise.search import trial as trial_module
 from samplewise.search.settings import Search
@@ -21,44 +24,19 @@ from samplewise.search.trial import folder_of
 from samplewise.search.trial_queue import by_draw
 from samplewise.search.workers import run_search
 
-WORKER = """
-import json, os, sys
-from pathlib import Path
-import torch
-os.fsync = lambda descriptor: None
-torch.set_num_threads(1)
-from samplewise.config.codec import from_json
-from samplewise.search.settings import Search
-from samplewise.search.space import Choices, Range
-from samplewise.search.workers import run_search
-from samplewise.config.training import TrainConfig
-settings = json.loads(Path(sys.argv[1]).read_text())
-base = from_json(TrainConfig, settings.pop("base"), "base")
-space = eval(settings.pop("space"))
-corpus, folder = Path(settings.pop("corpus")), Path(settings.pop("folder"))
-run_search(Search(corpus, folder, base, space, **settings), 1, lambda line: print(line, flush=True))
-"""
+
+def work(search: Search) -> None:
+    """Be one worker of a search."""
+    os.fsync = lambda descriptor: None
+    torch.set_num_threads(1)
+    run_search(search, 1, print)
 
 
-def start_worker(search: Search, name: str) -> subprocess.Popen:
-    """Start a process that works on a search; what it says can be read."""
-    path = search.corpus.parent / f"{search.folder.parent.name}-{name}.json"
-    settings = {
-        "corpus": str(search.corpus),
-        "folder": str(search.folder),
-        "base": to_json(search.base),
-        "space": repr(search.space),
-    }
-    for field in ("fixed", "trials", "seed", "sampler", "prune", "storage"):
-        settings[field] = getattr(search, field)
-    path.write_text(json.dumps(settings))
-    command = [sys.executable, "-c", WORKER, str(path)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def end(process: subprocess.Popen) -> None:
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, out + err
+def wait_for(process: ForkServerProcess, folder: Path, pattern: str) -> None:
+    """Wait until there is such a file."""
+    while not list(folder.glob(pattern)):
+        assert process.is_alive()
+        time.sleep(0.002)
 
 
 def results(search: Search, digest: str):
@@ -115,13 +93,12 @@ def test_a_search_in_two_parts_equals_the_search_in_one(search, corpus, silent, 
 def test_a_kill_changes_no_configuration_and_loses_no_trial(search, corpus, silent, whole):
     """SIGKILL while the second trial trains; its run is gone on with, to the same bits."""
     search = replace(search, base=with_fields(search.base, steps=20, save_every=1))
-    process = start_worker(search, "killed")
+    process, output = start_process(work, search)
     second = folder_of(search, 1)
-    while not list(second.glob("state/step-*")):
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    wait_for(process, second, "state/step-*")
+    process.kill()
+    process.join()
+    output.close()
     began = json.loads((second / "config.json").read_text())["train"]
     run_search(search, 1, silent)
     trials = open_study(search, corpus.digest).get_trials()
@@ -150,7 +127,8 @@ def test_a_request_to_stop_keeps_the_trial_for_the_next_time(search, corpus, sil
     assert results(search, corpus.digest) == whole(search)
 
 
-def test_two_workers_share_a_journal(search, corpus, silent, whole):
+def test_two_workers_share_a_journal(search, corpus, silent, whole, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
     assert run_search(search, 2, silent) is False
     assert results(search, corpus.digest) == whole(search)
 
@@ -161,13 +139,14 @@ def test_two_workers_share_a_postgresql_from_folders_of_their_own(
     search = replace(search, storage=postgres)
     places = [tmp_path / name / search.folder.name for name in ("one", "other")]
     one, other = (replace(search, folder=place) for place in places)
-    killed, kept = start_worker(one, "one"), start_worker(other, "other")
-    while not list((one.folder / "trials").glob("*/weights.safetensors")):
-        assert killed.poll() is None
-        time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    end(kept)
+    (killed, lost), (kept, output) = start_process(work, one), start_process(work, other)
+    wait_for(killed, one.folder / "trials", "*/weights.safetensors")
+    killed.kill()
+    killed.join()
+    with lost, output:
+        printed = output.read()
+    kept.join()
+    assert kept.exitcode == 0, printed
     assert results(one, corpus.digest) == whole(search)
 
 

@@ -43,7 +43,7 @@ CLIP = "--count 1 --seconds 0.02 --seed 0 --weights f32 --device cpu --threads 1
 
 def test_the_least_of_processors_learns_and_draws_the_same(config, corpus, tmp_path, alone):
     # Wide enough for oneDNN; Muon, because its products were once made for AVX-512.
-    config = with_fields(config, model=replace(config.model, dim=256), optimizer="muon", steps=4)
+    config = with_fields(config, model=replace(config.model, dim=192), optimizer="muon", steps=3)
     options = CLIP.split()
     plain = start(config, corpus, tmp_path / "plain", alone)
     fit(plain, None, Interrupts())

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.training.test_ranks import run as run_command
+from tests.forked import run_command
+from tests.training.test_ranks import forked_ranks  # noqa: F401
 from tests.training.test_resume import assert_same_bits, command, tensors_of, train
 
+from samplewise.cli.main import main
 from samplewise.config.codec import with_fields
 from samplewise.config.training import PruningConfig, TrainConfig
 from samplewise.models.io import load_model
@@ -151,13 +153,14 @@ def test_lines_and_events_say_how_sparse_it_is(sparse, corpus, tmp_path, alone):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_ranks")
 def test_two_ranks_prune_the_same_blocks_as_one(corpus, tmp_path):
     options = {
         "steps": "8", "save_every": "8", "valid_every": "8", "sparsity": "0.5", "block": "4x4",
         "prune_start": "0", "prune_steps": "6", "prune_every": "2",
     }  # fmt: skip
     assert run_command(command(corpus, tmp_path / "one", **options)) == 0
-    assert run_command(command(corpus, tmp_path / "two", **options, ranks="2")) == 0
+    assert main(command(corpus, tmp_path / "two", **options, ranks="2")) == 0
     one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
     masks = [name for name in one if name.startswith("mask.")]
     assert len(masks) == 7

@@ -4,29 +4,31 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 import torch
-from tests.training.test_resume import COMMAND, assert_same_bits, command, tensors_of
+from tests.forked import run_command, start_command, start_ranks
+from tests.training.test_resume import assert_same_bits, command, tensors_of, wait_for_a_step
 
 from samplewise.atomic_io import lock
 from samplewise.cli.main import main
+from samplewise.training import ranks as ranks_module
 from samplewise.training.ranks import Ranks, first_host, is_launched, joined
 
 # Muon's bfloat16 makes much of a rounding difference.
 SPAWNED = {"steps": "20", "save_every": "5", "valid_every": "10", "optimizer": "adam"}
 
 
-def run(command):
-    """Give it in this process; several ranks are processes of their own all the same."""
-    return main(command[len(COMMAND) - 1 :])
+@pytest.fixture
+def forked_ranks(monkeypatch):
+    monkeypatch.setattr(ranks_module, "spawn_processes", start_ranks)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_ranks")
 def test_two_processes_equal_one_on_the_same_lanes_and_resume_bit_for_bit(corpus, tmp_path):
-    assert run(command(corpus, tmp_path / "one", **SPAWNED)) == 0
-    assert run(command(corpus, tmp_path / "two", **SPAWNED, ranks="2")) == 0
+    assert run_command(command(corpus, tmp_path / "one", **SPAWNED)) == 0
+    assert main(command(corpus, tmp_path / "two", **SPAWNED, ranks="2")) == 0
     one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=2e-3, atol=2e-5, msg=name)
@@ -39,27 +41,23 @@ def test_two_processes_equal_one_on_the_same_lanes_and_resume_bit_for_bit(corpus
     # The two ranks go on after a stop, with their lanes' states where they were.
     for steps in ("7", "20"):
         parts = command(corpus, tmp_path / "parts", **(SPAWNED | {"steps": steps}), ranks="2")
-        assert run(parts) == 0
+        assert main(parts) == 0
     assert_same_bits(tmp_path / "two", tmp_path / "parts")
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_ranks")
 def test_what_stopped_the_first_rank_is_what_is_told(corpus, tmp_path, capfd):
     with lock(tmp_path / "run", "training"):
-        assert run(command(corpus, tmp_path / "run", **SPAWNED, ranks="2")) == 1
+        assert main(command(corpus, tmp_path / "run", **SPAWNED, ranks="2")) == 1
     assert "rank 0 failed: another training (process" in capfd.readouterr().err
 
 
 @pytest.mark.slow
 def test_when_one_rank_dies_the_others_end_too(corpus, tmp_path):
     arguments = command(corpus, tmp_path / "run", ranks="2", steps="100000", save_every="None")
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("step"):
-            break
+    process, output = start_command(arguments)
+    wait_for_a_step(output)
     children = subprocess.run(
         ["pgrep", "-P", str(process.pid), "-f", "spawn_main"],  # noqa: S607
         capture_output=True,
@@ -67,10 +65,10 @@ def test_when_one_rank_dies_the_others_end_too(corpus, tmp_path):
         check=True,
     ).stdout.split()
     os.kill(int(children[-1]), signal.SIGKILL)
-    began = time.monotonic()
-    process.communicate(timeout=60)
-    assert time.monotonic() - began < 60
-    assert process.returncode == 1
+    with output:
+        output.read()
+    process.join(60)
+    assert process.exitcode == 1
 
 
 def test_lanes_are_divided_among_ranks():

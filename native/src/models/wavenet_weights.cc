@@ -8,14 +8,14 @@
 namespace samplewise {
 namespace {
 
-constexpr int kMaxLayers = 1024;
+constexpr int kMaxDilations = 1024;
 constexpr int64_t kMaxPast = int64_t{1} << 30;
 // Columns of one product of skip maps, about: long rows are read fast, and with several products a
 // sample other threads begin before the last layer has ended.
 constexpr int kSkipCols = 640;
 
 void CheckSizes(const WaveNetSpec& spec) {
-  CheckRange("dilations", static_cast<int64_t>(spec.layers.size()), 1, kMaxLayers);
+  CheckRange("dilations", static_cast<int64_t>(spec.layers.size()), 1, kMaxDilations);
   CheckRange("channels", spec.channels, 1, kMaxWidth);
   int64_t past = 0;
   for (const DilatedLayerSpec& layer : spec.layers) {

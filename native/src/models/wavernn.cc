@@ -7,7 +7,7 @@
 namespace samplewise {
 namespace {
 
-constexpr int kGates = 3 * kPanelRows;  // of a block
+constexpr int kBlockGates = 3 * kPanelRows;
 
 // A stage's code as the gates see it, in [-1, 1].
 float RealValue(int32_t code) {
@@ -160,10 +160,10 @@ void WaveRnnStepper::Condition(const Chunk& chunk, int sample) {
   for (const Half& half : halves_) {
     Multiply(kernels_, weights_.condition, condition_input_, batch_, shared_.bias.data(), row,
              half.units.first * 3, half.units.last * 3);
-    const size_t first = Size(half.units.first) * kGates;
+    const size_t first = Size(half.units.first) * kBlockGates;
     for (int clip = 0; clip < batch_; ++clip) {
       float* bias = &shared_.bias[Size(clip) * row + first];
-      kernels_.add(half.units.size() * kGates, bias, &weights_.bias[first], bias);
+      kernels_.add(half.units.size() * kBlockGates, bias, &weights_.bias[first], bias);
     }
   }
 }
@@ -180,7 +180,7 @@ void WaveRnnStepper::Gates(Stage stage) {
   const Range own = halves_[stage].units;
   const int inputs = stage == kCoarse ? 2 : 3;
   const size_t row = weights_.bias.size();
-  const size_t gate = Size(own.first) * kGates;
+  const size_t gate = Size(own.first) * kBlockGates;
   const size_t unit = Size(own.first) * kPanelRows;
   const int within = own.first - stage * weights_.blocks;  // of the half's blocks
   for (int clip = 0; clip < batch_; ++clip) {
@@ -191,7 +191,7 @@ void WaveRnnStepper::Gates(Stage stage) {
         weights_.is_conditioned() ? &shared_.bias[Size(clip) * row] : weights_.bias.data();
     const size_t h = Size(clip) * Size(weights_.padded()) + unit;
     kernels_.gru_real_inputs(own.size(), inputs, bias + gate,
-                             half.columns.data() + Size(within * inputs) * kGates, real_inputs,
+                             half.columns.data() + Size(within * inputs) * kBlockGates, real_inputs,
                              shared_.u.data() + Size(clip) * row + gate,
                              weights_.candidate_bias.data() + unit, shared_.h[latest_].data() + h,
                              shared_.h[1 - latest_].data() + h);
