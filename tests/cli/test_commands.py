@@ -120,6 +120,15 @@ def test_two_trainings_into_one_folder_are_refused(corpus, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
+def test_a_file_for_programs_in_c_is_written_beside_no_other_flags(run_folder, tmp_path, command):
+    file = tmp_path / "mine.engine"
+    assert f"{RATE} Hz" in command("export", run_folder, file, "--engine")
+    assert file.read_bytes().startswith(b"samplewise engine 1\nsample_rate %d\n" % RATE)
+    command("export", run_folder, file, "--engine")  # over its own kind
+    assert main(["export", str(run_folder), str(file)]) == 1
+    assert main(["export", str(run_folder), str(file), "--engine", "--half"]) == 1
+
+
 def test_an_exported_file_is_the_model(run_folder, corpus, tmp_path, command):
     file = tmp_path / "mine.safetensors"
     assert f"{RATE} Hz" in command("export", run_folder, file)

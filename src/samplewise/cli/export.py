@@ -26,6 +26,9 @@ class ExportArgs:
     """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     half: bool = False
     """Round weights to half precision: half the size, and no audible difference."""
+    engine: bool = False
+    """Write a file for programs in C, which load it with native/include/samplewise/samplewise.h
+    (docs/engine.md), in place of one for samplewise."""
     force: bool = False
     """Overwrite a file that is no exported model."""
 
@@ -35,18 +38,25 @@ def main(argv: list[str]) -> int:
     args = tyro.cli(ExportArgs, args=argv, prog="samplewise export")
 
     from samplewise.api import load
+    from samplewise.engine.model_file import is_engine_file, write_engine_file
     from samplewise.kinds import check_target
     from samplewise.models.io import is_model_file
     from samplewise.models.pruning import zero_share
 
+    if args.engine and args.half:
+        raise ValueError("half: the file for programs in C has single precision; leave --half out")
     if args.describe:
         print(_describe(args.model))
         return 0
     if args.output is None:
         raise ValueError("output: name the file to write, or ask for --describe")
-    check_target(args.output, args.force, is_ours=is_model_file)  # before a model is loaded
+    is_ours = is_engine_file if args.engine else is_model_file
+    check_target(args.output, args.force, is_ours=is_ours)  # before a model is loaded
     model = load(args.model, step=args.step, device="cpu", max_memory=args.max_memory)
-    model.export(args.output, force=args.force, half=args.half)
+    if args.engine:
+        write_engine_file(args.output, model.loaded.model, model.sample_rate)
+    else:
+        model.export(args.output, force=args.force, half=args.half)
     megabytes = args.output.stat().st_size / 1e6
     share = zero_share(model.loaded.model)
     dense = 4e-6 * model.parameters

@@ -12,6 +12,7 @@
 
 #include "kernels/kernels.h"
 #include "matrix.h"
+#include "named_spec.h"
 #include "product_speed.h"
 #include "roofline.h"
 #include "samplewise/engine.h"
@@ -32,136 +33,63 @@ using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Vectors = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-samplewise::Cell CellOf(const std::string& name) {
-  if (name == "gru") return samplewise::Cell::kGru;
-  if (name == "gru-reset-after") return samplewise::Cell::kGruResetAfter;
-  if (name == "lstm") return samplewise::Cell::kLstm;
-  throw std::invalid_argument("cell = " + name + " must be gru, gru-reset-after or lstm");
+void AddArray(samplewise::NamedSpec& spec, const std::string& name, const float* data, size_t rows,
+              size_t cols) {
+  spec.arrays[name] = {{data, rows * cols}, static_cast<int>(rows), static_cast<int>(cols)};
 }
 
-samplewise::Array Find(const Arrays& arrays, const std::string& name) {
-  const auto found = arrays.find(name);
-  if (found == arrays.end()) return {};  // the engine reports it if it is needed
-  const Matrix& array = found->second;
-  return {{array.data(), array.size()},
-          static_cast<int>(array.shape(0)),
-          static_cast<int>(array.shape(1))};
-}
-
-samplewise::MlpSpec MlpOf(const Arrays& arrays) {
-  return {Find(arrays, "sample.hidden"), Find(arrays, "sample.hidden_bias"),
-          Find(arrays, "sample.output"), Find(arrays, "sample.output_bias")};
-}
-
-samplewise::TierSpec TierOf(const Arrays& arrays, const std::string& name, int frame_size,
-                            int n_rnn) {
-  const auto find = [&](const std::string& array) { return Find(arrays, name + array); };
-  samplewise::TierSpec tier{.frame_size = frame_size,
-                            .frame = find("frame"),
-                            .codes = find("codes"),
-                            .above = find("above"),
-                            .bias = find("bias"),
-                            .h0 = find("h0"),
-                            .skip_bias = find("skip_bias"),
-                            .upsample = find("upsample"),
-                            .upsample_bias = find("upsample_bias"),
-                            .layers = {}};
-  constexpr int kTooMany = 1000;  // the engine refuses them
-  for (int layer = 0; layer < std::min(n_rnn, kTooMany); ++layer) {
-    const std::string number = "." + std::to_string(layer);
-    tier.layers.push_back({find("input" + number), find("recurrent" + number),
-                           find("candidate" + number), find("skip" + number)});
+void NewModel(samplewise::Model* self, samplewise::NamedSpec spec, int q_levels, int silence,
+              const Arrays& arrays, const std::string& format, const std::string& isa) {
+  for (const auto& [name, array] : arrays) {
+    AddArray(spec, name, array.data(), array.shape(0), array.shape(1));
   }
-  return tier;
-}
-
-samplewise::WaveRnnHalfSpec HalfOf(const Arrays& arrays, const std::string& number) {
-  return {Find(arrays, "wavernn.hidden." + number), Find(arrays, "wavernn.hidden_bias." + number),
-          Find(arrays, "wavernn.output." + number), Find(arrays, "wavernn.output_bias." + number)};
-}
-
-template <class Network>
-void NewModel(samplewise::Model* self, Network network, int q_levels, int silence,
-              const std::string& format, const std::string& isa) {
-  const samplewise::ModelSpec spec{q_levels, silence, std::move(network)};
+  spec.numbers.insert(
+      {{"q_levels", {static_cast<double>(q_levels)}}, {"silence", {static_cast<double>(silence)}}});
   const nb::gil_scoped_release release;
-  new (self) samplewise::Model(spec, format, isa);
+  new (self) samplewise::Model(samplewise::SpecOf(spec), format, isa);
 }
 
-samplewise::LinearPredictorSpec PredictorOf(const nb::dict& sizes, const Reals& amplitudes,
-                                            const Arrays& arrays) {
-  samplewise::LinearPredictorSpec spec{.order = nb::cast<int>(sizes["order"]),
-                                       .window = nb::cast<int>(sizes["window"]),
-                                       .hop = nb::cast<int>(sizes["hop"]),
-                                       .errors = nb::cast<int>(sizes["errors"]),
-                                       .noise = nb::cast<double>(sizes["noise"]),
-                                       .amplitudes = {},
-                                       .features = Find(arrays, "sample.features"),
-                                       .logistic = Find(arrays, "sample.logistic"),
-                                       .logistic_bias = Find(arrays, "sample.logistic_bias")};
-  spec.amplitudes.assign(amplitudes.data(), amplitudes.data() + amplitudes.size());
-  return spec;
-}
-
-void NewSampleRnn(samplewise::Model* self, const std::vector<int>& frame_sizes, int dim, int n_rnn,
-                  const std::string& cell, bool skip, const Reals& real_values, int q_levels,
-                  int silence, const Arrays& arrays, const std::optional<nb::dict>& predictor,
+void NewSampleRnn(samplewise::Model* self, const std::vector<double>& frame_sizes, double dim,
+                  double n_rnn, const std::string& cell, bool skip, const Reals& real_values,
+                  int q_levels, int silence, const Arrays& arrays,
+                  const std::optional<std::map<std::string, double>>& predictor,
                   const std::optional<Reals>& amplitudes, const std::string& format,
                   const std::string& isa) {
-  samplewise::SampleRnnSpec spec{.window = frame_sizes.empty() ? 0 : frame_sizes[0],
-                                 .dim = dim,
-                                 .cell = CellOf(cell),
-                                 .skip = skip,
-                                 .real_values = {},
-                                 .tiers = {},
-                                 .table = Find(arrays, "sample.table"),
-                                 .mlp = MlpOf(arrays),
-                                 .predictor = {}};
-  if (predictor && amplitudes) spec.predictor = PredictorOf(*predictor, *amplitudes, arrays);
-  spec.real_values.assign(real_values.data(), real_values.data() + real_values.size());
-  for (size_t k = 1; k < frame_sizes.size(); ++k) {
-    const std::string name = "tier" + std::to_string(k + 1) + ".";
-    spec.tiers.push_back(TierOf(arrays, name, frame_sizes[k], n_rnn));
+  samplewise::NamedSpec spec{.family = "samplernn",
+                             .cell = cell,
+                             .numbers = {{"frame_sizes", frame_sizes},
+                                         {"dim", {dim}},
+                                         {"n_rnn", {n_rnn}},
+                                         {"skip", {skip ? 1.0 : 0.0}}},
+                             .arrays = {}};
+  AddArray(spec, "real_values", real_values.data(), 1, real_values.size());
+  if (predictor && amplitudes) {
+    for (const auto& [name, number] : *predictor) spec.numbers[name] = {number};
+    AddArray(spec, "amplitudes", amplitudes->data(), 1, amplitudes->size());
   }
-  NewModel(self, std::move(spec), q_levels, silence, format, isa);
+  NewModel(self, std::move(spec), q_levels, silence, arrays, format, isa);
 }
 
-void NewWaveNet(samplewise::Model* self, const std::vector<int>& dilations, int channels, int dim,
+void NewWaveNet(samplewise::Model* self, const std::vector<double>& dilations, double channels,
+                double dim, int q_levels, int silence, const Arrays& arrays,
+                const std::string& format, const std::string& isa) {
+  NewModel(self,
+           {.family = "wavenet",
+            .cell = "",
+            .numbers = {{"dilations", dilations}, {"channels", {channels}}, {"dim", {dim}}},
+            .arrays = {}},
+           q_levels, silence, arrays, format, isa);
+}
+
+void NewWaveRnn(samplewise::Model* self, double dim, double condition_width, double hold,
                 int q_levels, int silence, const Arrays& arrays, const std::string& format,
                 const std::string& isa) {
-  samplewise::WaveNetSpec spec{.channels = channels,
-                               .dim = dim,
-                               .embedding = Find(arrays, "stack.embedding"),
-                               .layers = {},
-                               .skip_bias = Find(arrays, "stack.skip_bias"),
-                               .mlp = MlpOf(arrays)};
-  for (size_t layer = 0; layer < dilations.size(); ++layer) {
-    const auto find = [&](const std::string& array) {
-      return Find(arrays, "stack." + array + "." + std::to_string(layer));
-    };
-    spec.layers.push_back({dilations[layer], find("taps"), find("bias"), find("residual"),
-                           find("residual_bias"), find("skip")});
-  }
-  NewModel(self, std::move(spec), q_levels, silence, format, isa);
-}
-
-void NewWaveRnn(samplewise::Model* self, int dim, int condition_width, int hold, int q_levels,
-                int silence, const Arrays& arrays, const std::string& format,
-                const std::string& isa) {
-  const auto find = [&](const std::string& array) { return Find(arrays, "wavernn." + array); };
-  samplewise::WaveRnnSpec spec{.dim = dim,
-                               .condition_width = condition_width,
-                               .hold = hold,
-                               .input = find("input"),
-                               .current = find("current"),
-                               .bias = find("bias"),
-                               .candidate_bias = find("candidate"),
-                               .recurrent = find("recurrent"),
-                               .h0 = find("h0"),
-                               .condition = find("condition"),
-                               .coarse = HalfOf(arrays, "0"),
-                               .fine = HalfOf(arrays, "1")};
-  NewModel(self, std::move(spec), q_levels, silence, format, isa);
+  NewModel(self,
+           {.family = "wavernn",
+            .cell = "",
+            .numbers = {{"dim", {dim}}, {"condition_width", {condition_width}}, {"hold", {hold}}},
+            .arrays = {}},
+           q_levels, silence, arrays, format, isa);
 }
 
 void NewEngine(samplewise::Engine* self, const samplewise::Model& model, int max_batch, int threads,
