@@ -18,6 +18,7 @@ COMMANDS = {
     "vocode": "turn mel spectrograms into sound, streamed",
     "evaluate": "bits per sample of a model on recordings it has not seen",
     "listen": "a listening test in a browser: which model do people prefer",
+    "studio": "a page to play in: generate live, turn the temperature, keep takes",
     "report": "write report.html of a run",
     "export": "write a model as one self-describing file",
     "bench": "training and generation speed on this machine",

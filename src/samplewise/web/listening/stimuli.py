@@ -189,6 +189,18 @@ def equalise(wave: Wave, sample_rate: int, target_lufs: float) -> Stimulus:
     return Stimulus((wave * 10 ** (gain_db / 20)).astype(np.float32), measured, gain_db)
 
 
+def dither(wave: Wave, step: float, rng: np.random.Generator) -> Wave:
+    """Add triangular noise of one quantisation step; it hides the steps of a file that was quiet.
+
+    Args:
+        wave: Amplitude, full scale ±1.
+        step: Largest step of all clips after their gains; the same for every clip.
+        rng: Source of the noise.
+    """
+    noise = rng.uniform(-0.5, 0.5, (2, len(wave))).sum(0) * step
+    return (wave + noise).clip(-1, 1).astype(np.float32)
+
+
 def with_beeps(stimulus: Wave, sample_rate: int) -> Wave:
     """Return a clip that beeps interrupt, for an attention check; as long and about as loud."""
     wave = stimulus.copy()

@@ -248,12 +248,18 @@ def assemble(
     waves: dict[str, bytes] = {}
     clips: list[ClipRecord] = []
     finished: list[tuple[str, np.ndarray]] = []
-    for system, group in enumerate(usable):
-        for name, wave, _ in group:
-            made = stimuli.equalise(wave, rate, target)
-            record = _record(made.wave, rate, waves, system, name, made.loudness_lufs, made.gain_db)
-            clips.append(record)
-            finished.append((record.id, made.wave))
+    equal = [
+        (system, name, stimuli.equalise(wave, rate, target))
+        for system, group in enumerate(usable)
+        for name, wave, _ in group
+    ]
+    step = 10 ** (max(0.0, *(made.gain_db for *_, made in equal)) / 20) / 2**15
+    rng = np.random.default_rng(making.seed)
+    for system, name, made in equal:
+        wave = stimuli.dither(made.wave, step, rng)
+        record = _record(wave, rate, waves, system, name, made.loudness_lufs, made.gain_db)
+        clips.append(record)
+        finished.append((record.id, wave))
     checks = []
     chosen = secrets.SystemRandom().sample(finished, len(finished))[:LEAST_DESIGN_CHECKS]
     if len(chosen) < 2:

@@ -1,0 +1,1 @@
+"""The studio: models, live generation and takes in a browser."""

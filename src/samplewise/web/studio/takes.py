@@ -1,0 +1,106 @@
+"""Takes: a folder of sound files, each with a record of how it was made, its name and its star."""
+
+import re
+import threading
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from samplewise.atomic_io import write_json
+from samplewise.audio.loops import close_loop
+from samplewise.audio.write import write_wav
+from samplewise.config.codec import from_json
+from samplewise.strict_json import read_object
+
+ID = re.compile(r"[0-9a-f]{16}")
+MOST_TAKES = 2000
+
+
+@dataclass(frozen=True)
+class Take:
+    """The record of one take."""
+
+    id: str
+    name: str
+    model: str
+    """Name of the model."""
+    sample_rate: int
+    """Hertz."""
+    samples: int
+    made: float
+    """Seconds since 1970."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Seed, temperature and what else makes the take again."""
+    star: bool = False
+
+
+class Takes:
+    """The takes in a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+
+    def all(self) -> list[Take]:
+        """Return the takes, newest first; files that are none are left out."""
+        found = []
+        for path in self.folder.glob("*.json"):
+            if ID.fullmatch(path.stem) and (take := self._read(path)) is not None:
+                found.append(take)
+        return sorted(found, key=lambda take: -take.made)[:MOST_TAKES]
+
+    def find(self, id: str) -> Take | None:
+        """Return a take."""
+        return self._read(self.folder / f"{id}.json") if ID.fullmatch(id) else None
+
+    def add(self, take: Take, wave: Float32[np.ndarray, " samples"]) -> None:
+        """Write a take, its sound first."""
+        write_wav(self.sound(take), wave, take.sample_rate)
+        write_json(self.folder / f"{take.id}.json", asdict(take))
+
+    def change(self, take: Take, **changes: Any) -> Take:
+        """Write a record with other values."""
+        with self._lock:
+            changed = replace(self.find(take.id) or take, **changes)
+            write_json(self.folder / f"{take.id}.json", asdict(changed))
+        return changed
+
+    def remove(self, take: Take) -> None:
+        """Delete a take."""
+        (self.folder / f"{take.id}.json").unlink(missing_ok=True)
+        self.sound(take).unlink(missing_ok=True)
+
+    def sound(self, take: Take) -> Path:
+        """Return the file of a take."""
+        return self.folder / f"{take.id}.wav"
+
+    def loop(self, take: Take, wave: Float32[np.ndarray, " samples"], id: str, made: float) -> Take:
+        """Make a take whose end joins its beginning.
+
+        Raises:
+            ValueError: If it is too short.
+        """
+        looped = close_loop(wave, take.sample_rate)
+        settings = take.settings | {"loop_of": take.id, "loop_start": looped.start}
+        found = replace(
+            take,
+            id=id,
+            name=f"{take.name} (loop)",
+            samples=len(looped.wave),
+            made=made,
+            settings=settings,
+            star=False,
+        )
+        self.add(found, looped.wave)
+        return found
+
+    def _read(self, path: Path) -> Take | None:
+        try:
+            take = from_json(Take, read_object(path), path.name)
+        except (OSError, ValueError):
+            return None
+        return take if take.id == path.stem and self.sound(take).is_file() else None

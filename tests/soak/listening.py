@@ -1,0 +1,347 @@
+"""Long checks of the listening test: kills under load, blindness, malformed requests, twenty pairs.
+
+    python -m tests.soak.listening kills --kills 50 --listeners 50
+    python -m tests.soak.listening blind
+    python -m tests.soak.listening fuzz --cases 2000      # needs the schemathesis command
+    python -m tests.soak.listening twenty                 # needs Chromium
+    python -m tests.soak.listening load --connections 32 --seconds 8
+
+Each prints its figures and exits 1 if something is wrong.
+"""
+
+import argparse
+import hashlib
+import http.client
+import json
+import math
+import random
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from tests.web import studies
+from tests.web.studies import TOKEN, make_study, serving_study
+
+from samplewise.web.guard import Access
+from samplewise.web.listening.routes import Listening, make_router
+from samplewise.web.listening.stimuli import Source
+from samplewise.web.listening.study import CLIPS, Making, assemble, write_study
+from samplewise.web.listening.votes import VoteStore, database_url
+
+ACCESS = f"{Access(TOKEN).cookie}={TOKEN}"
+ANSWERS = ("a", "none", "b")
+
+
+class Client:
+    """One listener over a connection of its own, which is opened again when it breaks."""
+
+    def __init__(self, port):
+        self.port, self.cookie, self.connection = port, ACCESS, None
+
+    def request(self, method, path, body=None):
+        """Return status, headers and body; raise OSError if the server is away."""
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        headers = {"cookie": self.cookie, "content-type": "application/json"}
+        try:
+            self.connection.request(method, path, body and json.dumps(body), headers)
+            response = self.connection.getresponse()
+            return response.status, response.headers, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.connection.close()
+            self.connection = None
+            raise ConnectionError from error
+
+    def begin(self):
+        """Become a listener; return the key of the cookie."""
+        status, headers, _ = self.request("POST", "/api/listeners", {"consent": True})
+        if status != 201:
+            raise ConnectionError(status)
+        name, _, key = headers["set-cookie"].partition(";")[0].partition("=")
+        self.cookie = f"{ACCESS}; {name}={key}"
+        return key
+
+    def vote(self, number, answer):
+        """Vote; return whether it was acknowledged, and in how many seconds."""
+        body = {"answer": answer, "elapsed_ms": 9000, "audible_ms": [900, 900]}
+        began = time.perf_counter()
+        status, *_ = self.request("PUT", f"/api/trials/{number}/vote", body)
+        return status, time.perf_counter() - began
+
+
+def start(folder, port):
+    """Start the command and wait until it listens."""
+    command = [sys.executable, "-m", "samplewise.cli.main", "listen", "serve", str(folder)]
+    options = ["--port", str(port), "--token", TOKEN]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=sys.stderr)
+    assert process.stdout.readline()
+    return process
+
+
+def free_port():
+    """Return a port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def vote_for_ever(port, acknowledged, stop, latencies):
+    """Vote until ``stop``; an answer that was not acknowledged is sent again."""
+    client, key, number, answer = Client(port), None, 0, None
+    rng = random.Random()  # noqa: S311
+    while not stop.is_set():
+        try:
+            if key is None or number > 200:
+                client.cookie = ACCESS
+                key, number = client.begin(), 0
+            if answer is None:
+                answer = "b" if number == 0 else rng.choice(ANSWERS)
+            status, seconds = client.vote(number, answer)
+            if status == 409 and number == 0:
+                answer = "a" if answer == "b" else "b"  # the practice trial has a right answer
+                continue
+            if status == 200:
+                acknowledged.append((key, number, answer))
+                latencies.append(seconds)
+                number, answer = number + 1, None
+            elif status not in (503, 429):
+                raise AssertionError(f"status {status} at trial {number}")
+        except ConnectionError:
+            time.sleep(0.05)
+
+
+def kills(folder, arguments):
+    """Kill the server under load; no acknowledged vote may be missing, none may be doubled."""
+    study = make_study(folder / "study", trials=200, checks=0, repeats=0)
+    port, stop, acknowledged, latencies = free_port(), threading.Event(), [], []
+    rows = [
+        threading.Thread(target=vote_for_ever, args=(port, acknowledged, stop, latencies))
+        for _ in range(arguments.listeners)
+    ]
+    process = start(study.folder, port)
+    for row in rows:
+        row.start()
+    during = 0
+    for _ in range(arguments.kills):
+        before = len(acknowledged)
+        while len(acknowledged) < before + 20:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.5))  # noqa: S311
+        process.kill()
+        process.wait()
+        during += len(acknowledged) > before
+        process = start(study.folder, port)
+    time.sleep(1)
+    stop.set()
+    for row in rows:
+        row.join()
+    process.terminate()
+    process.wait()
+    with sqlite3.connect(study.folder / "votes.db") as connection:
+        stored = connection.execute(
+            "SELECT key, trial, answer FROM votes JOIN listeners ON number = listener"
+        ).fetchall()
+        intact = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    found = {(key, trial): answer for key, trial, answer in stored}
+    lost = sum(
+        found.get((hashlib.sha256(key.encode()).hexdigest(), trial)) != answer
+        for key, trial, answer in acknowledged
+    )
+    doubled = len(stored) - len(found)
+    print(
+        f"kills {arguments.kills} (with votes between them: {during}), listeners "
+        f"{arguments.listeners}, acknowledged {len(acknowledged)}, stored {len(stored)}, lost "
+        f"{lost}, doubled {doubled}, database {intact}"
+    )
+    return not lost and not doubled and intact == "ok" and during == arguments.kills
+
+
+def load(folder, arguments):
+    """Votes per second and their latency."""
+    study = make_study(folder / "study", trials=200, checks=0, repeats=0)
+    port, stop, acknowledged, latencies = free_port(), threading.Event(), [], []
+    process = start(study.folder, port)
+    rows = [
+        threading.Thread(target=vote_for_ever, args=(port, acknowledged, stop, latencies))
+        for _ in range(arguments.connections)
+    ]
+    for row in rows:
+        row.start()
+    time.sleep(2)
+    before = len(latencies)
+    time.sleep(arguments.seconds)
+    taken = sorted(latencies[before:])
+    stop.set()
+    for row in rows:
+        row.join()
+    process.terminate()
+    process.wait()
+    p50, p99 = (1000 * taken[int(share * len(taken))] for share in (0.5, 0.99))
+    rate = len(taken) / arguments.seconds
+    print(f"{len(rows)} connections: {rate:.0f} votes/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    return True
+
+
+def blind(folder, arguments):
+    """Try to tell two systems of the same sounds apart from all that a browser receives.
+
+    They differ in what must not show: name, level, length, order, and kind of source.
+    """
+    rng = np.random.default_rng(7)
+
+    def system(name, level, seconds):
+        waves = []
+        for _ in range(80):
+            noise = np.convolve(rng.normal(size=round(seconds * 8000)), np.ones(8) / 8, "same")
+            steps = np.round(level * noise / np.abs(noise).max() * 2**15) / 2**15  # a 16-bit file
+            waves.append(steps.astype(np.float32))
+        names = tuple(f"{name} {i}" for i in range(80))
+        return Source(name, f"/{name}", tuple(waves), names, 8000, name == "recordings")
+
+    sources = [system("recordings", 0.9, 0.8), system("model", 0.06, 0.6)]
+    study, waves = assemble(folder, sources, Making(trials=20, checks=0, repeats=0))
+    (folder / CLIPS).mkdir()
+    for clip, data in waves.items():
+        study.clip_path(clip).write_bytes(data)
+    write_study(study)
+    of_clip = {clip.id: clip.system for clip in study.clips}
+    half = {clip.id: number % 2 for number, clip in enumerate(study.clips)}
+    rows, labels, halves = [], [], []
+    with serving_study(study) as (url, _):
+        for listener in range(arguments.listeners):
+            client = Client(int(url.rpartition(":")[2]))
+            client.begin()
+            for number, trial in enumerate(study.trials(listener)):
+                seen = [receive(client, f"/api/trials/{number}/{slot}.wav") for slot in "ab"]
+                if number:
+                    first, second = np.array(seen)
+                    rows.append([*(first - second), number, listener % 7, number % 2])
+                    labels.append(of_clip[trial.clips[0]])
+                    halves.append(sum(half[clip] for clip in trial.clips))
+                answers = "ab" if number == 0 else "n"
+                for answer in answers:
+                    client.vote(number, {"n": "none"}.get(answer, answer))
+    right, total = classify(np.array(rows), np.array(labels), np.array(halves))
+    bound = 2.6 * math.sqrt(total / 4)  # of 100 honest runs one exceeds it
+    print(f"right {right} of {total} ({right / total:.1%}); chance {total / 2:.0f} ± {bound:.0f}")
+    return abs(right - total / 2) < bound
+
+
+def receive(client, path):
+    """Return the features of one response: time, size, headers and bytes."""
+    began = time.perf_counter()
+    status, headers, body = client.request("GET", path)
+    seconds = time.perf_counter() - began
+    assert status == 200, status
+    samples = np.frombuffer(body[44:], "<i2").astype(float)
+    values = np.unique(samples)
+    ordered = np.sort(np.abs(samples))
+    return [
+        seconds,
+        len(body),
+        len(str(headers)),
+        int.from_bytes(hashlib.sha256(str(headers).encode()).digest()[:2], "big"),
+        ordered[-1],
+        samples.std(),
+        np.abs(samples).mean(),
+        len(values),
+        np.median(np.diff(values)),
+        (samples == 0).mean(),
+        *(np.mean(samples % size == 0) for size in (2, 3, 5, 8)),
+        np.abs(np.diff(samples)).mean(),
+        np.abs(samples[:200]).mean(),
+        np.abs(samples[-200:]).mean(),
+    ]
+
+
+def classify(rows, labels, halves):
+    """Fit a logistic regression to one half of the clips; return what it gets right of the other.
+
+    A trial with clips of both halves is left out: clips must not be recognised one by one.
+    """
+    spread = rows.std(0)
+    x = np.clip((rows - rows.mean(0)) / np.where(spread > 0, spread, 1), -5, 5)
+    x = np.hstack([x, np.abs(x), np.ones((len(x), 1))])
+    known, new, weights = halves == 0, halves == 2, np.zeros(x.shape[1])
+    for _ in range(2000):
+        p = 1 / (1 + np.exp(-x[known] @ weights))
+        weights += 0.1 * (x[known].T @ (labels[known] - p) / known.sum() - 0.01 * weights)
+    right = ((x[new] @ weights > 0) == (labels[new] == 1)).sum()
+    return int(right), int(new.sum())
+
+
+def fuzz(folder, arguments):
+    """Send malformed and unexpected requests; none may fail with a status of 500 or more."""
+    command = shutil.which("schemathesis") or arguments.schemathesis
+    if command is None:
+        print("schemathesis: not installed")
+        return True
+    from fastapi import FastAPI
+
+    study = make_study(folder / "study")
+    store = VoteStore(study.id, database_url(study.folder))
+    app = FastAPI()
+    app.include_router(make_router(Listening(study, store)))
+    schema = folder / "openapi.json"
+    schema.write_text(json.dumps(app.openapi()))
+    with serving_study(study) as (url, _):
+        client = Client(int(url.rpartition(":")[2]))
+        client.begin()
+        each = str(arguments.cases // 4)
+        words = ["run", str(schema), "--url", url, "-H", f"Cookie: {client.cookie}"]
+        options = ["--checks", "not_a_server_error", "--max-examples", each, "--seed", "1"]
+        done = subprocess.run([command, *words, *options], capture_output=True, text=True)
+        alive = client.request("GET", "/api/session")[0]
+    store.close()
+    summary = done.stdout[done.stdout.rfind("SUMMARY") :]
+    print(summary.strip(), f"\nexit {done.returncode}, the server afterwards: {alive}")
+    counts = [int(n.replace(",", "")) for n in re.findall(r"([\d,]+) generated", summary)]
+    return done.returncode == 0 and alive == 200 and sum(counts) >= arguments.cases
+
+
+def twenty(folder, arguments):
+    """A whole test of twenty pairs in Chromium, by keyboard, with a reload after ten."""
+    from tests.web.test_listening_page import begin, pass_headphones, take
+
+    study = make_study(folder / "study", clips=20, trials=20, checks=2, repeats=2)
+    with serving_study(study) as (url, store), studies.browsing() as browser:
+        page = browser.new_context().new_page()
+        began = time.monotonic()
+        begin(page, url)
+        pass_headphones(page)
+        meant = take(page, study, 0, range(10))
+        page.reload()
+        meant |= take(page, study, 0, range(10, len(study.trials(0))))
+        page.locator("#done:not([hidden])").wait_for()
+        same = store.answers(0) == meant
+        code = page.locator("#code").text_content()
+    print(f"{len(meant)} answers in {time.monotonic() - began:.0f} s, all stored: {same}, {code}")
+    return same
+
+
+def main():
+    """Run one check; exit 1 if something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    checks = {"kills": kills, "blind": blind, "fuzz": fuzz, "twenty": twenty, "load": load}
+    parser.add_argument("check", choices=checks)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--listeners", type=int, default=50)
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--cases", type=int, default=2000)
+    parser.add_argument("--schemathesis", help="the command, if it is not on the path")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return 0 if checks[arguments.check](Path(folder), arguments) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
