@@ -5,6 +5,9 @@
 #include <limits>
 #include <stdexcept>
 
+#include "packing.h"
+#include "size.h"
+
 namespace samplewise {
 namespace {
 
@@ -48,9 +51,9 @@ TierSpec TierOf(const NamedSpec& named, const std::string& name, int frame_size)
                 .layers = {}};
   constexpr int kTooMany = 1000;  // the engine refuses them
   for (int layer = 0; layer < std::min(named.Whole("n_rnn"), kTooMany); ++layer) {
-    const std::string number = "." + std::to_string(layer);
-    tier.layers.push_back({find("input" + number), find("recurrent" + number),
-                           find("candidate" + number), find("skip" + number)});
+    const auto of_layer = [&](const char* array) { return find(Numbered(array, Size(layer))); };
+    tier.layers.push_back(
+        {of_layer("input"), of_layer("recurrent"), of_layer("candidate"), of_layer("skip")});
   }
   return tier;
 }
@@ -98,7 +101,7 @@ WaveNetSpec WaveNetOf(const NamedSpec& named) {
                    .mlp = MlpOf(named)};
   for (std::size_t layer = 0; layer < dilations.size(); ++layer) {
     const auto find = [&](const std::string& array) {
-      return named.Find("stack." + array + "." + std::to_string(layer));
+      return named.Find(Numbered("stack." + array, layer));
     };
     spec.layers.push_back({dilations[layer], find("taps"), find("bias"), find("residual"),
                            find("residual_bias"), find("skip")});
@@ -106,9 +109,9 @@ WaveNetSpec WaveNetOf(const NamedSpec& named) {
   return spec;
 }
 
-WaveRnnHalfSpec HalfOf(const NamedSpec& named, const std::string& number) {
+WaveRnnHalfSpec HalfOf(const NamedSpec& named, std::size_t index) {
   const auto find = [&](const std::string& array) {
-    return named.Find("wavernn." + array + "." + number);
+    return named.Find(Numbered("wavernn." + array, index));
   };
   return {find("hidden"), find("hidden_bias"), find("output"), find("output_bias")};
 }
@@ -125,8 +128,8 @@ WaveRnnSpec WaveRnnOf(const NamedSpec& named) {
           .recurrent = find("recurrent"),
           .h0 = find("h0"),
           .condition = find("condition"),
-          .coarse = HalfOf(named, "0"),
-          .fine = HalfOf(named, "1")};
+          .coarse = HalfOf(named, 0),
+          .fine = HalfOf(named, 1)};
 }
 
 }  // namespace

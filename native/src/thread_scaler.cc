@@ -1,6 +1,7 @@
 #include "thread_scaler.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace samplewise {
 namespace {
@@ -10,6 +11,7 @@ constexpr int kFixedSamples = 32;
 // Seconds:
 constexpr double kBlock = 0.005;
 constexpr double kTrial = 0.004;
+constexpr double kMemory = 0.015;  // after which a block counts for a third
 constexpr double kMinBackoff = 0.1;
 constexpr double kMaxBackoff = 1.6;
 constexpr double kRecheck = 1.0;
@@ -30,7 +32,7 @@ void ThreadScaler::Begin() { last_samples_ = kFirstSamples; }
 
 int ThreadScaler::samples() const {
   if (pace_ != Pace::kAdaptive) return kFixedSamples;
-  const double cost = is_single_ ? single_cost_ : team_cost_;
+  const double cost = (is_single_ ? single_cost_ : team_cost_).PerSample();
   if (cost <= 0.0) return 1;
   return static_cast<int>(std::clamp(kBlock / cost, 1.0, 2.0 * last_samples_ + 1.0));
 }
@@ -41,14 +43,17 @@ void ThreadScaler::Record(int samples, double seconds) {
     is_single_ = pace_ == Pace::kAlternate && !is_single_;
     return;
   }
-  const double cost = seconds / samples;
-  double& known = is_single_ ? single_cost_ : team_cost_;
-  known = known <= 0.0 ? cost : 0.7 * known + 0.3 * cost;
   in_mode_ += seconds;
+  if (is_waking_) {  // a thread may take a millisecond to wake, which says nothing about its speed
+    is_waking_ = false;
+    return;
+  }
+  awake_ += seconds;
+  (is_single_ ? single_cost_ : team_cost_).Add(samples, seconds);
   if (threads_ == 1) return;
   if (is_single_) {
     if (in_mode_ >= single_for_) Switch(false);
-  } else if (in_mode_ >= kTrial && team_cost_ > kMargin * single_cost_) {
+  } else if (awake_ >= kTrial && team_cost_.PerSample() > kMargin * single_cost_.PerSample()) {
     backoff_ = std::min(2.0 * backoff_, kMaxBackoff);
     // One sample of a team that lost a core can take longer than the longest backoff.
     single_for_ = std::max(backoff_, in_mode_ / kMaxTrialShare);
@@ -63,9 +68,17 @@ void ThreadScaler::Record(int samples, double seconds) {
 
 void ThreadScaler::Switch(bool is_single) {
   is_single_ = is_single;
+  is_waking_ = !is_single;
   in_mode_ = 0.0;
+  awake_ = 0.0;
   last_samples_ = kFirstSamples;
-  if (!is_single) team_cost_ = 0.0;  // a new trial, not an average with the last one
+  if (!is_single) team_cost_ = {};  // a new trial, not an average with the last one
+}
+
+void ThreadScaler::Cost::Add(int samples, double seconds) {
+  const double keep = std::exp(-seconds / kMemory);
+  samples_ = keep * samples_ + samples;
+  seconds_ = keep * seconds_ + seconds;
 }
 
 }  // namespace samplewise

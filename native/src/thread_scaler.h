@@ -22,16 +22,29 @@ class ThreadScaler {
   void Record(int samples, double seconds);
 
  private:
+  // A mean over the last blocks, in which a block counts by its length.
+  class Cost {
+   public:
+    void Add(int samples, double seconds);
+    double PerSample() const { return samples_ > 0.0 ? seconds_ / samples_ : 0.0; }  // 0: not known
+
+   private:
+    double samples_ = 0.0;
+    double seconds_ = 0.0;
+  };
+
   void Switch(bool is_single);
 
   const int threads_;
   const Pace pace_;
   bool is_single_;
-  double single_cost_ = 0.0;  // seconds per sample of one thread; 0: not known
-  double team_cost_ = 0.0;    // the same of all threads
-  double in_mode_ = 0.0;      // seconds since the last switch
-  double single_for_;         // seconds of one thread before the team is tried
-  double backoff_;            // the same after the next trial that fails
+  Cost single_cost_;        // of one thread
+  Cost team_cost_;          // of all threads
+  bool is_waking_ = false;  // whether the next block waits for threads that have slept for long
+  double in_mode_ = 0.0;    // seconds since the last switch
+  double awake_ = 0.0;      // the same without the block that woke the threads
+  double single_for_;       // seconds of one thread before the team is tried
+  double backoff_;          // the same after the next trial that fails
   int last_samples_ = 0;
 };
 
