@@ -11,10 +11,11 @@ namespace {
 
 const Kernels& KernelsOf(const std::string& isa) {
   if (isa.empty()) return BestKernels();
-  for (const Isa candidate : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa candidate : kAllIsas) {
     if (isa == Name(candidate)) return KernelsFor(candidate);
   }
-  throw std::invalid_argument("isa = " + isa + " must be baseline, avx2 or avx512");
+  throw std::invalid_argument("isa = " + isa +
+                              " must be baseline, avx2, avx512, neon or neon-i8mm");
 }
 
 PackedModel::Network Pack(const ModelSpec& spec, Format format) {

@@ -13,7 +13,7 @@ namespace {
 void TestTables() {
   const std::vector<Isa> isas = AvailableIsas();
   CHECK(!isas.empty() && isas.front() == Isa::kBaseline, "no baseline");
-  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     bool available = false;
     for (const Isa other : isas) available = available || other == isa;
     CHECK(Refused([&] { KernelsFor(isa); }) == !available, "%s", Name(isa));

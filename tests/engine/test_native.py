@@ -86,7 +86,7 @@ def built(arguments, **changes):
     ("changes", "message"),
     [
         ({"format": "f64"}, "format = f64 must be f32, f16, int8 or int8x16"),
-        ({"isa": "avx3"}, "isa = avx3 must be baseline, avx2 or avx512"),
+        ({"isa": "avx3"}, "isa = avx3 must be baseline, avx2, avx512, neon or neon-i8mm"),
         ({"cell": "rnn"}, "cell = rnn must be gru, gru-reset-after or lstm"),
         ({"dim": 0}, r"dim = 0 must lie in \[1, 65536\]"),
         ({"dim": 34}, r"tier2.frame is 297 x 4, not 306 x 4"),

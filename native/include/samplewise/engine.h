@@ -20,7 +20,8 @@ class PackedModel;
 
 class Model {
  public:
-  // `format`: f32, f16, int8 or int8x16. `isa`: baseline, avx2, avx512, or empty for the best.
+  // `format`: f32, f16, int8 or int8x16. `isa`: baseline, avx2, avx512, neon, neon-i8mm, or
+  // empty for the best.
   // Throws std::invalid_argument if sizes and arrays of the spec do not agree.
   Model(const ModelSpec& spec, const std::string& format, const std::string& isa = "");
   ~Model();

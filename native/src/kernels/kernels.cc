@@ -6,8 +6,23 @@
 
 #include "kernels/tables.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 namespace samplewise {
 namespace {
+
+#if defined(__aarch64__) && defined(__APPLE__)
+bool HasFeature(const char* name) {
+  int value = 0;
+  std::size_t size = sizeof(value);
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#endif
 
 bool Available(Isa isa) {
 #if defined(__x86_64__)
@@ -19,6 +34,16 @@ bool Available(Isa isa) {
     return Available(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+  }
+#elif defined(__aarch64__) && defined(__linux__)
+  if (isa == Isa::kNeon) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  if (isa == Isa::kNeonI8mm) {
+    return Available(Isa::kNeon) && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+  }
+#elif defined(__aarch64__) && defined(__APPLE__)
+  if (isa == Isa::kNeon) return HasFeature("hw.optional.arm.FEAT_DotProd");
+  if (isa == Isa::kNeonI8mm) {
+    return Available(Isa::kNeon) && HasFeature("hw.optional.arm.FEAT_I8MM");
   }
 #endif
   return isa == Isa::kBaseline;
@@ -54,13 +79,17 @@ const char* Name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kNeon:
+      return "neon";
+    case Isa::kNeonI8mm:
+      return "neon-i8mm";
   }
   return "unknown";
 }
 
 std::vector<Isa> AvailableIsas() {
   std::vector<Isa> isas;
-  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (Available(isa)) isas.push_back(isa);
   }
   return isas;
@@ -74,6 +103,9 @@ const Kernels& KernelsFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return kAvx512Kernels;
   if (isa == Isa::kAvx2) return kAvx2Kernels;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeonI8mm) return kNeonI8mmKernels;
+  if (isa == Isa::kNeon) return kNeonKernels;
 #endif
   return kBaselineKernels;
 }

@@ -22,7 +22,11 @@ enum class Isa {
   kBaseline,  // every CPU of the architecture: 128-bit vectors
   kAvx2,      // AVX2, FMA, F16C
   kAvx512,    // AVX-512 F, BW, VL, DQ, VNNI
+  kNeon,      // ARMv8.2 with dot products of bytes (sdot)
+  kNeonI8mm,  // the same with those of signed and unsigned bytes (usdot)
 };
+inline constexpr Isa kAllIsas[] = {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512, Isa::kNeon,
+                                   Isa::kNeonI8mm};
 
 const char* Name(Isa isa);
 
@@ -115,8 +119,8 @@ struct Kernels {
 };
 
 // The best table that this CPU and this build support. The environment variable SAMPLEWISE_ISA
-// (baseline, avx2 or avx512), read on the first call, lowers it; throws std::invalid_argument,
-// naming the choices, if it names no table that can run here.
+// (baseline, avx2, avx512, neon or neon-i8mm), read on the first call, lowers it; throws
+// std::invalid_argument, naming the choices, if it names no table that can run here.
 const Kernels& BestKernels();
 // Throws std::invalid_argument if this CPU or this build does not have it.
 const Kernels& KernelsFor(Isa isa);
