@@ -5,6 +5,7 @@
     python -m tests.soak.listening fuzz --cases 2000      # needs the schemathesis command
     python -m tests.soak.listening twenty                 # needs Chromium
     python -m tests.soak.listening load --connections 32 --seconds 8
+    python -m tests.soak.listening scripts --study FOLDER --listeners 20
 
 Each prints its figures and exits 1 if something is wrong.
 """
@@ -30,10 +31,11 @@ import numpy as np
 from tests.web import studies
 from tests.web.studies import TOKEN, make_study, serving_study
 
+from samplewise.audio.files import read_audio
 from samplewise.web.guard import Access
 from samplewise.web.listening.routes import Listening, make_router
 from samplewise.web.listening.stimuli import Source
-from samplewise.web.listening.study import CLIPS, Making, assemble, write_study
+from samplewise.web.listening.study import CLIPS, Making, assemble, open_study, write_study
 from samplewise.web.listening.votes import VoteStore, database_url
 
 ACCESS = f"{Access(TOKEN).cookie}={TOKEN}"
@@ -299,7 +301,7 @@ def fuzz(folder, arguments):
         words = ["run", str(schema), "--url", url, "-H", f"Cookie: {client.cookie}"]
         options = ["--checks", "not_a_server_error", "--max-examples", each, "--seed", "1"]
         done = subprocess.run([command, *words, *options], capture_output=True, text=True)
-        alive = client.request("GET", "/api/session")[0]
+        alive = Client(client.port).request("GET", "/api/session")[0]
     store.close()
     summary = done.stdout[done.stdout.rfind("SUMMARY") :]
     print(summary.strip(), f"\nexit {done.returncode}, the server afterwards: {alive}")
@@ -327,10 +329,49 @@ def twenty(folder, arguments):
     return same
 
 
+def scripts(folder, arguments):
+    """Let scripts take a real test: they prefer what resembles the recordings, with some noise."""
+    study = open_study(arguments.study)
+    anchor = next(i for i, system in enumerate(study.systems) if system.is_recordings)
+    spectra = {clip.id: spectrum(study.clip_path(clip.id)) for clip in study.clips}
+    recordings = np.mean([spectra[clip] for clip in study.pool.systems[anchor]], 0)
+    distance = {clip: np.abs(one - recordings).mean() for clip, one in spectra.items()}
+    beeps = {beeping for _, beeping in study.checks}
+    rng = np.random.default_rng(1)
+    with serving_study(study) as (url, _):
+        for listener in range(arguments.listeners):
+            client = Client(int(url.rpartition(":")[2]))
+            client.begin()
+            for number, trial in enumerate(study.trials(listener)):
+                a, b = trial.clips
+                margin = (distance[b] - distance[a]) / 2 + rng.normal()
+                answer = "none" if abs(margin) < 0.3 else "a" if margin > 0 else "b"
+                if {a, b} & beeps:
+                    answer = "b" if a in beeps else "a"
+                body = {
+                    "answer": answer,
+                    "elapsed_ms": int(3000 * study.seconds),
+                    "audible_ms": [int(1000 * study.seconds)] * 2,
+                }
+                status, *_ = client.request("PUT", f"/api/trials/{number}/vote", body)
+                assert status == 200, status
+    return True
+
+
+def spectrum(path):
+    """Return the mean spectrum of a sound file in dB, in 40 bands."""
+    wave, _ = read_audio(path, None)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, 1024)[::512] * np.hanning(1024)
+    power = (np.abs(np.fft.rfft(frames)) ** 2).mean(0)[1:513]
+    edges = np.unique(np.geomspace(1, 512, 41).astype(int)) - 1
+    return 10 * np.log10(np.add.reduceat(power, edges[:-1]) + 1e-12)
+
+
 def main():
     """Run one check; exit 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    checks = {"kills": kills, "blind": blind, "fuzz": fuzz, "twenty": twenty, "load": load}
+    checks = {check.__name__: check for check in (kills, blind, fuzz, twenty, load, scripts)}
+    parser.add_argument("--study", type=Path, help="a folder of `samplewise listen create`")
     parser.add_argument("check", choices=checks)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--listeners", type=int, default=50)
