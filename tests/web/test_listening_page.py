@@ -77,6 +77,7 @@ def page(browser):
     assert not errors
 
 
+@pytest.mark.slow
 def test_a_whole_test_by_keyboard_with_a_reload_and_a_second_listener(page, browser, tmp_path):
     study = make_study(tmp_path / "study", trials=2)
     trials = len(study.trials(0))

@@ -1,5 +1,6 @@
 """The studio: what streams is what is kept, and can be drawn again."""
 
+import csv
 import io
 import json
 import time
@@ -209,6 +210,20 @@ def test_an_upload_is_bounded_and_what_is_no_sound_is_refused(client, studio, mo
     parts = (bytes(2**20) for _ in range(60))
     assert client.put("/api/prompts", content=parts).status_code == 413
     assert not list(Access("x" * 16).uploads)
+
+
+def test_hostile_files_are_accepted_or_refused_with_a_reason(client, packs):
+    with (packs / "nasty" / "EXPECT.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        path = packs / "nasty" / row["file"]
+        if not path.is_file():
+            continue
+        answer = client.put("/api/prompts", content=path.read_bytes())
+        allowed = {"accept": (201,), "reject": (422,)}.get(row["expected"], (201, 422))
+        assert answer.status_code in allowed, (path.name, answer.text)
+        assert answer.status_code == 201 or answer.json()["error"]
+    assert client.get("/api/takes").status_code == 200
 
 
 def test_prompts_are_cut_levelled_and_forgotten(tmp_path):
