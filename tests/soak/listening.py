@@ -202,7 +202,7 @@ def blind(folder, arguments):
     def system(name, level, seconds):
         waves = []
         for _ in range(80):
-            noise = np.convolve(rng.normal(size=round(seconds * 8000)), np.ones(8) / 8, "same")
+            noise = np.convolve(rng.normal(size=round(seconds * 8000) + 7), np.ones(8) / 8, "valid")
             steps = np.round(level * noise / np.abs(noise).max() * 2**15) / 2**15  # a 16-bit file
             waves.append(steps.astype(np.float32))
         names = tuple(f"{name} {i}" for i in range(80))
