@@ -300,7 +300,9 @@ def fuzz(folder, arguments):
         each = str(arguments.cases // 4)
         words = ["run", str(schema), "--url", url, "-H", f"Cookie: {client.cookie}"]
         options = ["--checks", "not_a_server_error", "--max-examples", each, "--seed", "1"]
-        done = subprocess.run([command, *words, *options], capture_output=True, text=True)
+        done = subprocess.run(
+            [command, *words, *options], capture_output=True, text=True, cwd=folder
+        )
         alive = Client(client.port).request("GET", "/api/session")[0]
     store.close()
     summary = done.stdout[done.stdout.rfind("SUMMARY") :]
