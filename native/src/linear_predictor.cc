@@ -15,12 +15,13 @@ namespace {
 constexpr int kRecentErrors = 16;
 constexpr int kLongErrors = 128;
 constexpr float kLeastSize = 0.4F;
-constexpr float kLargestError = 64.0F;
 constexpr float kLargestScaledError = 6.0F;
 constexpr double kSilencePower = 1e-5;
+constexpr double kFlatSilencePower = 1e-9;
 constexpr int kFall = 64;
 constexpr int kOtherFeatures = 4;
 constexpr int kMaxOrder = 1024;
+constexpr int kFewCodes = 256;  // sizes that the MLP sees are relative to those of as many
 
 std::vector<double> AsymmetricWindow(int length) {
   std::vector<double> window(Size(length));
@@ -36,8 +37,19 @@ std::vector<double> AsymmetricWindow(int length) {
 
 }  // namespace
 
-PackedLinearPredictor::PackedLinearPredictor(const LinearPredictorSpec& spec, int dim, int q_levels)
-    : order(spec.order), hop(spec.hop), errors(spec.errors), noise(spec.noise) {
+PackedLinearPredictor::PackedLinearPredictor(const LinearPredictorSpec& spec, int dim,
+                                             const Floats& values)
+    : order(spec.order),
+      hop(spec.hop),
+      errors(spec.errors),
+      noise(spec.noise),
+      burg(spec.burg),
+      tilt(spec.tilt),
+      log_unit(static_cast<float>(std::log(static_cast<double>(values.size()) / kFewCodes))) {
+  const auto q_levels = static_cast<int>(values.size());
+  if (spec.companded) this->values = values;
+  largest = static_cast<float>(spec.largest_error * q_levels);
+  for (int i = 1; i <= taps(); ++i) damping.push_back(std::pow(1 - spec.damping, i));
   CheckRange("lp_order", order, 1, kMaxOrder);
   CheckRange("lp_hop", hop, 1, kMaxFrame);
   CheckRange("lp_window", spec.window, kFall + 2, kMaxFrame);
@@ -47,7 +59,9 @@ PackedLinearPredictor::PackedLinearPredictor(const LinearPredictorSpec& spec, in
   if (!std::is_sorted(spec.amplitudes.begin(), spec.amplitudes.end())) {
     throw std::invalid_argument("amplitudes must ascend");
   }
-  window = AsymmetricWindow(spec.window);
+  window = burg ? std::vector<double>(Size(spec.window), 1.0) : AsymmetricWindow(spec.window);
+  if (burg) CheckRange("lp_window", spec.window, taps() + 1, kMaxFrame);
+  if (!burg && !tilt.empty()) throw std::invalid_argument("lp_tilt needs Burg's method");
   amplitudes = spec.amplitudes;
   const std::span<const float> rows = Checked(spec.features, "sample.features", dim, features());
   const int padded = CeilPanels(dim) * kPanelRows;
@@ -60,13 +74,13 @@ PackedLinearPredictor::PackedLinearPredictor(const LinearPredictorSpec& spec, in
 }
 
 int PackedLinearPredictor::lookback() const {
-  return order == 0 ? 0 : std::max(static_cast<int>(window.size()), order);
+  return order == 0 ? 0 : std::max(static_cast<int>(window.size()), taps());
 }
 
 int PackedLinearPredictor::features() const { return errors + kOtherFeatures; }
 
 StateArray PackedLinearPredictor::InitialState(int batch) const {
-  const size_t width = Size(order) + kLongErrors;
+  const size_t width = Size(taps()) + kLongErrors;
   return {Floats(width * Size(batch)), width};
 }
 
@@ -74,17 +88,19 @@ LinearPredictor::LinearPredictor(const PackedLinearPredictor& weights, const Ker
                                  int max_batch)
     : weights_(weights), kernels_(kernels) {
   if (weights.order == 0) return;
-  filters_.resize(Size(max_batch) * Size(weights.order));
+  filters_.resize(Size(max_batch) * Size(weights.taps()));
   errors_.resize(Size(max_batch) * 2 * kLongErrors);
   places_.resize(Size(max_batch));
   lags_.resize(RoundUpLags(weights.order + 1));
   windowed_.resize(weights.window.size() + lags_.size());
-  solution_.resize(Size(weights.order));
+  forward_.resize(weights.window.size());
+  backward_.resize(weights.window.size());
+  solution_.resize(Size(weights.taps()));
   previous_.resize(Size(weights.order));
 }
 
 void LinearPredictor::Load(const State& state, const StateArray& array) {
-  const size_t order = Size(weights_.order);
+  const size_t order = Size(weights_.taps());
   for (size_t clip = 0; clip < Size(state.batch); ++clip) {
     const float* from = &array.values[clip * array.width];
     std::copy_n(from, order, &filters_[clip * order]);
@@ -97,7 +113,7 @@ void LinearPredictor::Load(const State& state, const StateArray& array) {
 }
 
 void LinearPredictor::Store(Range clips, int64_t clock, StateArray& array) const {
-  const size_t order = Size(weights_.order);
+  const size_t order = Size(weights_.taps());
   for (int clip = clips.first; clip < clips.last; ++clip) {
     float* to = &array.values[Size(clip) * array.width];
     std::copy_n(&filters_[Size(clip) * order], order, to);
@@ -106,7 +122,7 @@ void LinearPredictor::Store(Range clips, int64_t clock, StateArray& array) const
 }
 
 PredictedPlace LinearPredictor::Predict(const History& history, int clip, float* features) {
-  const int order = weights_.order;
+  const int order = weights_.taps();
   if (history.clock() % weights_.hop == 0) UpdateFilter(history, clip);
   const int32_t* past = history.Last(clip, order);
   const float* filter = &filters_[Size(clip) * Size(order)];
@@ -116,10 +132,11 @@ PredictedPlace LinearPredictor::Predict(const History& history, int clip, float*
   }
   const float place = places_[Size(clip)] = Place(amplitude);
   const float* errors = LastErrors(history.clock(), clip, kLongErrors);
+  const float largest = weights_.largest;
   float older = 0.0F;
   float recent = 0.0F;
   for (int i = 0; i < kLongErrors; ++i) {
-    const float size = std::min(std::abs(errors[i]), kLargestError);
+    const float size = std::min(std::abs(errors[i]), largest);
     (i < kLongErrors - kRecentErrors ? older : recent) += size;
   }
   const float mean_long = (older + recent) / kLongErrors;
@@ -131,10 +148,12 @@ PredictedPlace LinearPredictor::Predict(const History& history, int clip, float*
   }
   const float half = static_cast<float>(weights_.amplitudes.size()) / 2;
   float* others = features + weights_.errors;
-  others[0] = (place - half) / half * 2;
-  others[1] = std::log(size);
-  others[2] = std::log(mean_recent + kLeastSize);
-  others[3] = std::log(mean_long + kLeastSize);
+  others[0] = weights_.values.empty()
+                  ? (place - half) / half * 2
+                  : weights_.values[Size(static_cast<int>(std::nearbyint(place)))];
+  others[1] = std::log(size) - weights_.log_unit;
+  others[2] = std::log(mean_recent + kLeastSize) - weights_.log_unit;
+  others[3] = std::log(mean_long + kLeastSize) - weights_.log_unit;
   return {place, size};
 }
 
@@ -144,20 +163,28 @@ void LinearPredictor::Observe(const History& history, int clip, int32_t code) {
   ring[place] = ring[place + kLongErrors] = static_cast<float>(code) - places_[Size(clip)];
 }
 
-// The autocorrelation method: Levinson's recursion on the windowed samples.
 void LinearPredictor::UpdateFilter(const History& history, int clip) {
   const int samples = static_cast<int>(weights_.window.size());
-  const int order = weights_.order;
   const int32_t* past = history.Last(clip, samples);
   for (int i = 0; i < samples; ++i) {
     const float amplitude = weights_.amplitudes[Size(past[i])];
     windowed_[Size(samples - 1 - i)] = static_cast<double>(amplitude) * weights_.window[Size(i)];
   }
+  std::fill(solution_.begin(), solution_.end(), 0.0);
+  weights_.burg ? Burg() : Levinson();
+  float* filter = &filters_[Size(clip) * Size(weights_.taps())];
+  for (size_t i = 0; i < solution_.size(); ++i) {
+    filter[i] = static_cast<float>(solution_[i] * weights_.damping[i]);
+  }
+}
+
+// The autocorrelation method: Levinson's recursion on the windowed samples.
+void LinearPredictor::Levinson() {
+  const auto samples = static_cast<int>(weights_.window.size());
   kernels_.autocorrelate(samples, static_cast<int>(lags_.size()), windowed_.data(), lags_.data());
   lags_[0] = lags_[0] * (1 + weights_.noise) + kSilencePower;
   double power = lags_[0];
-  std::fill(solution_.begin(), solution_.end(), 0.0);
-  for (int n = 0; n < order; ++n) {
+  for (int n = 0; n < weights_.order; ++n) {
     double error = lags_[Size(n + 1)];
     for (int i = 0; i < n; ++i) error -= solution_[Size(i)] * lags_[Size(n - i)];
     const double reflection = error / power;
@@ -166,8 +193,29 @@ void LinearPredictor::UpdateFilter(const History& history, int clip) {
     solution_[Size(n)] = reflection;
     power *= 1 - reflection * reflection;
   }
-  std::transform(solution_.begin(), solution_.end(), &filters_[Size(clip) * Size(order)],
-                 [](double weight) { return static_cast<float>(weight); });
+}
+
+// Burg's method, of the samples that the fixed predictor leaves. The latest sample comes first
+// here: a lattice is the same in both directions.
+void LinearPredictor::Burg() {
+  const size_t start = weights_.tilt.size();
+  const size_t count = weights_.window.size() - start;
+  double power = 0.0;
+  for (size_t i = 0; i < count; ++i) {
+    double error = windowed_[i];
+    for (size_t j = 0; j < start; ++j) error -= weights_.tilt[j] * windowed_[i + j + 1];
+    forward_[i] = backward_[i] = error;
+    power += error * error;
+  }
+  const auto samples = static_cast<int>(count);
+  kernels_.burg(samples, weights_.order, weights_.noise * power / samples, kFlatSilencePower,
+                forward_.data(), backward_.data(), lags_.data(), previous_.data());
+  // 1 - (sum of filter) = (1 - tilt) (1 - weights), polynomials in the delay.
+  for (size_t i = 0; i < Size(weights_.order); ++i) {
+    solution_[i] += lags_[i];
+    for (size_t j = 0; j < start; ++j) solution_[i + j + 1] -= lags_[i] * weights_.tilt[j];
+  }
+  for (size_t j = 0; j < start; ++j) solution_[j] += weights_.tilt[j];
 }
 
 float LinearPredictor::Place(float amplitude) const {

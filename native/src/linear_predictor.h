@@ -13,8 +13,10 @@ namespace samplewise {
 
 struct PackedLinearPredictor {
   PackedLinearPredictor() = default;
-  PackedLinearPredictor(const LinearPredictorSpec& spec, int dim, int q_levels);
+  // values: (q,), the real value of each code.
+  PackedLinearPredictor(const LinearPredictorSpec& spec, int dim, const Floats& values);
 
+  int taps() const { return order + static_cast<int>(tilt.size()); }  // of the whole filter
   int lookback() const;                      // codes of the past that a step needs
   int features() const;                      // inputs that the MLP gets
   StateArray InitialState(int batch) const;  // filter, then errors: (1, batch, width)
@@ -23,6 +25,12 @@ struct PackedLinearPredictor {
   int hop = 0;
   int errors = 0;
   double noise = 0.0;
+  bool burg = false;
+  std::vector<double> damping;  // (taps,): factors of the weights
+  float largest = 0.0F;         // error that counts, in codes
+  std::vector<double> tilt;
+  float log_unit = 0.0F;       // of the sizes that the MLP sees
+  Floats values;               // (q,): what the MLP sees of the prediction; empty: its place
   std::vector<double> window;  // (samples,)
   Floats amplitudes;           // (q,)
   Floats weights;              // (features, padded dim)
@@ -48,15 +56,19 @@ class LinearPredictor {
 
  private:
   void UpdateFilter(const History& history, int clip);
+  void Levinson();  // from lags_
+  void Burg();      // from windowed_
   float Place(float amplitude) const;
   const float* LastErrors(int64_t clock, int clip, int count) const;  // oldest first
 
   const PackedLinearPredictor& weights_;
   const Kernels& kernels_;
-  std::vector<float> filters_;    // (batch, order), the latest sample's weight first
+  std::vector<float> filters_;    // (batch, taps), the latest sample's weight first
   std::vector<float> errors_;     // (batch, 2 * kLongErrors): a ring, twice
   std::vector<float> places_;     // (batch,): the prediction that is not yet observed
   std::vector<double> windowed_;  // (window + lags,): the latest sample first, then zeros
+  std::vector<double> forward_;   // (window,): errors of Burg's method
+  std::vector<double> backward_;  // (window,)
   std::vector<double> lags_;
   std::vector<double> solution_;
   std::vector<double> previous_;

@@ -10,19 +10,29 @@
 namespace samplewise {
 namespace {
 
-// The same numbers as LOG_SCALES in samplewise/models/sample_level.py.
+// The same numbers as in samplewise/models/sample_level.py.
 constexpr float kLeastLogScale = -3.0F;
-constexpr float kLargestLogScale = 5.0F;
+constexpr float kLargestLogScale = 5.0F;  // of 256 codes
+constexpr int kFewCodes = 256;
+constexpr int kMaxComponents = 64;
+
+float LargestLogScale(int q_levels) {
+  return kLargestLogScale + static_cast<float>(std::log(q_levels / static_cast<double>(kFewCodes)));
+}
 
 }  // namespace
 
 PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format)
     : dim(dim),
       q_levels(q_levels),
+      components(spec.components),
+      outputs(components == 0 ? q_levels : 3 * components),
       hidden(Packed(spec.hidden, "sample.hidden", dim, dim, format)),
       hidden_bias(PaddedToPanels(spec.hidden_bias, "sample.hidden_bias", 1, dim)),
-      output(Packed(spec.output, "sample.output", q_levels, dim, format)),
-      output_bias(PaddedToPanels(spec.output_bias, "sample.output_bias", 1, q_levels)) {}
+      output(Packed(spec.output, "sample.output", outputs, dim, format)),
+      output_bias(PaddedToPanels(spec.output_bias, "sample.output_bias", 1, outputs)) {
+  CheckRange("components", components, 0, kMaxComponents);
+}
 
 void PackedMlp::AddLogistic(const LinearPredictorSpec& spec) {
   logistic = PaddedToPanels(spec.logistic, "sample.logistic", 2, dim);
@@ -47,9 +57,13 @@ MlpStepper::MlpStepper(const PackedMlp& weights, MlpWorkspace& shared, const Ker
       thread_(thread),
       padded_(Size(weights.hidden.padded_rows())),
       input_(weights.dim, max_batch, weights.hidden.format()),
-      predictions_(Size(max_batch)),
+      // Without a predictor a mixture lies around silence.
+      predictions_(Size(max_batch), {static_cast<float>(weights.q_levels - 1) / 2,
+                                     static_cast<float>(weights.q_levels) / 16}),
       logistics_(Size(max_batch)),
-      with_logistic_(weights.codes.size()) {}
+      with_logistic_(weights.codes.size()),
+      mixture_(weights.components, weights.q_levels),
+      moved_(3 * Size(weights.components)) {}
 
 void MlpStepper::SetInput(const Division& division, int clip, const float* x) {
   input_.Set(kernels_, clip - division.clips.first, x);
@@ -123,6 +137,14 @@ void MlpStepper::Draw(const Chunk& chunk, int sample, int clip, bool store,
     logits = with_logistic_.data();
   }
   const size_t index = IndexOf(chunk, clip, sample);
+  if (weights_.components != 0) {
+    const float* moved = MoveMixture(clip, logits);
+    const Drawn drawn = chunk.forced == nullptr ? mixture_.Draw(chunk, index, moved)
+                                                : mixture_.Score(chunk, moved, codes[Size(clip)]);
+    codes[Size(clip)] = drawn.code;
+    if (store) StoreSample(chunk, index, drawn.code, drawn.log_prob, moved, weights_.outputs);
+    return;
+  }
   const Drawn drawn =
       chunk.forced == nullptr
           ? DrawCode(kernels_, chunk, index, logits, q, static_cast<double>(chunk.uniforms[index]))
@@ -146,8 +168,24 @@ void MlpStepper::MoveLogistic(int clip) {
     moves[row] = std::accumulate(sums.begin(), sums.end(), weights_.logistic_bias[row]);
   }
   const auto& [place, size] = predictions_[Size(clip)];
-  const float log_scale = std::clamp(moves[1] + std::log(size), kLeastLogScale, kLargestLogScale);
+  const float log_scale =
+      std::clamp(moves[1] + std::log(size), kLeastLogScale, LargestLogScale(weights_.q_levels));
   logistics_[Size(clip)] = {place + moves[0] * size, log_scale};
+}
+
+// The mixture around the prediction, in units of its errors.
+const float* MlpStepper::MoveMixture(int clip, const float* outputs) {
+  const auto& [place, size] = predictions_[Size(clip)];
+  const size_t components = Size(weights_.components);
+  const float log_size = std::log(size);
+  const float largest = LargestLogScale(weights_.q_levels);
+  for (size_t k = 0; k < components; ++k) {
+    moved_[k] = outputs[k];
+    moved_[components + k] = place + outputs[components + k] * size;
+    moved_[2 * components + k] =
+        std::clamp(outputs[2 * components + k] + log_size, kLeastLogScale, largest);
+  }
+  return moved_.data();
 }
 
 void LoadForced(const Chunk& chunk, int sample, Range clips, std::vector<int32_t>& codes) {

@@ -6,6 +6,7 @@
 
 #include "draw.h"
 #include "linear_predictor.h"
+#include "logistic_mixture.h"
 #include "packing.h"
 #include "partition.h"
 #include "size.h"
@@ -13,7 +14,7 @@
 
 namespace samplewise {
 
-// logits = output relu(hidden relu(x))
+// outputs = output relu(hidden relu(x)): logits of codes, or a mixture of logistics
 struct PackedMlp {
   PackedMlp() = default;
   PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format);
@@ -22,6 +23,8 @@ struct PackedMlp {
 
   int dim = 0;
   int q_levels = 0;
+  int components = 0;  // of a mixture; 0: logits of codes
+  int outputs = 0;     // q, or 3 * components
   PackedMatrix hidden;
   Floats hidden_bias;  // (padded dim)
   PackedMatrix output;
@@ -74,6 +77,7 @@ class MlpStepper {
   };
 
   void MoveLogistic(int clip);
+  const float* MoveMixture(int clip, const float* outputs);
   void Draw(const Chunk& chunk, int sample, int clip, bool store, std::vector<int32_t>& codes);
 
   const PackedMlp& weights_;
@@ -86,6 +90,8 @@ class MlpStepper {
   std::vector<PredictedPlace> predictions_;  // (batch,)
   std::vector<Logistic> logistics_;          // (batch,)
   Floats with_logistic_;                     // (q,): logits of the clip that is drawn
+  LogisticMixture mixture_;
+  Floats moved_;  // (3 * components,): around the prediction
 };
 
 // Whether samples need logits: not if all codes are given and nothing else is wanted.

@@ -33,8 +33,10 @@ Cell CellOf(const std::string& name) {
 }
 
 MlpSpec MlpOf(const NamedSpec& named) {
+  const bool is_mixture = named.numbers.count("components") != 0;
   return {named.Find("sample.hidden"), named.Find("sample.hidden_bias"),
-          named.Find("sample.output"), named.Find("sample.output_bias")};
+          named.Find("sample.output"), named.Find("sample.output_bias"),
+          is_mixture ? named.Whole("components") : 0};
 }
 
 TierSpec TierOf(const NamedSpec& named, const std::string& name, int frame_size) {
@@ -65,7 +67,12 @@ LinearPredictorSpec PredictorOf(const NamedSpec& named) {
           .hop = named.Whole("hop"),
           .errors = named.Whole("errors"),
           .noise = Number(named, "noise").at(0),
+          .burg = named.Whole("burg") != 0,
+          .damping = Number(named, "damping").at(0),
+          .largest_error = Number(named, "largest_error").at(0),
+          .tilt = Number(named, "tilt"),
           .amplitudes = {amplitudes.values.begin(), amplitudes.values.end()},
+          .companded = named.Whole("companded") != 0,
           .features = named.Find("sample.features"),
           .logistic = named.Find("sample.logistic"),
           .logistic_bias = named.Find("sample.logistic_bias")};

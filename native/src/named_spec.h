@@ -23,10 +23,11 @@ struct NamedSpec {
   Array Find(const std::string& name) const;
 };
 
-// Numbers: q_levels, silence; of samplernn: frame_sizes, dim, n_rnn, skip, and with a linear
-// predictor order, window, hop, errors, noise; of wavenet: dilations, channels, dim; of wavernn:
-// dim, condition_width, hold. Arrays: those of specs.h, such as tier2.recurrent.0, and real_values
-// and amplitudes of samplernn, (1, q). Throws std::invalid_argument if a name is unknown or absent.
+// Numbers: q_levels, silence; of samplernn: frame_sizes, dim, n_rnn, skip, components, and with a
+// linear predictor order, window, hop, errors, noise, burg, damping, largest_error, tilt,
+// companded; of wavenet: dilations, channels, dim; of wavernn: dim, condition_width, hold. Arrays:
+// those of specs.h, such as tier2.recurrent.0, and real_values and amplitudes of samplernn, (1, q).
+// Throws std::invalid_argument if a name is unknown or absent.
 ModelSpec SpecOf(const NamedSpec& named);
 
 }  // namespace samplewise

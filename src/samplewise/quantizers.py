@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Integer
+from jaxtyping import Float, Float32, Float64, Int, Integer
 
 FINE_LEVELS = 256
 """Number of coarse codes, and of fine ones, of a 16-bit sample."""
@@ -184,7 +184,8 @@ class MuLawQuantizer(Quantizer):
 
     def encode(self, wave: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
         """Compand, then round to the nearest of the steps."""
-        companded = _compand(wave, self.q_levels - 1)
+        check_amplitude(wave)
+        companded = compand(wave, self.q_levels - 1)
         return np.floor((companded + 1) / 2 * (self.q_levels - 1) + 0.5).astype(np.int64)
 
     def _amplitudes(self, codes: Float[np.ndarray, " q_levels"]) -> Float[np.ndarray, " q_levels"]:
@@ -207,7 +208,8 @@ class MuLawMidtreadQuantizer(Quantizer):
 
     def encode(self, wave: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
         """Compand, then round to the nearest step; amplitude 1 takes the last code."""
-        companded = _compand(wave, self.q_levels - 1)
+        check_amplitude(wave)
+        companded = compand(wave, self.q_levels - 1)
         codes = np.floor(companded * self.silence + 0.5).astype(np.int64) + self.silence
         return np.clip(codes, 0, self.q_levels - 1)
 
@@ -240,8 +242,8 @@ def _margin(q_levels: int) -> float:
     return 0.0 if is_power_of_two else q_levels * 2.0**-25
 
 
-def _compand(wave: Float[np.ndarray, "*shape"], mu: int) -> Float[np.ndarray, "*shape"]:
-    check_amplitude(wave)
+def compand(wave: Float[np.ndarray, "*shape"], mu: int = 255) -> Float64[np.ndarray, "*shape"]:
+    """Return F of :class:`MuLawQuantizer` of amplitudes in [-1, 1]."""
     x = wave.astype(np.float64)
     return np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
 

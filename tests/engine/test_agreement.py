@@ -13,6 +13,7 @@ from samplewise.engine.sampler import NativeSampler
 from samplewise.generate.backend import Backend
 from samplewise.generate.uniforms import uniforms
 from samplewise.heads.dual_softmax import DualSoftmaxHead
+from samplewise.heads.mixture import LogisticMixtureHead
 
 ISAS = native_module().isas()
 TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8x16": 0.6, "int8": 1.2}
@@ -41,9 +42,29 @@ def outside(model, codes, numbers, temperatures=None, prompt=(), min_p=0.0):
     """
     past = np.tile(np.array(prompt, np.int64), (len(codes), 1))
     logits = reference_logits(model, np.concatenate([past, codes], 1))[:, len(prompt) :]
+    if isinstance(model.head, LogisticMixtureHead):
+        return beyond_mixture(model.head, logits, codes, numbers, temperatures, min_p)
     if temperatures is not None:
         logits = logits / temperatures[:, None]
     return beyond(logits, isinstance(model.head, DualSoftmaxHead), codes, numbers, min_p)
+
+
+def score_tolerance(model):
+    return 0.02 if isinstance(model.head, LogisticMixtureHead) else 1e-4
+
+
+def beyond_mixture(head, params, codes, numbers, temperatures, min_p):
+    """Return 1 where the code lies outside those of nearly the same random numbers, else 0."""
+    rows = torch.from_numpy(params).flatten(0, 1)
+    near = numbers.astype(np.float64) + np.array([-TIE_OF_PLACES, 0, TIE_OF_PLACES])[:, None, None]
+    if temperatures is not None:
+        temperatures = torch.from_numpy(np.broadcast_to(temperatures, codes.shape).flatten())
+    drawn = [
+        head.sample(rows, torch.from_numpy(own.clip(0, 1).flatten()), temperatures, min_p).numpy()
+        for own in near
+    ]
+    low, high = np.min(drawn, 0), np.max(drawn, 0)
+    return ((codes.flatten() < low) | (codes.flatten() > high)).astype(float)
 
 
 def beyond(logits, is_dual, codes, numbers, min_p=0.0):
@@ -61,6 +82,8 @@ def beyond(logits, is_dual, codes, numbers, min_p=0.0):
     return np.maximum(below - numbers, numbers - (below + share)).clip(min=0)
 
 
+TIE_OF_PLACES = 1e-5
+"""What single precision moves the random numbers of a place among 65,536 codes by, at most."""
 TIE = 3e-6
 """What single precision moves the edges of shares by, at most."""
 
@@ -71,6 +94,12 @@ def test_logits_of_every_kind_of_model_are_the_references(any_model, weights):
     expected = reference_logits(any_model, codes)
     found = NativeSampler(any_model, 3, weights, threads=1).logits(codes)
     size = np.maximum(1, np.abs(expected) / 100)  # a logistic density far out is large
+    if isinstance(any_model.head, LogisticMixtureHead):
+        # Places among 65,536 codes have five digits in single precision, scales less than one.
+        parts = np.split(expected, 3, -1)
+        size = np.concatenate(
+            [np.ones_like(parts[0]), (200 * np.exp(parts[2])).clip(1), np.ones_like(parts[0])], -1
+        )
     assert (np.abs(found - expected) / size).max() < TOLERANCE[weights]
 
 
@@ -105,7 +134,7 @@ def test_codes_are_the_references_until_a_rounding_tie(any_model):
     assert outside(any_model, codes, numbers, temperatures).max() < TIE
     params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
     scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
-    np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
+    np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=score_tolerance(any_model))
 
 
 def test_improbable_codes_are_cut_off_as_in_the_reference(any_model):
@@ -119,7 +148,9 @@ def test_improbable_codes_are_cut_off_as_in_the_reference(any_model):
         assert outside(any_model, codes, numbers, temperatures).max() > TIE
         params = torch.from_numpy(reference_logits(any_model, codes)).flatten(0, 1)
         scores = any_model.head.log_prob(params, torch.from_numpy(codes).flatten())
-        np.testing.assert_allclose(log_probs.flatten(), scores.numpy(), atol=1e-4)
+        np.testing.assert_allclose(
+            log_probs.flatten(), scores.numpy(), atol=score_tolerance(any_model)
+        )
     assert Backend("reference").sampler(any_model, 1).min_p == 0
     with pytest.raises(ValueError, match=r"min_p = 1.0 must lie in \[0, 1\)"):
         Backend(min_p=1.0)
@@ -161,6 +192,8 @@ def test_voices_stay_valid(any_model):
 
 def test_sixteen_bit_activations_are_closer_than_eight(any_model):
     # Against the same 8-bit weights in exact arithmetic: what is left is the activations' rounding.
+    if isinstance(any_model.head, LogisticMixtureHead):
+        pytest.skip("its places are too large for the rounding of activations to show")
     codes = random_codes(any_model)
     exact = reference_logits(any_model, codes)
     eight, sixteen = (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from samplewise.heads.mixture import MIN_LOG_SCALE, GaussianMixtureHead
+from samplewise.heads.mixture import MIN_LOG_SCALE, GaussianMixtureHead, LogisticMixtureHead
 
 WEIGHTS, MEANS, DEVIATIONS = [0.2, 0.5, 0.3], [-1.0, 0.25, 2.0], [0.4, 0.05, 1.5]
 NORMALS = [statistics.NormalDist(*pair) for pair in zip(MEANS, DEVIATIONS, strict=True)]
@@ -98,3 +98,47 @@ def test_a_head_draws_the_nearest_code_within_full_scale():
     density = GaussianMixtureHead.log_density(sharp, values[codes])
     torch.testing.assert_close(head.log_prob(sharp, codes), density.double(), rtol=1e-5, atol=1e-4)
     assert torch.equal(head.nll(sharp[None], codes[None])[0], -density)
+
+
+def mixture_of_logistics(q_levels=12):
+    logits, places, log_scales = [0.3, -0.5, 1.0], [2.4, 6.0, 30.0], [-1.0, 0.5, 1.5]
+    params = torch.tensor([logits + places + log_scales], dtype=torch.double)
+    return LogisticMixtureHead(q_levels), params
+
+
+def test_probabilities_of_logistics_are_differences_of_the_cdf():
+    head, params = mixture_of_logistics()
+    logits, places, log_scales = params[0].chunk(3)
+    edges = torch.arange(-0.5, 12.0, dtype=torch.double)
+    edges[0], edges[-1] = -math.inf, math.inf
+    cdf = torch.sigmoid((edges[:, None] - places) * (-log_scales).exp()) @ logits.softmax(0)
+    expected = (1 - 1e-6) * cdf.diff() + 1e-6 / 12
+    found = head.log_prob(params.expand(12, -1), torch.arange(12)).exp()
+    torch.testing.assert_close(found, expected)
+    nats = head.nll(params.expand(12, -1)[None], torch.arange(12)[None])
+    torch.testing.assert_close(nats[0].double(), -found.log(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_random_numbers_draw_logistics_with_their_probabilities(temperature):
+    head, params = mixture_of_logistics()
+    count = 40_000
+    numbers = (torch.arange(count) + 0.5) / count
+    drawn = head.sample(params.expand(count, -1), numbers, torch.full((count,), temperature))
+    logits, places, log_scales = params[0].chunk(3)
+    sharp = torch.cat([logits / temperature, places, log_scales + math.log(temperature)])[None]
+    expected = head.log_prob(sharp.expand(12, -1), torch.arange(12)).exp()
+    found = torch.bincount(drawn, minlength=12) / count
+    torch.testing.assert_close(found.double(), expected, atol=2e-4, rtol=0)
+
+
+def test_min_p_bounds_the_density_relative_to_the_middle_of_a_component():
+    head = LogisticMixtureHead(65536)
+    params = torch.tensor([[0.0, 30_000.0, 5.0]])
+    ends = torch.tensor([0.0, 1 - 2**-24])
+    scale, min_p = math.exp(5.0), 0.1
+    low, high = head.sample(params.expand(2, -1), ends, None, min_p).tolist()
+    for code in (low, high):
+        p = 1 / (1 + math.exp(-(code - 30_000) / scale))
+        assert 4 * p * (1 - p) == pytest.approx(min_p, rel=0.02)
+    assert low - 30_000 == pytest.approx(30_000 - high, abs=1)

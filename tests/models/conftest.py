@@ -43,6 +43,23 @@ CONFIGS = {
     "predictor": SampleRNNConfig(
         frame_sizes=(2, 2, 6), lp_order=5, lp_window=128, lp_hop=4, lp_errors=7, mlp_maps=2, **SMALL
     ),
+    "predictor-mol": SampleRNNConfig(
+        frame_sizes=(2, 2, 6),
+        dim=6,
+        sample_input="none",
+        head="mol",
+        components=3,
+        q_levels=4096,
+        frame_values="companded",
+        lp_method="burg",
+        lp_tilt=(0.8, -0.1),
+        lp_order=5,
+        lp_window=128,
+        lp_hop=3,
+        lp_damping=0.01,
+        lp_largest_error=0.1,
+    ),
+    "mol": SampleRNNConfig(frame_sizes=(2, 4), head="mol", components=2, **SMALL),
     "multi-softmax": SampleRNNConfig(frame_sizes=(2, 4), sample_input="none", **SMALL),
     "rnn": RNNConfig(n_rnn=2, skip=True, **SMALL),
     "rnn-gmm": RNNConfig(cell="lstm", sample_input="real", head="gmm", components=2, **SMALL),

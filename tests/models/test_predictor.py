@@ -63,8 +63,11 @@ def test_an_untrained_model_predicts_the_logistic_distribution():
         ({"lp_noise": 0.0}, "lp_noise = 0"),
         ({"lp_errors": 129}, "lp_errors = 129"),
         ({"mlp_maps": 4}, "mlp_maps = 4"),
-        ({"head": "gmm", "sample_input": "real"}, "categorical head"),
-        ({"sample_input": "none"}, "categorical head"),
+        ({"head": "gmm", "sample_input": "real"}, "categorical or mol"),
+        ({"lp_method": "burg", "lp_order": 120, "lp_tilt": (0.5,) * 8}, "lp_window = 128"),
+        ({"lp_method": "burg", "lp_tilt": (1e3,)}, "lp_tilt"),
+        ({"lp_damping": 0.2}, "lp_damping = 0.2"),
+        ({"lp_largest_error": 0.0}, "lp_largest_error = 0"),
     ],
 )
 def test_impossible_sizes_are_refused(changes, message):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from samplewise.nn.linear_predictor import (
+    FLAT_SILENCE_POWER,
     LONG,
     RECENT,
     LinearPredictor,
@@ -20,7 +21,8 @@ QUANTIZER = make_quantizer("mulaw", 256)
 
 
 def make_predictor(**changes):
-    sizes = {"order": ORDER, "window": WINDOW, "hop": HOP, "noise": NOISE} | changes
+    sizes = {"method": "autocorrelation", "tilt": (), "order": ORDER, "window": WINDOW, "hop": HOP}
+    sizes |= {"noise": NOISE, "damping": 0.0} | changes
     amplitudes = torch.from_numpy(QUANTIZER.amplitudes)
     return LinearPredictor(**sizes, amplitudes=amplitudes, silence=QUANTIZER.silence).double()
 
@@ -102,7 +104,7 @@ def test_the_place_of_a_codes_amplitude_is_the_code():
 
 def test_sizes_are_means_of_what_was_known():
     errors = 40 * torch.randn(2, LONG + 9, dtype=torch.double)
-    recent, long = error_sizes(errors)
+    recent, long = error_sizes(errors, 64.0)
     sizes = errors.abs().clamp(max=64)
     for t in range(10):
         torch.testing.assert_close(long[:, t], sizes[:, t : t + LONG].mean(1))
@@ -127,3 +129,69 @@ def test_the_logistic_distribution():
     place.requires_grad_()
     log_scale.requires_grad_()
     assert torch.autograd.gradcheck(lambda *x: LogisticPrior.apply(*x, 9), (place, log_scale))
+
+
+def burg(wave, order, noise, fall_back=FLAT_SILENCE_POWER):
+    """Compute a filter by Burg's method from whole polynomials and the sums of its definition."""
+    taps = np.array([1.0])
+    white = noise * np.mean(np.square(wave))
+    for n in range(1, order + 1):
+        forward = np.convolve(wave, taps, "valid")[1:]
+        backward = np.convolve(wave, taps[::-1], "valid")[:-1]
+        added = len(forward) * white  # expected of noise of this power after both filters
+        ahead, behind = np.r_[taps, 0.0], np.r_[0.0, taps[::-1]]
+        k = 2 * (forward @ backward + added * (ahead @ behind))
+        k /= forward @ forward + backward @ backward + 2 * added * (taps @ taps) + fall_back
+        taps = ahead - k * behind
+        assert len(taps) == n + 1
+    return -taps[1:]
+
+
+@pytest.mark.parametrize("noise", [1e-9, 1e-2])
+def test_burgs_filter_is_that_of_its_definition(noise):
+    predictor = make_predictor(method="burg", noise=noise).eval()
+    frame = tone(WINDOW)
+    expected = torch.from_numpy(burg(frame.numpy(), ORDER, noise))
+    torch.testing.assert_close(predictor.filters(frame[None, None])[0, 0], expected)
+
+
+def test_a_fixed_predictor_comes_before_burgs():
+    predictor = make_predictor(method="burg", tilt=(1.2, -0.5, 0.1)).eval()
+    frame = tone(WINDOW).numpy()
+    fixed = np.array([1.0, -1.2, 0.5, -0.1])
+    adaptive = burg(np.convolve(frame, fixed, "valid"), ORDER, NOISE)
+    expected = -np.convolve(fixed, np.r_[1.0, -adaptive])[1:]
+    found = predictor.filters(torch.from_numpy(frame)[None, None])[0, 0]
+    torch.testing.assert_close(found, torch.from_numpy(expected))
+
+
+def test_burgs_resonances_are_as_narrow_as_a_tone():
+    frame = tone(WINDOW)[None, None]
+    radius = {}
+    for method in ("autocorrelation", "burg"):
+        taps = make_predictor(method=method, noise=1e-9).eval().filters(frame)[0, 0].numpy()
+        poles = np.roots([1.0, *-taps])
+        radius[method] = np.abs(poles[np.abs(np.angle(poles) / (2 * np.pi) - 0.05).argmin()])
+    assert 1 - radius["burg"] < (1 - radius["autocorrelation"]) / 4
+    assert radius["burg"] < 1
+
+
+def test_damping_moves_every_pole_towards_the_centre():
+    codes, time = codes_of(tone(2 * HOP)), 2 * HOP
+    kept, damped = (
+        predict(make_predictor(method="burg", damping=damping).eval(), codes, time)[2][0][0]
+        for damping in (0.0, 0.01)
+    )
+    np.testing.assert_allclose(
+        np.sort_complex(np.roots([1.0, *-damped.numpy()])),
+        np.sort_complex(np.roots([1.0, *-kept.numpy()]) * 0.99),
+        rtol=1e-4,
+    )
+
+
+def test_training_computes_the_same_filters_in_single_precision():
+    frame = tone(WINDOW).float()[None, None]
+    predictor = make_predictor(method="burg", tilt=(0.9,)).float()
+    torch.testing.assert_close(
+        predictor.train().filters(frame), predictor.eval().filters(frame), rtol=1e-3, atol=1e-3
+    )

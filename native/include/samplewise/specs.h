@@ -19,12 +19,15 @@ struct Array {
 
 enum class Cell { kGru, kGruResetAfter, kLstm };
 
-// The last two layers of an MLP with a softmax over q codes.
+// The last two layers of an MLP. It gives the logits of q codes, or of `components` logistic
+// distributions the logits of their weights, then their places, then the logarithms of their
+// scales.
 struct MlpSpec {
   Array hidden;       // (dim, dim)
   Array hidden_bias;  // (1, dim)
-  Array output;       // (q, dim)
-  Array output_bias;  // (1, q)
+  Array output;       // (q, dim) or (3 * components, dim)
+  Array output_bias;  // (1, q) or (1, 3 * components)
+  int components = 0;
 };
 
 struct RecurrentLayerSpec {
@@ -49,17 +52,23 @@ struct TierSpec {
   std::vector<RecurrentLayerSpec> layers;  // as many in every tier
 };
 
-// A backward-adaptive linear predictor beside a SampleRNN, and the logistic distribution around its
-// prediction that is added to the logits.
+// A backward-adaptive linear predictor beside a SampleRNN. A mixture lies around its prediction; to
+// logits of codes, a logistic distribution around it is added.
 struct LinearPredictorSpec {
   int order = 0;                  // samples that a prediction looks back; 0: no predictor
   int window = 0;                 // samples that a filter is computed from
   int hop = 0;                    // samples between two filters
   int errors = 0;                 // past errors that the MLP sees
   double noise = 0.0;             // white noise, as a share of the power
+  bool burg = false;              // Burg's method; else the autocorrelation method
+  double damping = 0.0;           // how much weaker each further weight is, as a share
+  double largest_error = 0.25;    // that counts, as a share of the codes
+  std::vector<double> tilt;       // fixed predictor before that of Burg's method
   std::vector<float> amplitudes;  // (q,): of each code, ascending
+  bool companded = false;         // whether the MLP sees the prediction as a real value of a code
   Array features;                 // (dim, errors + 4): from the predictor to the MLP
-  Array logistic;                 // (2, dim): place and log scale, from the MLP's last layer
+  Array logistic;                 // (2, dim): place and log scale, from the MLP's last layer; not
+                                  // with a mixture
   Array logistic_bias;            // (1, 2)
 };
 

@@ -97,6 +97,12 @@ struct Kernels {
   // r[k] = sum over i < n of z[i] z[i + k], 0 <= k < lags, a multiple of kLagGroup. z: (n + lags,),
   // its last `lags` values 0.
   void (*autocorrelate)(int n, int lags, const double* z, double* r);
+  // A predictor by Burg's method. `noise` is the power of white noise that is expected beside the
+  // samples, `silence` is added to sums of squares. forward and backward: (n,) the samples, the
+  // latest first or last, overwritten. weights: (order,), the nearest sample's first, order < n;
+  // scratch: (order,).
+  void (*burg)(int n, int order, double noise, double silence, double* forward, double* backward,
+               double* weights, double* scratch);
   // out[i] = logits[i] - 2 log(2 cosh(z)), z = (codes[i] - place) * half. Absolute error at most
   // 1e-6 of the larger of 1 and the result.
   void (*add_logistic)(int n, const float* codes, float place, float half, const float* logits,

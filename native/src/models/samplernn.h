@@ -51,7 +51,7 @@ class PackedSampleRnn {
 
   PackedSampleRnn(const SampleRnnSpec& spec, int q_levels, Format format);
 
-  int logits() const { return q_levels; }
+  int logits() const { return mlp.outputs; }
   int lookback() const;  // codes of the past that a step needs
   int useful_threads(int max_batch) const;
   std::vector<MatrixUse> matrices() const;

@@ -71,8 +71,8 @@ PackedSampleRnn::PackedSampleRnn(const SampleRnnSpec& spec, int q_levels, Format
   }
   mlp = PackedMlp(spec.mlp, dim, q_levels, format);
   if (spec.predictor.order != 0) {
-    predictor = PackedLinearPredictor(spec.predictor, dim, q_levels);
-    mlp.AddLogistic(spec.predictor);
+    predictor = PackedLinearPredictor(spec.predictor, dim, real_values);
+    if (spec.mlp.components == 0) mlp.AddLogistic(spec.predictor);
   }
 }
 

@@ -71,7 +71,7 @@ def predict(
     width = 2 * np.pi * LAG_WINDOW_HZ / sample_rate
     lags *= np.exp(-0.5 * (width * np.arange(order + 1)) ** 2)
     lags[:, 0] *= 1 + WHITE_NOISE
-    return _levinson(lags)
+    return levinson(lags)
 
 
 def excitation(
@@ -115,7 +115,7 @@ def synthesize(
     return sound[order:]
 
 
-def _levinson(lags: Float64[np.ndarray, "parts lags"]) -> Prediction:
+def levinson(lags: Float64[np.ndarray, "parts lags"]) -> Prediction:
     """Solve the normal equations of all parts at once (Levinson & Durbin)."""
     order = lags.shape[1] - 1
     weights = np.zeros((len(lags), order))

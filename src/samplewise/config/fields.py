@@ -28,10 +28,11 @@ DualQuantizerName = Annotated[
     Literal["dual"], Doc("Meaning of the codes: 16 bits, coarse and fine.")
 ]
 HeadName = Annotated[
-    Literal["categorical", "gmm"],
+    Literal["categorical", "gmm", "mol"],
     Doc(
         "categorical: a softmax over the codes; gmm: a mixture of Gaussians over the amplitude, a "
-        "density (Table 2), for linear codes of 16 bits."
+        "density (Table 2), for linear codes of 16 bits; mol: a mixture of logistics over the "
+        "codes (SampleRNN)."
     ),
 ]
 Moments = Annotated[
@@ -59,4 +60,4 @@ Conditioning = Annotated[
 
 def head_width(head: HeadName, components: int, q_levels: int) -> int:
     """Return how many numbers describe the distribution of one sample."""
-    return 3 * components if head == "gmm" else q_levels
+    return q_levels if head == "categorical" else 3 * components

@@ -59,6 +59,8 @@ class RNNConfig:
         check_range("emb_size", self.emb_size, 1, MAX_DIM)
         check_q_levels(self.q_levels)
         check_head(self.head, self.components, self.moments, self.quantizer, self.sample_input)
+        if self.head == "mol":
+            raise ValueError("head = mol is one of samplernn models; give categorical or gmm")
         check_no_lpc(self.conditioning)
 
     @property

@@ -31,6 +31,8 @@ MAX_ORDER = 512
 """Largest order of the linear predictor."""
 LEAST_WINDOW = 128
 """Least number of samples that a filter of the linear predictor is computed from."""
+MAX_TILT = 100.0
+"""Largest weight of a fixed predictor."""
 LONG_ERRORS = 128
 """Past errors of the linear predictor whose size is averaged."""
 
@@ -57,7 +59,7 @@ class SampleRNNConfig:
     the samples of a frame are independent given what came before it)."""
     head: HeadName = "categorical"
     components: int = 4
-    """Gaussians in the mixture of a gmm head."""
+    """Components of the mixture of a gmm or mol head."""
     quantizer: QuantizerName = "linear"
     q_levels: int = 256
     """Number of codes, q."""
@@ -68,18 +70,32 @@ class SampleRNNConfig:
     lp_order: int = 0
     """Order of the backward-adaptive linear predictor whose prediction the MLP sees, and around
     which a logistic distribution is added to the logits; 0: none (paper)."""
+    lp_method: Literal["autocorrelation", "burg"] = "autocorrelation"
+    """How a filter is computed: the autocorrelation method, whose window widens resonances, or
+    Burg's method, which does not, so that tones last."""
+    lp_tilt: tuple[float, ...] | None = None
+    """Weights of a fixed linear predictor before that of Burg's method, the latest sample's first:
+    the average spectrum. None: measured on the training split."""
     lp_window: int = 1024
     """Samples that a filter of the linear predictor is computed from."""
     lp_hop: int = 32
     """About how many samples lie between two filters of the linear predictor: the nearest number of
-    whole frames of the top tier."""
+    whole frames of the top tier, or a whole part of one."""
     lp_noise: float = 1e-3
-    """White noise in the linear predictor, as a share of the power; more makes it less sure."""
+    """White noise in the linear predictor, as a share of the power; more makes it less sure. With
+    Burg's method the noise has the average spectrum."""
+    lp_damping: float = 0.0
+    """How much weaker each further weight of a filter is, as a share: 1e-4 lets every resonance
+    lose half of its amplitude in 6,900 samples, so that what is drawn does not grow."""
+    lp_largest_error: float = 0.25
+    """Largest error of the linear predictor that counts in the size of its errors, as a share of
+    the codes; larger sizes than recordings have make what is drawn explode."""
     lp_errors: int = 16
     """Past errors of the linear predictor that the MLP sees, at most 128."""
-    frame_values: Literal["amplitude", "code"] = "amplitude"
-    """What frame-level tiers see, in [-2, 2]: the decoded amplitude, or the code's place in its
-    range (official code; for mu-law a companded amplitude). The same for linear codes."""
+    frame_values: Literal["amplitude", "code", "companded"] = "amplitude"
+    """What frame-level tiers see, in [-2, 2]: the decoded amplitude; the code's place in its
+    range (official code; for mu-law a companded amplitude), the same for linear codes; or the
+    amplitude companded by mu-law."""
     weight_norm: WeightNorm = True
     learn_h0: LearnH0 = True
     init: Init = "paper"
@@ -121,14 +137,23 @@ class SampleRNNConfig:
     def _check_predictor(self) -> None:
         check_range("lp_order", self.lp_order, 0, MAX_ORDER)
         check_range("lp_window", self.lp_window, max(LEAST_WINDOW, self.lp_order), MAX_FRAME)
+        if self.lp_method == "burg":
+            least = self.lp_order + len(self.lp_tilt or ()) + 1
+            check_range("lp_window", self.lp_window, least, MAX_FRAME)
         check_range("lp_hop", self.lp_hop, 1, MAX_FRAME)
+        if not all(abs(weight) <= MAX_TILT for weight in self.lp_tilt or ()):
+            raise ValueError(f"lp_tilt = {self.lp_tilt} must have weights within ±{MAX_TILT}")
+        check_range("lp_tilt", len(self.lp_tilt or ()), 0, LEAST_WINDOW // 2)
         check_range("lp_errors", self.lp_errors, 1, LONG_ERRORS)
+        if not 0 <= self.lp_damping <= 0.1:
+            raise ValueError(f"lp_damping = {self.lp_damping} must lie in [0, 0.1]")
+        if not 1e-6 <= self.lp_largest_error <= 1:
+            raise ValueError(f"lp_largest_error = {self.lp_largest_error} must lie in [1e-6, 1]")
         if not 1e-9 <= self.lp_noise <= 1:
             raise ValueError(f"lp_noise = {self.lp_noise} must lie in [1e-9, 1]")
-        if self.lp_order and (self.head != "categorical" or self.sample_input == "none"):
+        if self.lp_order and self.head == "gmm":
             raise ValueError(
-                f"lp_order = {self.lp_order} needs a categorical head and a sample level that sees "
-                f"samples, not head = {self.head} and sample_input = {self.sample_input}"
+                f"lp_order = {self.lp_order} needs a head of codes, categorical or mol, not gmm"
             )
 
     @property
@@ -137,18 +162,25 @@ class SampleRNNConfig:
 
         The length of a subsequence is a multiple of it.
         """
-        return self.predictor_hop if self.lp_order else self.frame_sizes[-1]
+        top = self.frame_sizes[-1]
+        return max(top, self.predictor_hop) if self.lp_order else top
 
     @property
     def predictor_hop(self) -> int:
-        """Samples between two filters of the linear predictor: whole frames of the top tier."""
+        """Samples between two filters of the linear predictor.
+
+        Whole frames of the top tier, or a whole part of one.
+        """
         top = self.frame_sizes[-1]
+        if self.lp_hop < top and top % self.lp_hop == 0:
+            return self.lp_hop
         return top * max(1, round(self.lp_hop / top))
 
     @property
     def lookback(self) -> int:
         """Samples that the frames of any tier, and the linear predictor, reach back."""
-        reach = (self.lp_window, self.lp_order, LONG_ERRORS) if self.lp_order else ()
+        taps = self.lp_order + len(self.lp_tilt or ())
+        reach = (self.lp_window, taps, LONG_ERRORS) if self.lp_order else ()
         return max(*self.frame_sizes, *reach)
 
     @property

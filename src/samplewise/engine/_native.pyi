@@ -26,8 +26,9 @@ class Model:
         q_levels: int,
         silence: int,
         arrays: dict[str, np.ndarray],
-        predictor: dict[str, int | float] | None = None,
+        predictor: dict[str, list[float]] | None = None,
         amplitudes: np.ndarray | None = None,
+        components: int = 0,
         format: str,
         isa: str = "",
     ) -> None: ...

@@ -52,19 +52,20 @@ void NewModel(samplewise::Model* self, samplewise::NamedSpec spec, int q_levels,
 void NewSampleRnn(samplewise::Model* self, const std::vector<double>& frame_sizes, double dim,
                   double n_rnn, const std::string& cell, bool skip, const Reals& real_values,
                   int q_levels, int silence, const Arrays& arrays,
-                  const std::optional<std::map<std::string, double>>& predictor,
-                  const std::optional<Reals>& amplitudes, const std::string& format,
-                  const std::string& isa) {
+                  const std::optional<std::map<std::string, std::vector<double>>>& predictor,
+                  const std::optional<Reals>& amplitudes, double components,
+                  const std::string& format, const std::string& isa) {
   samplewise::NamedSpec spec{.family = "samplernn",
                              .cell = cell,
                              .numbers = {{"frame_sizes", frame_sizes},
                                          {"dim", {dim}},
                                          {"n_rnn", {n_rnn}},
-                                         {"skip", {skip ? 1.0 : 0.0}}},
+                                         {"skip", {skip ? 1.0 : 0.0}},
+                                         {"components", {components}}},
                              .arrays = {}};
   AddArray(spec, "real_values", real_values.data(), 1, real_values.size());
   if (predictor && amplitudes) {
-    for (const auto& [name, number] : *predictor) spec.numbers[name] = {number};
+    for (const auto& [name, numbers] : *predictor) spec.numbers[name] = numbers;
     AddArray(spec, "amplitudes", amplitudes->data(), 1, amplitudes->size());
   }
   NewModel(self, std::move(spec), q_levels, silence, arrays, format, isa);
@@ -237,7 +238,8 @@ NB_MODULE(_native, m) {
   nb::class_<Model>(m, "Model")
       .def("__init__", &NewSampleRnn, nb::kw_only(), "frame_sizes"_a, "dim"_a, "n_rnn"_a, "cell"_a,
            "skip"_a, "real_values"_a, "q_levels"_a, "silence"_a, "arrays"_a,
-           "predictor"_a = nb::none(), "amplitudes"_a = nb::none(), "format"_a, "isa"_a = "")
+           "predictor"_a = nb::none(), "amplitudes"_a = nb::none(), "components"_a = 0.0,
+           "format"_a, "isa"_a = "")
       .def("__init__", &NewWaveNet, nb::kw_only(), "dilations"_a, "channels"_a, "dim"_a,
            "q_levels"_a, "silence"_a, "arrays"_a, "format"_a, "isa"_a = "")
       .def("__init__", &NewWaveRnn, nb::kw_only(), "dim"_a, "condition_width"_a, "hold"_a,

@@ -33,15 +33,15 @@ Vector = Float64[np.ndarray, " _"]
 def can_pack(model: AutoregressiveModel) -> bool:
     """Return whether the engine knows models of this kind.
 
-    It knows SampleRNN and the RNN baseline with a softmax over codes, WaveNet and WaveRNN; what is
-    told something only if it is a WaveRNN.
+    It knows SampleRNN with a softmax over codes or a mixture of logistics, the RNN baseline with a
+    softmax, WaveNet and WaveRNN; conditioned models only if they are WaveRNNs.
     """
     if model.conditioner is not None:
         return isinstance(model, WaveRNN)
     if isinstance(model, RNN):
         return model.config.head == "categorical" and table_size(model.config) <= MAX_TABLE
     if isinstance(model, SampleRNN):
-        return model.config.head == "categorical"
+        return model.config.head != "gmm"
     return isinstance(model, WaveNet | WaveRNN)
 
 
@@ -120,6 +120,7 @@ def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
         "cell": config.cell,
         "skip": config.skip,
         "real_values": _array(model.real_values).astype(np.float32),
+        "components": config.components if config.head == "mol" else 0,
         "arrays": arrays,
     }
 
@@ -127,16 +128,22 @@ def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
 def _pack_predictor(model: SampleRNN) -> dict[str, Any]:
     config, level = model.config, model.sample_level
     assert level.features is not None
-    assert level.logistic is not None
-    weight, bias = _linear(level.logistic)
-    arrays = {"features": _array(level.features()), "logistic": weight, "logistic_bias": bias[None]}
+    arrays = {"features": _array(level.features())}
+    if level.logistic is not None:
+        weight, bias = _linear(level.logistic)
+        arrays |= {"logistic": weight, "logistic_bias": bias[None]}
     return {
         "predictor": {
-            "order": config.lp_order,
-            "window": config.lp_window,
-            "hop": config.predictor_hop,
-            "errors": config.lp_errors,
-            "noise": config.lp_noise,
+            "order": [config.lp_order],
+            "window": [config.lp_window],
+            "hop": [config.predictor_hop],
+            "errors": [config.lp_errors],
+            "noise": [config.lp_noise],
+            "burg": [float(config.lp_method == "burg")],
+            "damping": [config.lp_damping],
+            "largest_error": [config.lp_largest_error],
+            "tilt": list(config.lp_tilt or ()),
+            "companded": [float(config.frame_values == "companded")],
         },
         "amplitudes": model.quantizer.amplitudes,
         "arrays": {f"sample.{name}": array for name, array in arrays.items()},

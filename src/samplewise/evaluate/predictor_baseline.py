@@ -17,8 +17,10 @@ from samplewise.data.corpus import Corpus
 from samplewise.data.excerpts import Excerpt, evenly_spaced
 from samplewise.evaluate.baselines import CodeReader, Codes
 from samplewise.evaluate.nll import nats_to_bits
-from samplewise.models.sample_level import LOG_SCALES
+from samplewise.heads.mixture import LogisticMixtureHead
+from samplewise.models.sample_level import log_scale_limits
 from samplewise.models.samplernn import SampleRNN
+from samplewise.nn.linear import Linear
 from samplewise.nn.linear_predictor import (
     LONG,
     LinearPredictor,
@@ -47,14 +49,18 @@ class Predictions(NamedTuple):
     codes: Int64[Tensor, " samples"]
     """The samples."""
 
-    def nats(self, log_factor: float, q_levels: int) -> float:
+    def nats(self, log_factor: float, model: SampleRNN) -> float:
         """Return the cost of the samples together.
 
         Args:
             log_factor: Logarithm of the scale of the logistic distribution in sizes of the errors.
-            q_levels: Number of codes.
+            model: Its codes and its head.
         """
-        log_scale = (self.log_size + log_factor).clamp(*LOG_SCALES)
+        q_levels = model.q_levels
+        log_scale = (self.log_size + log_factor).clamp(*log_scale_limits(q_levels))
+        if isinstance(model.head, LogisticMixtureHead):
+            single = torch.stack([torch.zeros_like(log_scale), self.place, log_scale], -1)
+            return model.head.nll(single[None], self.codes[None]).sum().item()
         logits = LogisticPrior.apply(self.place, log_scale, q_levels)
         return F.cross_entropy(logits, self.codes, reduction="sum").item()
 
@@ -80,9 +86,9 @@ def predictor_alone(
     samples = sum(clip.samples for clip in clips)
     reader = CodeReader(corpus, level, model.quantizer, progress, samples)
     nats = sum(
-        part.nats(log_factor, model.q_levels)
+        part.nats(log_factor, model)
         for clip in clips
-        for part in predictions(_predictor(model), reader.blocks(clip))
+        for part in predictions(model, reader.blocks(clip))
     )
     return nats_to_bits(nats) / samples
 
@@ -101,30 +107,32 @@ def fit_factor(model: SampleRNN, corpus: Corpus, train: Sequence[Excerpt], level
     for clip in evenly_spaced(train, FIT_CLIPS):
         stop = min(clip.stop, clip.start + FIT_SAMPLES)
         blocks = reader.blocks(Excerpt(clip.recording, clip.start, stop))
-        for part in predictions(_predictor(model), blocks):
+        for part in predictions(model, blocks):
             chosen = Predictions(*(tensor[::FIT_STRIDE] for tensor in part))
             for factor in FACTORS:
-                totals[factor] += chosen.nats(factor, model.q_levels)
+                totals[factor] += chosen.nats(factor, model)
     return min(totals, key=totals.__getitem__)
 
 
 @torch.no_grad()
-def predictions(predictor: LinearPredictor, blocks: Iterable[Codes]) -> Iterator[Predictions]:
+def predictions(model: SampleRNN, blocks: Iterable[Codes]) -> Iterator[Predictions]:
     """Yield the predictions of a clip, in blocks; before the clip there is silence.
 
     Args:
-        predictor: Linear predictor of a model.
+        model: A SampleRNN with a linear predictor.
         blocks: Codes of the clip.
     """
+    predictor = _predictor(model)
+    largest = model.config.lp_largest_error * model.q_levels
     device = predictor.window.device
-    reach = max(len(predictor.window), predictor.order, LONG)
+    reach = max(len(predictor.window), predictor.taps, LONG)
     known = torch.full((reach,), predictor.silence, device=device)
     state, clock = predictor.initial_state(1), 0
     for large in blocks:
         for block in torch.from_numpy(large).to(device).split(BLOCK):
             codes = torch.cat([known, block])
             place, errors, state = predictor(codes[None, :-1], len(block), clock, state)
-            size = mean_size(*error_sizes(errors))
+            size = mean_size(*error_sizes(errors, largest))
             yield Predictions(place[0], size[0].log(), block)
             known, clock = codes[-reach:], clock + len(block)
 
@@ -137,14 +145,18 @@ def silence_network(model: SampleRNN, log_factor: float) -> None:
         model: A SampleRNN with a linear predictor, not folded; changed in place.
         log_factor: From :func:`fit_factor`.
     """
-    logistic = model.sample_level.logistic
-    assert logistic is not None
-    for linear in (*(linear for linear, _ in model.output_maps()), logistic):
+    level = model.sample_level
+    last, logistic = level.mlp[-1], level.logistic
+    for linear in (last, *([] if logistic is None else [logistic])):
+        assert isinstance(linear, Linear)
         assert linear.bias is not None
         linear.weight.scale(0.0)
         linear.bias.zero_()
-    assert logistic.bias is not None
-    logistic.bias[1] = log_factor
+    if logistic is None:
+        last.bias[2 * level.components :] = log_factor  # pyright: ignore[reportIndexIssue]
+    else:
+        assert logistic.bias is not None
+        logistic.bias[1] = log_factor
 
 
 def _predictor(model: SampleRNN) -> LinearPredictor:

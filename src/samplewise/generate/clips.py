@@ -13,6 +13,7 @@ from samplewise.audio.loops import Loop, close_loop
 from samplewise.audio.noise import NOISE_VERSION, NoiseRange
 from samplewise.audio.write import write_audio, write_wav
 from samplewise.config.codec import from_json
+from samplewise.config.models import SampleRNNConfig
 from samplewise.generate.artifacts import Flag, find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_conditioning
@@ -318,13 +319,16 @@ def noise_of_recordings(loaded: LoadedModel) -> NoiseRange | None:
 def target_of(loaded: LoadedModel, target_bits: TargetBits) -> float | None:
     """Return the bits per sample near which clips are kept; None leaves the temperature as it is.
 
-    auto: the validation bits of a SampleRNN with a linear predictor, which would drift.
+    auto: the validation bits of a SampleRNN with a linear predictor and a softmax, which would
+    drift. With a mixture the bits depend on the level: a target would turn pauses into noise.
 
     Raises:
         ValueError: If the target is not above 0, or the model draws whole segments.
     """
     if target_bits == "auto":
-        predicts = getattr(loaded.model.config, "lp_order", 0) > 0
+        config = loaded.model.config
+        predicts = isinstance(config, SampleRNNConfig) and config.lp_order > 0
+        predicts = predicts and config.head == "categorical"
         found = loaded.provenance.get("valid_bits") if predicts else None
         return found if isinstance(found, float) and found > 0 else None
     if target_bits is None:

@@ -1,4 +1,7 @@
-"""A mixture of Gaussians over the real-valued amplitude (Mehri et al. 2017, Table 2)."""
+"""Mixtures, of Gaussians over the real-valued amplitude, and of logistics over the codes.
+
+Mehri et al. 2017, Table 2; Salimans et al. 2017, PixelCNN++.
+"""
 
 import math
 
@@ -9,6 +12,10 @@ from torch.nn import functional as F
 
 from samplewise.heads.base import OneStageHead
 
+TAIL = 2.0**-25
+"""The ends of [0, 1) are infinitely far out: half a step of single precision inwards."""
+UNIFORM_SHARE = 1e-6
+"""Weight of the uniform distribution in a mixture of logistics."""
 MIN_LOG_SCALE = -7.0
 """Smallest log deviation, in units of the data's own: below it a density can grow without end."""
 
@@ -90,16 +97,101 @@ class GaussianMixtureHead(OneStageHead):
         if temperature is not None:
             temperatures = temperature.double().unsqueeze(-1)
             logits, log_scales = logits / temperatures, log_scales + 0.5 * temperatures.log()
-        weights = logits.softmax(-1)
-        edges = weights.cumsum(-1)
-        target = uniform.double().unsqueeze(-1) * edges[:, -1:]
-        chosen = torch.searchsorted(edges, target, right=True).clamp(max=edges.shape[-1] - 1)
-        share = weights.gather(-1, chosen)
-        within = (target - (edges.gather(-1, chosen) - share)) / share
-        # The ends of [0, 1) are infinitely far out: half a step of single precision inwards.
-        tail = 2.0**-25
-        normal = math.sqrt(2) * torch.erfinv(2 * within.clamp(tail, 1 - tail) - 1)
+        chosen, within = _choose(logits, uniform)
+        normal = math.sqrt(2) * torch.erfinv(2 * within - 1)
         return (means.gather(-1, chosen) + log_scales.gather(-1, chosen).exp() * normal).squeeze(-1)
+
+
+class LogisticMixtureHead(OneStageHead):
+    """A mixture of logistic distributions, each rounded to the codes.
+
+    The parameters are, of each component, the logit of its weight, its place in codes, and the
+    logarithm of its scale in codes. The first and the last code have the tails. A uniform
+    distribution of weight ``UNIFORM_SHARE`` bounds the cost of a sample, and the gradient of one
+    that cannot be foreseen, such as the first of a clip; it is never drawn from.
+
+    Args:
+        q_levels: Number of codes.
+    """
+
+    def __init__(self, q_levels: int):
+        super().__init__()
+        self.q_levels = q_levels
+
+    def nll(
+        self, params: Float[Tensor, "batch time parameters"], target: Int[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time"]:
+        """Return -ln p(target), in nats per sample."""
+        return -self._log_prob(params.float(), target)
+
+    def log_prob(
+        self, params: Float[Tensor, "batch parameters"], code: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return ln p(code), in nats, in double precision."""
+        return self._log_prob(params.double(), code)
+
+    def sample(
+        self,
+        params: Float[Tensor, "batch parameters"],
+        uniform: Float[Tensor, " batch"],
+        temperature: Float[Tensor, " batch"] | None = None,
+        min_p: float = 0.0,
+    ) -> Int[Tensor, " batch"]:
+        """Draw one code per row from one random number, as :class:`GaussianMixtureHead` does.
+
+        Args:
+            params: Output of the model.
+            uniform: Random numbers in [0, 1).
+            temperature: Logits of the weights are divided by it, scales multiplied. None means 1.
+            min_p: Within its component, what is at most ``min_p`` times as probable as the middle
+                is not drawn.
+        """
+        logits, places, log_scales = params.double().chunk(3, -1)
+        if temperature is not None:
+            temperatures = temperature.double().unsqueeze(-1)
+            logits, log_scales = logits / temperatures, log_scales + temperatures.log()
+        chosen, within = _choose(logits, uniform)
+        # The density of a logistic is p (1 - p) / scale, and p (1 - p) = 1/4 in the middle.
+        tail = (1 - math.sqrt(1 - min_p)) / 2
+        within = tail + (1 - 2 * tail) * within
+        offset = log_scales.gather(-1, chosen).exp() * torch.logit(within)
+        code = (places.gather(-1, chosen) + offset).squeeze(-1).round().nan_to_num()
+        return code.clamp(0, self.q_levels - 1).to(torch.int64)
+
+    def symbols(self, code: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape 0"]:
+        """Return no symbols: there is no softmax over codes."""
+        return code.new_zeros(*code.shape, 0)
+
+    def _log_prob(
+        self, params: Float[Tensor, "*lead parameters"], code: Int[Tensor, "*lead"]
+    ) -> Float[Tensor, "*lead"]:
+        logits, places, log_scales = params.chunk(3, -1)
+        distance = code.unsqueeze(-1) - places
+        width = torch.exp(-log_scales)
+        above, below = (distance + 0.5) * width, (distance - 0.5) * width
+        # s(a) - s(b) = s(a) s(-b) (1 - e^(b - a)), s the logistic function.
+        has_below = (code > 0).unsqueeze(-1)
+        has_above = (code < self.q_levels - 1).unsqueeze(-1)
+        log_probs = (
+            torch.where(has_above, F.logsigmoid(above), 0.0)
+            + torch.where(has_below, F.logsigmoid(-below), 0.0)
+            + torch.where(has_above & has_below, torch.log(-torch.expm1(-width)), 0.0)
+        )
+        mixed = torch.logsumexp(logits.log_softmax(-1) + log_probs, -1) + math.log1p(-UNIFORM_SHARE)
+        return torch.logaddexp(mixed, mixed.new_tensor(math.log(UNIFORM_SHARE / self.q_levels)))
+
+
+def _choose(
+    logits: Float[Tensor, "batch components"], uniform: Float[Tensor, " batch"]
+) -> tuple[Int[Tensor, "batch 1"], Float[Tensor, "batch 1"]]:
+    """Choose a component by a random number, and return where it lies within the share of it."""
+    weights = logits.softmax(-1)
+    edges = weights.cumsum(-1)
+    target = uniform.double().unsqueeze(-1) * edges[:, -1:]
+    chosen = torch.searchsorted(edges, target, right=True).clamp(max=edges.shape[-1] - 1)
+    share = weights.gather(-1, chosen)
+    within = (target - (edges.gather(-1, chosen) - share)) / share
+    return chosen, within.clamp(TAIL, 1 - TAIL)
 
 
 def _components(params: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,11 +18,11 @@ from samplewise.config.models import (
 )
 from samplewise.heads.base import Head
 from samplewise.heads.categorical import CategoricalHead
-from samplewise.heads.mixture import GaussianMixtureHead
+from samplewise.heads.mixture import GaussianMixtureHead, LogisticMixtureHead
 from samplewise.nn.conditioning import Conditioner, ConditioningInputs
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight, fold_weight_norm
-from samplewise.quantizers import make_quantizer
+from samplewise.quantizers import compand, make_quantizer
 
 Config = TypeVar("Config", bound=ModelConfig, covariant=True)
 State = Any
@@ -52,7 +52,7 @@ def output_mlp(config: SampleRNNConfig | RNNConfig, init: Initializer) -> nn.Mod
         for _ in range(getattr(config, "mlp_maps", 3) - 1)
     ]
     last = init.input_map(config.head_width, dim)
-    if config.head == "gmm" and init.has_values:
+    if config.head != "categorical" and init.has_values:
         last = last * MIXTURE_SCALE
     return nn.ModuleList([*hidden, Linear(last, weight_norm=norm)])
 
@@ -98,6 +98,8 @@ class AutoregressiveModel(nn.Module, ABC, Generic[Config]):
         self.head = CategoricalHead()
         if isinstance(config, SampleRNNConfig | RNNConfig) and config.head == "gmm":
             self.head = GaussianMixtureHead(self.real_values)
+        if isinstance(config, SampleRNNConfig) and config.head == "mol":
+            self.head = LogisticMixtureHead(config.q_levels)
 
     @abstractmethod
     def initial_state(self, batch: int) -> State:
@@ -237,7 +239,9 @@ class AutoregressiveModel(nn.Module, ABC, Generic[Config]):
     def _values(self) -> np.ndarray:
         """Return the real value of each code, the input of a model without embedding."""
         config = self.config
-        is_code = getattr(config, "frame_values", "amplitude") == "code"
-        values = self.quantizer.scaled_codes if is_code else self.quantizer.inputs
+        kind = getattr(config, "frame_values", "amplitude")
+        values = self.quantizer.scaled_codes if kind == "code" else self.quantizer.inputs
+        if kind == "companded":
+            values = compand(self.quantizer.amplitudes)
         mean, deviation = getattr(config, "moments", None) or OFFICIAL_MOMENTS
         return ((values - mean) / deviation).astype(np.float32)

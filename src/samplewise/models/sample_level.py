@@ -1,5 +1,6 @@
 """The sample level of a SampleRNN: tier 1, an MLP over the last samples (Mehri et al. 2017)."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,9 @@ from samplewise.nn.matmul import linear
 LOG_SCALE = -0.5
 """Initial log scale of the logistic distribution around a prediction, in mean error sizes."""
 LOG_SCALES = (-3.0, 5.0)
-"""Least and largest log scale of it, in codes."""
+"""Least and largest log scale of it, in codes of 256; of more codes it can be larger."""
+MIXTURE_SPREAD = 0.5
+"""Distance of the initial log scales of a mixture's neighbours."""
 
 
 class Prediction(NamedTuple):
@@ -50,9 +53,13 @@ class SampleLevelModule(nn.Module):
         self.folded: Tensor | None
         self.register_buffer("folded", None, persistent=False)
         self.mlp = output_mlp(config, init)
+        self.components = config.components if config.head == "mol" else 0
+        if self.components and init.has_values:
+            self._start_mixture()
         self.features, self.logistic = None, None
         if config.lp_order:
             self.features = Weight(init.he(dim, config.lp_features), norm)
+        if config.lp_order and not self.components:
             # How far the logistic lies from the prediction, and its log scale, in error sizes.
             self.logistic = Linear(init.he(2, dim), weight_norm=norm)
             if init.has_values:
@@ -88,14 +95,43 @@ class SampleLevelModule(nn.Module):
         for layer in first:  # a third map, without a non-linearity before it
             inp = layer(inp)
         x = F.relu(hidden(F.relu(inp)))
+        if self.components:
+            return self._mixture(last(x), prediction)
         if self.logistic is None or prediction is None:
             return last(x)  # Eq. 9, without the softmax
         shift, log_scale = self.logistic(x).unbind(-1)
         place = prediction.place + shift * prediction.log_size.exp()
-        log_scale = (log_scale + prediction.log_size).clamp(*LOG_SCALES)
+        log_scale = (log_scale + prediction.log_size).clamp(*log_scale_limits(self.q_levels))
         logits = last(x)
         prior = LogisticPrior.apply(place.flatten(), log_scale.flatten(), self.q_levels)
         return logits + prior.view_as(logits)
+
+    def _mixture(
+        self, params: Float[Tensor, "*lead parameters"], prediction: Prediction | None
+    ) -> Float[Tensor, "*lead parameters"]:
+        """Put the components around the prediction, in units of its errors.
+
+        Without a prediction they lie around silence, in units of a sixteenth of the codes.
+        """
+        logits, shifts, log_scales = params.float().chunk(3, -1)
+        place, log_size = (self.q_levels - 1) / 2, math.log(self.q_levels / 16)
+        if prediction is not None:
+            place, log_size = prediction.place.unsqueeze(-1), prediction.log_size.unsqueeze(-1)
+            places = place + shifts * log_size.exp()
+        else:
+            places = place + shifts * self.q_levels / 16
+        lowest, highest = log_scale_limits(self.q_levels)
+        log_scales = (log_scales + log_size).clamp(lowest, highest)
+        return torch.cat([logits, places, log_scales], -1)
+
+    @torch.no_grad()
+    def _start_mixture(self) -> None:
+        """Let the components of an untrained model differ in width alone."""
+        last = self.mlp[-1]
+        assert isinstance(last, Linear)
+        assert last.bias is not None
+        steps = torch.arange(self.components) - (self.components - 1) / 2
+        last.bias[2 * self.components :] = LOG_SCALE + MIXTURE_SPREAD * steps
 
     def table(self) -> Float[Tensor, "rows dim"]:
         """Embedding times W_x: one row of W_x f for each place in the window and each code.
@@ -119,3 +155,8 @@ class SampleLevelModule(nn.Module):
         place = torch.arange(self.frame_size, device=codes.device) * self.q_levels
         table = self.table() if self.folded is None else self.folded
         return F.embedding_bag((codes + place).flatten(0, -2), table, mode="sum")
+
+
+def log_scale_limits(q_levels: int) -> tuple[float, float]:
+    """Return the least and the largest log scale of a logistic distribution, in codes."""
+    return LOG_SCALES[0], LOG_SCALES[1] + math.log(q_levels / 256)

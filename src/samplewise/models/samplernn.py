@@ -4,6 +4,7 @@ Sample t is predicted from the samples before it. Tier k > 1 wakes when FS(k) di
 frame x_(t-FS(k)) ... x_(t-1) and conditions the next FS(k) samples; tier 1 predicts each sample.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -122,10 +123,13 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         self.predictor = None
         if config.lp_order:
             self.predictor = LinearPredictor(
+                config.lp_method,
+                config.lp_tilt or (),
                 config.lp_order,
                 config.lp_window,
                 config.predictor_hop,
                 config.lp_noise,
+                config.lp_damping,
                 torch.from_numpy(self.quantizer.amplitudes),
                 self.quantizer.silence,
             )
@@ -278,13 +282,18 @@ class SampleRNN(StepModel[SampleRNNConfig]):
     ) -> tuple[Prediction, tuple[Tensor, ...]]:
         assert self.predictor is not None
         place, errors, after = self.predictor(codes, time, clock, state)
-        recent, long = error_sizes(errors)
+        recent, long = error_sizes(errors, self.config.lp_largest_error * self.q_levels)
         size = mean_size(recent, long)
         past = errors[:, LONG - self.config.lp_errors :].unfold(1, self.config.lp_errors, 1)
         scaled = (past / size.unsqueeze(-1)).clamp(-6, 6)
+        # Sizes are relative to those of 256 codes.
+        unit = math.log(self.q_levels / 256)
+        sizes = [size.log() - unit, *((mean + LEAST_SIZE).log() - unit for mean in (recent, long))]
         half = self.q_levels / 2
-        sizes = [(mean + LEAST_SIZE).log() for mean in (recent, long)]
-        others = [(place - half) / half * 2, size.log(), *sizes]
+        value = (place - half) / half * 2
+        if self.config.frame_values == "companded":
+            value = self.real_values[place.round().long()]
+        others = [value, *sizes]
         features = torch.cat([scaled, torch.stack(others, -1)], -1)
         return Prediction(features, place, size.log()), after
 

@@ -4,6 +4,7 @@ A decoder can do what the encoder did, so no side information is needed (Chen et
 ITU-T G.728). Here what was drawn so far takes the place of what was decoded.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from samplewise.config.samplernn import LONG_ERRORS
 
 RECENT, LONG = 16, LONG_ERRORS
 """Samples over which the size of the prediction errors is averaged, each with half the weight."""
-LEAST_SIZE, LARGEST_ERROR = 0.4, 64.0
-"""Least size of prediction errors, and the largest error that counts, in codes."""
+LEAST_SIZE = 0.4
+"""Least size of prediction errors, in codes."""
 SILENCE_POWER = 1e-5
 """Added to the summed squares of a window, so that silence has a filter: all zeros."""
+FLAT_SILENCE_POWER = 1e-9
+"""The same where the average spectrum was made flat."""
 FALL = 64
 """Samples over which the window falls at its newest end."""
 
@@ -31,39 +34,56 @@ first, in codes."""
 class LinearPredictor(nn.Module):
     """Predicts each sample from the ``order`` samples before it.
 
-    Every ``hop`` samples the autocorrelation method gives a new filter, from the last ``window``
-    samples. Filters of this method are stable: 1 / A(z) has all its poles inside the unit circle,
-    so errors of the prediction die away also where drawn samples are fed back.
+    Every ``hop`` samples there is a new filter, from the last ``window`` samples. Filters of both
+    methods are stable: 1 / A(z) has all its poles inside the unit circle, so errors of the
+    prediction die away also where drawn samples are fed back. The autocorrelation method needs a
+    window that fades, which widens every resonance: what is drawn is noise of the right colour.
+    Burg's method (Burg 1975) needs none; its resonances are as narrow as the partials of a tone.
 
     Args:
+        method: ``autocorrelation`` or ``burg``.
+        tilt: Fixed predictor of Burg's method, the latest sample's weight first. It makes the
+            average spectrum flat, and the adaptive one is computed from the result. The noise is
+            white there, so it keeps what is drawn from leaving the average spectrum.
         order: Samples that a prediction looks back.
         window: Samples that a filter is computed from.
         hop: Samples between two filters.
-        noise: Share of the power that is added as white noise: keeps poles away from the circle.
+        noise: Share of the power that counts as white noise: keeps poles away from the circle.
+        damping: How much weaker each further weight is, as a share.
         amplitudes: Of every code, ascending.
         silence: Code of amplitude 0.
     """
 
     def __init__(
         self,
+        method: str,
+        tilt: Sequence[float],
         order: int,
         window: int,
         hop: int,
         noise: float,
+        damping: float,
         amplitudes: Float32[Tensor, " q_levels"],
         silence: int,
     ):
         super().__init__()
-        self.order, self.hop, self.noise, self.silence = order, hop, noise, silence
+        self.method, self.order, self.hop, self.noise = method, order, hop, noise
+        self.silence = silence
+        self.taps = order + (len(tilt) if method == "burg" else 0)
         self.amplitudes: Tensor
         self.window: Tensor
+        self.tilt: Tensor
+        shares = (1 - damping) ** torch.arange(1, self.taps + 1, dtype=torch.float64)
+        self.damping: Tensor | None
+        self.register_buffer("damping", shares.float() if damping else None, persistent=False)
+        self.register_buffer("tilt", torch.tensor([*tilt], dtype=torch.float64), persistent=False)
         self.register_buffer("amplitudes", amplitudes, persistent=False)
         self.register_buffer("window", asymmetric_window(window), persistent=False)
 
     def initial_state(self, batch: int) -> PredictorState:
         """Return the state after silence."""
         new = self.window.new_zeros
-        return new(batch, self.order), new(batch, LONG) + float(self.silence)
+        return new(batch, self.taps), new(batch, LONG) + float(self.silence)
 
     @torch.no_grad()
     def forward(
@@ -92,13 +112,15 @@ class LinearPredictor(nn.Module):
             begin = known + first - len(self.window)
             frames = amplitudes[:, begin:].unfold(1, len(self.window), self.hop)[:, :blocks]
             fresh = self.filters(frames)
+            if self.damping is not None:
+                fresh = fresh * self.damping
             everything = torch.cat([filters.unsqueeze(1), fresh], 1) if first else fresh
         else:
             everything = filters.unsqueeze(1)
         end = start + everything.shape[1] * self.hop
         # The first block may begin before the call, and the last one end after it.
-        padded = nn.functional.pad(amplitudes, (self.order + self.hop, end - time))
-        past = padded[:, self.hop + known + start :].unfold(1, self.order, 1)
+        padded = nn.functional.pad(amplitudes, (self.taps + self.hop, end - time))
+        past = padded[:, self.hop + known + start :].unfold(1, self.taps, 1)
         past = past[:, : end - start].unflatten(1, (-1, self.hop))
         with torch.autocast(amplitudes.device.type, enabled=False):
             predicted = (past @ everything.flip(-1).unsqueeze(-1)).flatten(1)
@@ -109,8 +131,11 @@ class LinearPredictor(nn.Module):
 
     def filters(
         self, frames: Float[Tensor, "batch blocks window"]
-    ) -> Float[Tensor, "batch blocks {self.order}"]:
+    ) -> Float[Tensor, "batch blocks {self.taps}"]:
         """Return the filter of each window of samples, the latest sample's weight first."""
+        if self.method == "burg":
+            # In training, speed counts more than equality with the engine.
+            return self._burg(frames if self.training else frames.double()).to(frames.dtype)
         size = 1 << (frames.shape[-1] + self.order - 1).bit_length()
         spectrum = torch.fft.rfft((frames * self.window).double(), size)
         power = spectrum.real.square() + spectrum.imag.square()
@@ -122,6 +147,43 @@ class LinearPredictor(nn.Module):
         return (
             torch.cholesky_solve(lags[..., 1:].unsqueeze(-1), factor).squeeze(-1).to(frames.dtype)
         )
+
+    def _burg(
+        self, frames: Float[Tensor, "batch blocks window"]
+    ) -> Float[Tensor, "batch blocks {self.taps}"]:
+        """Return filters by Burg's method: each k makes both errors of a lattice least.
+
+        White noise of ``noise`` times the power adds what is expected of it to the sums.
+        """
+        tilt = self.tilt.to(frames.dtype)
+        start = len(tilt)
+        flat = frames[..., start:].clone()
+        for delay, weight in enumerate(tilt, 1):
+            flat.add_(frames[..., start - delay : -delay], alpha=-weight.item())
+        noise = self.noise * flat.square().mean(-1, keepdim=True)
+        forward, backward = flat[..., 1:].clone(), flat[..., :-1].clone()
+        errors = forward.square().sum(-1, keepdim=True) + backward.square().sum(-1, keepdim=True)
+        weights = frames.new_zeros(*frames.shape[:-1], self.order)
+        for n in range(self.order):
+            known, added = weights[..., :n], forward.shape[-1] * noise
+            both = (known * known.flip(-1)).sum(-1, keepdim=True)
+            each = 1 + known.square().sum(-1, keepdim=True)
+            product = torch.linalg.vecdot(forward, backward).unsqueeze(-1)
+            k = 2 * (product + added * both) / (errors + 2 * added * each + FLAT_SILENCE_POWER)
+            weights[..., :n] -= k * known.flip(-1)
+            weights[..., n] = k.squeeze(-1)
+            next_forward = torch.addcmul(forward, k, backward, value=-1)
+            backward.addcmul_(k, forward, value=-1)
+            # The errors at both ends have no partner at the next order.
+            ends = next_forward[..., :1].square() + backward[..., -1:].square()
+            errors = ((1 + k.square()) * errors - 4 * k * product - ends).clamp(min=0)
+            forward, backward = next_forward[..., 1:], backward[..., :-1]
+        # 1 - (sum of filter) = (1 - tilt) (1 - weights), polynomials in the delay.
+        combined = nn.functional.pad(weights, (0, start))
+        combined[..., :start] += tilt
+        for delay, weight in enumerate(tilt, 1):
+            combined[..., delay : delay + self.order] -= weight * weights
+        return combined
 
     def place(self, amplitudes: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return the place of amplitudes among the codes, a real number in [0, q - 1].
@@ -136,10 +198,15 @@ class LinearPredictor(nn.Module):
 
 
 def error_sizes(
-    errors: Float[Tensor, "batch past_errors"],
+    errors: Float[Tensor, "batch past_errors"], largest: float
 ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
-    """Return the mean size of the last ``RECENT`` and ``LONG`` errors before each sample."""
-    sizes = errors.abs().clamp(max=LARGEST_ERROR)
+    """Return the mean size of the last ``RECENT`` and ``LONG`` errors before each sample.
+
+    Args:
+        errors: In codes.
+        largest: Larger errors count as this one, in codes.
+    """
+    sizes = errors.abs().clamp(max=largest)
     return sizes[:, LONG - RECENT :].unfold(1, RECENT, 1).mean(-1), sizes.unfold(1, LONG, 1).mean(
         -1
     )

@@ -24,7 +24,7 @@ def training_memory(config: TrainConfig, parameters: int) -> int:
     copies = 4 + bool(config.ema)
     lanes, model = config.lanes // config.accumulate // config.ranks, config.model
     logits = 512 if model.quantizer == "dual" else model.q_levels
-    if getattr(model, "head", None) == "gmm":
+    if getattr(model, "head", "categorical") != "categorical":
         logits = 0
     return 4 * (copies * parameters + lanes * config.seq_len * logits)
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
+from numpy.lib.stride_tricks import sliding_window_view
 
+from samplewise.audio.lpc import WHITE_NOISE, levinson
+from samplewise.audio.noise import is_sounding, power_spectra
 from samplewise.config.conditioning import LPC_ORDER, ConditioningConfig, MelConfig
 from samplewise.config.models import (
     RNNConfig,
@@ -23,11 +26,13 @@ from samplewise.errors import CorpusError
 from samplewise.generate import starts
 from samplewise.models.build import build_model
 from samplewise.models.step_model import StepModel
-from samplewise.quantizers import Quantizer
+from samplewise.quantizers import Quantizer, make_quantizer
 
 COUNTED_CLIPS, COUNTED_SECONDS = 64, 4.0
 """Clips in which codes are counted, evenly spread, and their length at most: time and memory do not
 grow with the corpus."""
+TILT_ORDER, TILT_WINDOW = 16, 2048
+"""Order of the predictor of the average spectrum, and the samples of its frames."""
 SILENT_SHARE = 16
 """An excerpt that spans at most 1/16 of the codes is silent."""
 
@@ -41,6 +46,35 @@ def with_moments(config: TrainConfig, corpus: Corpus) -> TrainConfig:
         return config
     clips = cut(corpus.split("train"), round(config.clip_seconds * corpus.sample_rate))
     return replace(config, model=replace(model, moments=moments(corpus, clips, config.level)))
+
+
+def with_tilt(config: TrainConfig, corpus: Corpus) -> TrainConfig:
+    """Return ``config`` with the fixed predictor of a SampleRNN whose predictor is Burg's.
+
+    It is the predictor of the average spectrum; every frame that is not silent counts alike.
+    """
+    model = config.model
+    if not isinstance(model, SampleRNNConfig) or not model.lp_order:
+        return config
+    if model.lp_method != "burg" or model.lp_tilt is not None:
+        return config
+    clips = cut(corpus.split("train"), round(COUNTED_SECONDS * corpus.sample_rate))
+    quantizer = make_quantizer(model.quantizer, model.q_levels)
+    reader = ClipReader(corpus, config.level, quantizer)
+    power = np.zeros(TILT_WINDOW // 2 + 1)
+    for clip in evenly_spaced(clips, COUNTED_CLIPS):
+        wave = quantizer.decode(reader.read(clip).codes)
+        if len(wave) < TILT_WINDOW:
+            continue
+        frames = sliding_window_view(wave, TILT_WINDOW)[:: TILT_WINDOW // 2]
+        powers = power_spectra(frames[is_sounding(frames)].astype(np.float64))
+        power += (powers / powers.sum(1, keepdims=True)).sum(0)
+    lags = np.fft.irfft(power)[: TILT_ORDER + 1]
+    if not lags[0] > 0:  # nothing but silence
+        return replace(config, model=replace(model, lp_tilt=()))
+    lags[0] *= 1 + WHITE_NOISE
+    tilt = levinson(lags[None]).weights[0]
+    return replace(config, model=replace(model, lp_tilt=tuple(tilt.tolist())))
 
 
 def code_counts(

@@ -41,6 +41,7 @@ from samplewise.training.resolve_config import (
     describe_starts,
     with_conditioning,
     with_moments,
+    with_tilt,
 )
 from samplewise.training.warm_start import load_source, take_weights, with_source
 
@@ -205,7 +206,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     config = replace(config, labels=located(config.labels), matmul=matmul)
     labels = None if config.labels is None else read_labels(config.labels, corpus)
     sources = {recording.source for recording in recordings}
-    config = with_conditioning(with_moments(config, corpus), labels, sources)
+    config = with_conditioning(with_tilt(with_moments(config, corpus), corpus), labels, sources)
     if config.pruning.sparsity:
         check_blocks(build_model(config.model, seed=None), config.pruning.block_size)
     config = _keep_old_mulaw(config, folder)
