@@ -98,6 +98,7 @@ def prepare(
     seed: int = 0,
     split: Literal["auto", "recordings", "folders"] = "auto",
     remove_dc: bool = False,
+    peak: float = 0.99,
     jobs: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> "Corpus":
@@ -113,6 +114,7 @@ def prepare(
         split: ``folders``: by top-level folders train, valid and test; ``recordings``: by recording
             and seconds; ``auto``: folders if all three exist.
         remove_dc: Subtract the mean of each recording.
+        peak: Peak of the corpus after its gain, in (0, 1].
         jobs: Worker processes; None: one per core, at most 8.
         progress: Called with what is done and the total of each stage; None: quiet.
 
@@ -123,7 +125,7 @@ def prepare(
     from samplewise.data.index import Settings
     from samplewise.data.prepare.prepare import prepare as prepare_corpus
 
-    settings = Settings(sample_rate, valid, test, seed, split, remove_dc)
+    settings = Settings(sample_rate, valid, test, seed, split, remove_dc, peak)
     prepare_corpus(Path(folder), Path(output), settings, jobs, _bar_of(progress))
     return Corpus.open(Path(output))
 

@@ -49,9 +49,9 @@ def by_definition(model, codes, factor):
             matrix = [[lags[abs(row - column)] for column in range(8)] for row in range(8)]
             weights = np.linalg.solve(matrix, lags[1:])
         place = np.interp(weights @ known[:-9:-1], amplitudes, np.arange(q_levels))
-        sizes = np.minimum(np.abs(errors), 64)
+        sizes = np.minimum(np.abs(errors), q_levels / 4)
         size = (sizes[-16:].mean() + sizes[-128:].mean()) / 2 + 0.4
-        scale = np.clip(size * math.exp(factor), math.exp(-3), math.exp(5))
+        scale = np.clip(size * math.exp(factor), math.exp(-3), math.exp(5) * q_levels / 256)
         density = 1 / np.cosh((np.arange(q_levels) - place) / scale / 2) ** 2
         nats -= math.log(density[code] / density.sum())
         past.append(code)
@@ -79,6 +79,25 @@ def test_the_factor_is_the_best_of_those_that_are_tried(model, corpus, monkeypat
 
 
 def test_a_network_without_a_say_leaves_the_predictor_alone(model, corpus):
+    train, test = cut(corpus.split("train"), 300), cut(corpus.split("test"), 300)
+    factor = fit_factor(model, corpus, train, "keep")
+    silence_network(model, factor)
+    found = predictor_alone(model, corpus, test, "keep", factor)
+    assert found == pytest.approx(score(model, corpus, test, "keep").bits_per_sample)
+
+
+def test_a_mixture_without_a_say_leaves_one_logistic_around_the_prediction(corpus):
+    model = make_model(
+        replace(
+            MODEL,
+            head="mol",
+            sample_input="none",
+            quantizer="linear",
+            q_levels=4096,
+            lp_method="burg",
+            lp_tilt=(0.5,),
+        )
+    )
     train, test = cut(corpus.split("train"), 300), cut(corpus.split("test"), 300)
     factor = fit_factor(model, corpus, train, "keep")
     silence_network(model, factor)

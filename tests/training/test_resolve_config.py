@@ -1,7 +1,9 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from tests.evaluate.small import make_corpus
 
 from samplewise.config.conditioning import ConditioningConfig, MelConfig
 from samplewise.config.models import WaveRNNConfig
@@ -13,7 +15,12 @@ from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
 from samplewise.quantizers import make_quantizer
 from samplewise.training.loop import validate
-from samplewise.training.resolve_config import code_counts, with_conditioning
+from samplewise.training.resolve_config import (
+    TILT_ORDER,
+    code_counts,
+    with_conditioning,
+    with_tilt,
+)
 from samplewise.training.run import start
 
 LABELS = {"1.wav": "eve", "2.wav": "adam", "3.wav": "eve"}
@@ -95,3 +102,21 @@ def test_the_codes_that_are_counted_are_those_that_are_trained_on(config, corpus
 def test_only_our_own_presets_start_at_the_unigram():
     ours = {name for name, config in PRESETS.items() if config.output_init == "unigram"}
     assert ours == {name for name in PRESETS if not name.startswith("paper-")}
+
+
+def test_the_fixed_predictor_of_burgs_method_is_that_of_the_average_spectrum():
+    # x(t) = 0.9 x(t - 1) + noise, and the second half of it 30 dB quieter.
+    corpus = make_corpus({"train": [40_000]}, rate=8000, gain=1.0, scales=(1.0,))
+    noise = 0.05 * np.random.default_rng(0).standard_normal(40_000)
+    wave = np.zeros(len(noise))
+    for t in range(1, len(wave)):
+        wave[t] = 0.9 * wave[t - 1] + noise[t]
+    wave[20_000:] *= 10 ** (-30 / 20)
+    corpus.stored[:] = np.round(wave * 32768)
+    preset = PRESETS["small-16bit"]
+    tilt = with_tilt(preset, corpus).model.lp_tilt
+    assert len(tilt) == TILT_ORDER
+    np.testing.assert_allclose(tilt, [0.9, *[0.0] * (TILT_ORDER - 1)], atol=0.06)
+    given = replace(preset, model=replace(preset.model, lp_tilt=(0.5,)))
+    assert with_tilt(given, corpus) == given
+    assert with_tilt(PRESETS["small"], corpus) == PRESETS["small"]

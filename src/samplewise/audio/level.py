@@ -15,15 +15,15 @@ _BIN_GUARD = 2.0**-22
 """Distance kept below the next code, so that float32 rounding of x + 1 cannot reach it."""
 
 
-def peak_gain(peak: float) -> float:
-    """Return the gain that brings ``peak`` to 0.99; 1 for digital silence.
+def peak_gain(peak: float, target: float = PEAK_TARGET) -> float:
+    """Return the gain that brings ``peak`` to ``target``; 1 for digital silence.
 
     Raises:
         ValueError: If ``peak`` is negative or not finite.
     """
     if not (math.isfinite(peak) and peak >= 0):
         raise ValueError(f"peak = {peak} must be finite and not negative")
-    return PEAK_TARGET / peak if peak > 0 else 1.0
+    return target / peak if peak > 0 else 1.0
 
 
 def paper_min_max(wave: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:

@@ -39,6 +39,9 @@ class PrepareArgs:
     seconds. auto: folders if there are all three, else recordings."""
     remove_dc: bool = False
     """Subtract the mean of each recording (DC), before the gain is found."""
+    peak: float = 0.99
+    """Peak of the corpus after its gain, full scale 1. With 16-bit codes, 0.5 leaves room for what
+    is drawn a little louder than the recordings: at full scale it would clip and go to pieces."""
     verify: bool = False
     """Compare the stored samples of a corpus with their checksums. With -o: decode what is damaged
     again. Without: change nothing, and name the damaged recordings."""
@@ -102,6 +105,6 @@ def make_corpus(args: PrepareArgs, output: Path) -> "Prepared":
     from samplewise.data.prepare.prepare import prepare
 
     settings = Settings(
-        args.sample_rate, args.valid, args.test, args.seed, args.split, args.remove_dc
+        args.sample_rate, args.valid, args.test, args.seed, args.split, args.remove_dc, args.peak
     )
     return prepare(args.folder, output, settings, args.jobs, progress_bar, verify=args.verify)

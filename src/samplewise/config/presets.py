@@ -180,6 +180,32 @@ TINY = replace(
 )
 """The demo: `SMALL` for two minutes on two CPU cores, time enough for something audible."""
 
+SMALL_16BIT = replace(
+    SMALL,
+    preset="small-16bit",
+    model=replace(
+        SMALL.model,
+        frame_sizes=(16, 16, 64),
+        sample_input="none",
+        head="mol",
+        quantizer="linear",
+        q_levels=65536,
+        frame_values="companded",
+        lp_order=256,
+        lp_method="burg",
+        lp_hop=128,
+        lp_noise=1e-3,
+        lp_damping=5e-5,
+        lp_largest_error=0.016,
+        lp_errors=32,
+    ),
+    clip_seconds=30.0,
+    seq_len=512,
+    sample_stride=4,
+)
+"""`SMALL` with 16-bit codes: tones last and there is no hiss of 8 bits; for tonal sound. Clips are
+longer, because a clip begins after silence, and what follows silence is drawn as it was learned."""
+
 WAVERNN = TrainConfig(
     preset="wavernn-896",
     model=WaveRNNConfig(dim=896),
@@ -262,7 +288,17 @@ FUSED_SUBSCALE = replace(
 PRESETS = {
     config.preset: config
     for config in (
-        *(TINY, SMALL, MUSIC, SPEECH, PAPER_2TIER, PAPER_3TIER, PAPER_RNN, PAPER_WAVENET),
+        *(
+            TINY,
+            SMALL,
+            SMALL_16BIT,
+            MUSIC,
+            SPEECH,
+            PAPER_2TIER,
+            PAPER_3TIER,
+            PAPER_RNN,
+            PAPER_WAVENET,
+        ),
         *(PAPER_RNN_WAVENET, PAPER_CONV_WAVENET, PAPER_RNN_GMM, PAPER_2TIER_GMM),
         *(PAPER_NO_EMBEDDING, PAPER_MULTI_SOFTMAX),
         *(*WAVERNN_PRESETS, VOCODER, VOCODER_SMALL, *SUBSCALE_PRESETS, FUSED_SUBSCALE),
@@ -276,10 +312,10 @@ PRESET_STEPS = {
     preset: round(epochs * LEAST_SECONDS * LEAST_RATE / (config.lanes * config.seq_len))
     for preset, config in PRESETS.items()
     if (epochs := config.budget.epochs) is not None
-} | {"tiny": 1200, "small": 12000, "vocoder-small": 6500}
+} | {"tiny": 1200, "small": 12000, "small-16bit": 5000, "vocoder-small": 6500}
 """Steps that a preset was made for.
 
 `tiny` and `small`: what their minutes hold at 20,500 samples/s, the speed of one AVX2 core
-(docs/training.md). `vocoder-small`: the run in docs/vocode.md. Presets with a budget in epochs:
-what it is with that much audio. The papers' presets have no budget.
+(docs/training.md); `small-16bit`: at 34,000. `vocoder-small`: the run in docs/vocode.md. Presets
+with a budget in epochs: what it is with that much audio. The papers' presets have no budget.
 """

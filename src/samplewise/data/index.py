@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from samplewise.audio.level import PEAK_TARGET
 from samplewise.errors import CorpusError
 from samplewise.kinds import CORPUS, mistaken
 from samplewise.strict_json import parse_object, read_bounded
@@ -134,6 +135,13 @@ class Settings:
     """Split rule: auto, recordings or folders."""
     remove_dc: bool = False
     """Subtract the mean of each recording."""
+    peak: float = PEAK_TARGET
+    """Peak of the corpus after its gain."""
+
+    def __post_init__(self) -> None:
+        """Check the peak."""
+        if not 0 < self.peak <= 1:
+            raise ValueError(f"peak = {self.peak} must lie in (0, 1]")
 
 
 @dataclass(frozen=True)

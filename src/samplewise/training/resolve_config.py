@@ -66,8 +66,8 @@ def with_tilt(config: TrainConfig, corpus: Corpus) -> TrainConfig:
         wave = quantizer.decode(reader.read(clip).codes)
         if len(wave) < TILT_WINDOW:
             continue
-        frames = sliding_window_view(wave, TILT_WINDOW)[:: TILT_WINDOW // 2]
-        powers = power_spectra(frames[is_sounding(frames)].astype(np.float64))
+        frames = sliding_window_view(wave.astype(np.float64), TILT_WINDOW)[:: TILT_WINDOW // 2]
+        powers = power_spectra(frames[is_sounding(frames)])
         power += (powers / powers.sum(1, keepdims=True)).sum(0)
     lags = np.fft.irfft(power)[: TILT_ORDER + 1]
     if not lags[0] > 0:  # nothing but silence

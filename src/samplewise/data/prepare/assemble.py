@@ -108,7 +108,7 @@ def assemble(
     work = output / WORK_FOLDER
     checksums = _write_samples(work / PENDING_SAMPLES, kept, bar)
     recordings = _recordings(files, plan, work / PENDING_SAMPLES, settings)
-    gain = peak_gain(max(file.level(settings) for file in files))
+    gain = peak_gain(max(file.level(settings) for file in files), settings.peak)
     all_skipped = tuple(sorted([*skipped, *copies], key=lambda item: item.source))
     summary = summarise(settings, files, recordings, all_skipped)
     warnings = warnings_about(settings, summary, files, recordings, all_skipped, use_folders)
@@ -191,7 +191,7 @@ def _plan(
 
 
 def _same_splits(earlier: Settings, settings: Settings) -> bool:
-    return replace(earlier, remove_dc=settings.remove_dc) == settings
+    return replace(earlier, remove_dc=settings.remove_dc, peak=settings.peak) == settings
 
 
 def _earlier_pieces(

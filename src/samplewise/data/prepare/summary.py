@@ -89,7 +89,7 @@ def warnings_about(
     warnings += _cut(files, recordings)
     warnings += _small_splits(settings, files, recordings, use_folders)
     warnings += _upsampled(settings.sample_rate, files)
-    warnings += [] if settings.remove_dc else _dc(files)
+    warnings += [] if settings.remove_dc else _dc(files, settings.peak)
     loudest = max(files, key=lambda file: file.level(settings))
     if loudest.level(settings) > LOUD_PEAK:
         warnings.append(
@@ -195,7 +195,7 @@ def _small_splits(
     return warnings
 
 
-def _dc(files: Sequence[SourceFile]) -> list[str]:
+def _dc(files: Sequence[SourceFile], target: float) -> list[str]:
     offset = [
         file.source
         for file in files
@@ -210,8 +210,9 @@ def _dc(files: Sequence[SourceFile]) -> list[str]:
         file.peak if file.peak_about_mean is None else file.peak_about_mean for file in files
     )
     gains = (
-        f"; without it the peak is {_db(without)} dBFS, and the gain {peak_gain(without):.4g} "
-        f"in place of {peak_gain(peak):.4g}"
+        f"; without it the peak is {_db(without)} dBFS, and the gain "
+        f"{peak_gain(without, target):.4g} "
+        f"in place of {peak_gain(peak, target):.4g}"
         if 0 < without * DC_GAIN < peak
         else ""
     )
