@@ -552,6 +552,16 @@ def test_of_a_constant_under_the_sound_all_levels_are_free_and_it_can_be_removed
         assert recording.peak * corpus.gain == pytest.approx(np.abs(amplitude).max(), rel=1e-6)
 
 
+def test_the_peak_of_a_corpus_is_what_was_asked_for(tmp_path, prepared):
+    for i in range(3):
+        sf.write(tmp_path / f"{i}.wav", noise(20_000, i) / (i + 2), 16000)
+    loud, low = (prepared(tmp_path, **given).index for given in ({}, {"peak": 0.5}))
+    assert low.gain == pytest.approx(loud.gain * 0.5 / 0.99)
+    assert low.recordings == loud.recordings
+    with pytest.raises(ValueError, match=r"peak = 1.5 must lie in \(0, 1\]"):
+        prepared(tmp_path, peak=1.5)
+
+
 def test_the_mean_of_a_cut_recording_is_that_of_the_whole(tmp_path, prepared):
     wave = noise(80_000, 0) / 10 + np.linspace(0, 0.4, 80_000)
     sf.write(tmp_path / "one.wav", wave, 16000)
