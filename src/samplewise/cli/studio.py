@@ -14,7 +14,7 @@ NEEDED = ("fastapi", "uvicorn")
 class StudioArgs:
     """Play with models in a browser: generate live, turn the temperature, keep takes.
 
-    The printed link holds a token, and only this machine can reach the server, unless told.
+    The printed link holds a token. Without --host only this machine can reach the server.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
