@@ -13,11 +13,12 @@ namespace {
 // The same numbers as in samplewise/models/sample_level.py.
 constexpr float kLeastLogScale = -3.0F;
 constexpr float kLargestLogScale = 5.0F;  // of 256 codes
-constexpr int kFewCodes = 256;
+constexpr int kCodesOfScales = 256;
 constexpr int kMaxComponents = 64;
 
 float LargestLogScale(int q_levels) {
-  return kLargestLogScale + static_cast<float>(std::log(q_levels / static_cast<double>(kFewCodes)));
+  return kLargestLogScale +
+         static_cast<float>(std::log(q_levels / static_cast<double>(kCodesOfScales)));
 }
 
 }  // namespace

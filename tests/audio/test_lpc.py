@@ -5,8 +5,8 @@ import torch
 from samplewise.audio.lpc import (
     FULL_SCALE,
     Prediction,
-    _levinson,
     excitation,
+    levinson,
     predict,
     synthesize,
 )
@@ -71,11 +71,11 @@ def test_sound_made_part_by_part_is_the_same_sound():
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_levinson_solves_the_normal_equations():
+def testlevinson_solves_the_normal_equations():
     generator = np.random.default_rng(0)
     spectra = np.exp(generator.standard_normal((4, 33)))
     lags = np.fft.irfft(spectra, 64)[:, :9]
-    found = _levinson(lags)
+    found = levinson(lags)
     for own, weights, gain in zip(lags, found.weights, found.gain, strict=True):
         matrix = own[np.abs(np.subtract.outer(np.arange(8), np.arange(8)))]
         np.testing.assert_allclose(matrix @ weights, own[1:], atol=1e-12)

@@ -7,6 +7,7 @@ from samplewise.generate.batch_invariance import plan_rows
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.uniforms import uniforms
 from samplewise.heads.dual_softmax import DualSoftmaxHead
+from samplewise.heads.mixture import LogisticMixtureHead
 
 CLIPS, DRAWN = 3, 37
 
@@ -19,6 +20,8 @@ def teacher_forced(model, codes):
     logits, _ = model(previous, model.initial_state(len(codes)), target)
     if model.head.is_density:
         return -model.head.log_density(logits, model.real_values[target]).numpy()
+    if isinstance(model.head, LogisticMixtureHead):
+        return -model.head.log_prob(logits, target).numpy()
     stages = [(logits, target)]
     if isinstance(model.head, DualSoftmaxHead):
         coarse, fine = logits.chunk(2, -1)
