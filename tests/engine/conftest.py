@@ -32,7 +32,7 @@ EXTRA = {
         lp_hop=8,
         lp_noise=1e-4,
     ),
-    "predictor-mol": SampleRNNConfig(
+    "predictor-mol-16bit": SampleRNNConfig(
         frame_sizes=(2, 4, 12),
         dim=40,
         sample_input="none",
@@ -47,7 +47,6 @@ EXTRA = {
         lp_hop=6,
         lp_errors=7,
     ),
-    "mol": SampleRNNConfig(frame_sizes=(1, 5), dim=7, emb_size=3, head="mol", components=2),
     "narrow": SampleRNNConfig(frame_sizes=(1, 5), dim=7, emb_size=3, q_levels=256),
     "rnn-lstm": RNNConfig(dim=70, n_rnn=3, cell="lstm", skip=True, emb_size=5, q_levels=100),
     "rnn-after": RNNConfig(dim=33, n_rnn=2, cell="gru-reset-after", emb_size=9, q_levels=36),

@@ -288,17 +288,8 @@ FUSED_SUBSCALE = replace(
 PRESETS = {
     config.preset: config
     for config in (
-        *(
-            TINY,
-            SMALL,
-            SMALL_16BIT,
-            MUSIC,
-            SPEECH,
-            PAPER_2TIER,
-            PAPER_3TIER,
-            PAPER_RNN,
-            PAPER_WAVENET,
-        ),
+        *(TINY, SMALL, SMALL_16BIT, MUSIC, SPEECH),
+        *(PAPER_2TIER, PAPER_3TIER, PAPER_RNN, PAPER_WAVENET),
         *(PAPER_RNN_WAVENET, PAPER_CONV_WAVENET, PAPER_RNN_GMM, PAPER_2TIER_GMM),
         *(PAPER_NO_EMBEDDING, PAPER_MULTI_SOFTMAX),
         *(*WAVERNN_PRESETS, VOCODER, VOCODER_SMALL, *SUBSCALE_PRESETS, FUSED_SUBSCALE),

@@ -22,7 +22,6 @@ from samplewise.models.sample_level import log_scale_limits
 from samplewise.models.samplernn import SampleRNN
 from samplewise.nn.linear import Linear
 from samplewise.nn.linear_predictor import (
-    LONG,
     LinearPredictor,
     LogisticPrior,
     error_sizes,
@@ -125,7 +124,7 @@ def predictions(model: SampleRNN, blocks: Iterable[Codes]) -> Iterator[Predictio
     predictor = _predictor(model)
     largest = model.config.lp_largest_error * model.q_levels
     device = predictor.window.device
-    reach = max(len(predictor.window), predictor.taps, LONG)
+    reach = model.config.lookback
     known = torch.full((reach,), predictor.silence, device=device)
     state, clock = predictor.initial_state(1), 0
     for large in blocks:

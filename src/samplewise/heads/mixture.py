@@ -178,7 +178,9 @@ class LogisticMixtureHead(OneStageHead):
             + torch.where(has_above & has_below, torch.log(-torch.expm1(-width)), 0.0)
         )
         mixed = torch.logsumexp(logits.log_softmax(-1) + log_probs, -1) + math.log1p(-UNIFORM_SHARE)
-        return torch.logaddexp(mixed, mixed.new_tensor(math.log(UNIFORM_SHARE / self.q_levels)))
+        return torch.logaddexp(
+            mixed, torch.full_like(mixed, math.log(UNIFORM_SHARE / self.q_levels))
+        )
 
 
 def _choose(

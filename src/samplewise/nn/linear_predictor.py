@@ -69,14 +69,13 @@ class LinearPredictor(nn.Module):
         super().__init__()
         self.method, self.order, self.hop, self.noise = method, order, hop, noise
         self.silence = silence
+        self.tilt = tuple(tilt)
         self.taps = order + (len(tilt) if method == "burg" else 0)
         self.amplitudes: Tensor
         self.window: Tensor
-        self.tilt: Tensor
         shares = (1 - damping) ** torch.arange(1, self.taps + 1, dtype=torch.float64)
         self.damping: Tensor | None
         self.register_buffer("damping", shares.float() if damping else None, persistent=False)
-        self.register_buffer("tilt", torch.tensor([*tilt], dtype=torch.float64), persistent=False)
         self.register_buffer("amplitudes", amplitudes, persistent=False)
         self.register_buffer("window", asymmetric_window(window), persistent=False)
 
@@ -155,11 +154,10 @@ class LinearPredictor(nn.Module):
 
         White noise of ``noise`` times the power adds what is expected of it to the sums.
         """
-        tilt = self.tilt.to(frames.dtype)
-        start = len(tilt)
+        start = len(self.tilt)
         flat = frames[..., start:].clone()
-        for delay, weight in enumerate(tilt, 1):
-            flat.add_(frames[..., start - delay : -delay], alpha=-weight.item())
+        for delay, weight in enumerate(self.tilt, 1):
+            flat.add_(frames[..., start - delay : -delay], alpha=-weight)
         noise = self.noise * flat.square().mean(-1, keepdim=True)
         forward, backward = flat[..., 1:].clone(), flat[..., :-1].clone()
         errors = forward.square().sum(-1, keepdim=True) + backward.square().sum(-1, keepdim=True)
@@ -180,8 +178,8 @@ class LinearPredictor(nn.Module):
             forward, backward = next_forward[..., 1:], backward[..., :-1]
         # 1 - (sum of filter) = (1 - tilt) (1 - weights), polynomials in the delay.
         combined = nn.functional.pad(weights, (0, start))
-        combined[..., :start] += tilt
-        for delay, weight in enumerate(tilt, 1):
+        for delay, weight in enumerate(self.tilt, 1):
+            combined[..., delay - 1] += weight
             combined[..., delay : delay + self.order] -= weight * weights
         return combined
 
