@@ -10,7 +10,7 @@ from samplewise.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 SMALLER = {
-    "train": "--model.dim 8 --lanes 2 --seq-len 64 --minutes None --steps 3 "
+    "train": "--model.dim 8 --lanes 2 --seq-len 128 --minutes None --steps 3 "
     "--preview-minutes 0 --valid-seconds 1 --threads 1",
     "generate": "--seconds 0.02 --threads 1",
 }
