@@ -234,3 +234,19 @@ def test_the_examples_of_the_page_run(recordings, tmp_path, monkeypatch):
         exec(compile(block, str(DOCS), "exec"), names)  # noqa: S102
     assert Path("a.wav").exists()
     assert Path("mine.safetensors").exists()
+
+
+def test_the_temperature_of_training_and_that_of_an_export_travel_with_the_model(corpus, tmp_path):
+    samplewise.train(corpus, tmp_path / "run", preset="tiny", **SMALL, temperature=0.6)
+    model = samplewise.load(tmp_path / "run")
+    model.export(tmp_path / "own.safetensors")
+    model.export(tmp_path / "other.safetensors", temperature=0.9)
+    for path, temperature in (("run", 0.6), ("own.safetensors", 0.6), ("other.safetensors", 0.9)):
+        loaded = samplewise.load(tmp_path / path)
+        [default], [given] = (
+            loaded.generate(seconds=0.05, seed=1, **chosen)
+            for chosen in ({}, {"temperature": temperature})
+        )
+        assert np.array_equal(default.codes, given.codes)
+    with pytest.raises(ValueError, match=r"temperature: 11 .* at most 10"):
+        model.export(tmp_path / "no.safetensors", temperature=11.0)

@@ -91,7 +91,7 @@ class Model:
         seconds: float = 10.0,
         *,
         seed: int | None = None,
-        temperature: float | str | Envelope = 1.0,
+        temperature: float | str | Envelope | None = None,
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
@@ -110,7 +110,7 @@ class Model:
             seconds: Length of what is drawn, without the prompt.
             seed: In [0, 2**64); None: a random one, which each clip records.
             temperature: Below 1 is safer, above 1 is wilder; a number, or an envelope in seconds:
-                ``"0:0.8,5:1.1"``. At most 10.
+                ``"0:0.8,5:1.1"``. At most 10. None: the model's own, 1 for most models.
             min_p: Codes less than ``min_p`` times as probable as the most probable code are not
                 drawn; in [0, 1).
             prompt: Recording that every clip continues: a sound file, or samples at the model's
@@ -157,7 +157,7 @@ class Model:
         seconds: float = 10.0,
         *,
         seed: int | None = None,
-        temperature: float | str | Envelope = 1.0,
+        temperature: float | str | Envelope | None = None,
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
@@ -190,7 +190,7 @@ class Model:
             iterate_clips,
             self.loaded,
             seconds=seconds,
-            temperature=to_envelope(temperature),
+            temperature=None if temperature is None else to_envelope(temperature),
             prompt=to_wave(prompt, self.loaded.audio),
             keep_prompt=keep_prompt,
             start=start,
@@ -208,7 +208,7 @@ class Model:
         seconds: float | None = None,
         *,
         seed: int | None = None,
-        temperature: float | str | Envelope = 1.0,
+        temperature: float | str | Envelope | None = None,
         min_p: float = 0.0,
         prompt: "str | Path | Wave | Prompt | None" = None,
         keep_prompt: bool = True,
@@ -226,7 +226,7 @@ class Model:
         Args:
             seconds: Length of what is drawn; None: without end.
             seed: In [0, 2**64); None: a random one.
-            temperature: A number or an envelope.
+            temperature: A number or an envelope; None: the model's own.
             min_p: Threshold of improbable codes.
             prompt: Recording that is continued.
             keep_prompt: Begin with the prompt.
@@ -253,7 +253,7 @@ class Model:
             seed,
             samples=None if seconds is None else samples_of(seconds, self.sample_rate),
             index=index,
-            temperature=to_envelope(temperature),
+            temperature=None if temperature is None else to_envelope(temperature),
             prompt=to_wave(prompt, self.loaded.audio),
             keep_prompt=keep_prompt,
             start=start,
@@ -420,23 +420,35 @@ class Model:
             corrections=corrections,
         )
 
-    def export(self, path: str | Path, *, force: bool = False, half: bool = False) -> None:
+    def export(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        half: bool = False,
+        temperature: float | None = None,
+    ) -> None:
         """Write the model as one self-describing file; an existing exported model is replaced.
 
         Args:
             path: The file.
             force: Overwrite a file that is no exported model.
             half: Round weights to half precision: half the size.
+            temperature: Default of :meth:`generate` with the file, in (0, 10]; None: the model's.
 
         Raises:
-            ValueError: If ``path`` is a folder, or another file and ``force`` is not given.
+            ValueError: If ``path`` is a folder, or another file and ``force`` is not given, or the
+                temperature is out of range.
         """
         from samplewise.kinds import check_target
         from samplewise.models.io import is_model_file, save_model
 
         check_target(Path(path), force, is_ours=is_model_file)
         loaded = self.loaded
-        save_model(Path(path), loaded.model, loaded.audio, loaded.provenance, half)
+        provenance = dict(loaded.provenance)
+        if temperature is not None:
+            provenance["temperature"] = to_envelope(temperature).values[0]
+        save_model(Path(path), loaded.model, loaded.audio, provenance, half)
 
     def backend_for(self, clips: int, min_p: float = 0.0, lower: str = "--batch") -> "Backend":
         """Return the back end, with threads and ``min_p``, that draws ``clips`` clips at once.

@@ -18,6 +18,8 @@ from samplewise.generate.clips import (
     iterate_clips,
     noise_of_recordings,
     samples_of,
+    stream_chunks,
+    temperature_of,
 )
 from samplewise.generate.prompts import level_prompt
 from samplewise.generate.temperature import Envelope, parse_envelope
@@ -183,3 +185,26 @@ def test_a_model_that_does_not_say_how_noisy_its_recordings_were_flags_no_hiss(l
     assert noise_of_recordings(replace(loaded, provenance={"noise": known})) is None
     assert noise_of_recordings(replace(loaded, provenance={})) is None
     assert noise_of_recordings(replace(loaded, provenance={"noise": {**USUAL, "version": 1}}))
+
+
+def test_a_model_is_drawn_from_at_its_own_temperature_unless_another_is_given(loaded):
+    own = replace(loaded, provenance={**loaded.provenance, "temperature": 0.5})
+    default, half, one = (
+        generate_clips(model, 1, SECONDS, 3, temperature=given)[0].codes
+        for model, given in (
+            (own, None),
+            (loaded, parse_envelope("0.5")),
+            (own, parse_envelope("1")),
+        )
+    )
+    [chunk] = stream_chunks(own, 3, samples=len(default), start="silence", chunk_s=SECONDS)
+    assert np.array_equal(default, half)
+    assert np.array_equal(loaded.model.quantizer.decode(default), chunk)
+    assert np.array_equal(one, generate_clips(loaded, 1, SECONDS, 3)[0].codes)
+    assert not np.array_equal(default, one)
+
+
+@pytest.mark.parametrize("nonsense", [0, -1, 11, math.nan, "hot", None])
+def test_a_temperature_of_a_strangers_file_that_makes_no_sense_is_1(loaded, nonsense):
+    own = replace(loaded, provenance={**loaded.provenance, "temperature": nonsense})
+    assert temperature_of(own) == Envelope((0.0,), (1.0,))

@@ -26,6 +26,9 @@ class ExportArgs:
     """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     half: bool = False
     """Round weights to half precision: half the size, and no audible difference."""
+    temperature: float | None = None
+    """Temperature at which generate draws from the file by default, in (0, 10]; default: as the
+    model says, which is 1 unless train was given another."""
     engine: bool = False
     """Write a file for programs in C, which load it with native/include/samplewise/samplewise.h
     (docs/engine.md), in place of one for samplewise."""
@@ -56,7 +59,7 @@ def main(argv: list[str]) -> int:
     if args.engine:
         write_engine_file(args.output, model.loaded.model, model.sample_rate)
     else:
-        model.export(args.output, force=args.force, half=args.half)
+        model.export(args.output, force=args.force, half=args.half, temperature=args.temperature)
     megabytes = args.output.stat().st_size / 1e6
     share = zero_share(model.loaded.model)
     dense = 4e-6 * model.parameters

@@ -21,6 +21,7 @@ from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
     from samplewise.generate.clip_folder import ClipFolder
+    from samplewise.generate.temperature import Envelope
     from samplewise.trained_model import Model
 
 DEFAULT_SECONDS, DEFAULT_COUNT = 10.0, 16
@@ -43,8 +44,9 @@ class GenerateArgs:
     """How many clips; default 16, but 1 with --index."""
     seconds: float | None = None
     """Length of what is drawn; 10 for clips, without end for a stream."""
-    temperature: str = "1"
-    """Below 1 plays safe, above 1 strays; fixed, or an envelope in seconds: 0:0.8,5:1.1,10:0.9."""
+    temperature: str = "auto"
+    """Below 1 plays safe, above 1 strays; fixed, or an envelope in seconds: 0:0.8,5:1.1,10:0.9;
+    auto: the model's own, which is 1 unless train or export was given another."""
     min_p: float = 0.0
     """Never draw a code that is less than so many times as probable as the most probable one: 0.003
     keeps rare wild samples out; 0 draws from the model as it is."""
@@ -109,12 +111,11 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     from samplewise.atomic_io import claim
     from samplewise.config.validation import check_at_least
     from samplewise.generate.clip_folder import INDEX, KIND, ClipFolder, default_folder
-    from samplewise.generate.clips import samples_of, target_of
-    from samplewise.generate.temperature import parse_envelope
+    from samplewise.generate.clips import samples_of, target_of, temperature_of
     from samplewise.generate.uniforms import check_numbers, pick_seed
 
     seconds = DEFAULT_SECONDS if args.seconds is None else args.seconds
-    envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
+    envelope, seed = _temperature(args), pick_seed(args.seed)
     first, count = args.index or 0, args.count
     if count is None:
         count = DEFAULT_COUNT if args.index is None else 1
@@ -122,6 +123,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     check_at_least("batch", args.batch, 1)
     check_numbers(seed, [first, first + count - 1])
     model = load_model(args)
+    envelope = envelope or temperature_of(model.loaded)
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
     computed_by = model.backend_for(min(count, args.batch), args.min_p).describe(model.loaded.model)
     length, drawn = samples_of(seconds, rate), 0
@@ -187,7 +189,6 @@ def _stream(args: GenerateArgs) -> int:
     Raises:
         ValueError: If stdout is a terminal, or an option makes no sense for a stream.
     """
-    from samplewise.generate.temperature import parse_envelope
     from samplewise.generate.uniforms import check_numbers, pick_seed
     from samplewise.kinds import check_target
 
@@ -195,7 +196,7 @@ def _stream(args: GenerateArgs) -> int:
         raise ValueError("a stream is one clip: leave out --count, --output and --json")
     if args.retry_flagged or args.loop:
         raise ValueError("a stream is heard as it is drawn: leave out --retry-flagged and --loop")
-    envelope, seed = parse_envelope(args.temperature), pick_seed(args.seed)
+    envelope, seed = _temperature(args), pick_seed(args.seed)
     check_numbers(seed, [args.index or 0])
     as_wav = is_wav(str(args.stream), args.stream_format)
     if not 0 < args.chunk <= MAX_CHUNK_S:
@@ -232,6 +233,12 @@ def _stream(args: GenerateArgs) -> int:
 def _command(argv: list[str], seed: int) -> tuple[str, ...]:
     given = any(word == "--seed" or word.startswith("--seed=") for word in argv)
     return ("samplewise", "generate", *argv, *(() if given else ("--seed", str(seed))))
+
+
+def _temperature(args: GenerateArgs) -> "Envelope | None":
+    from samplewise.generate.temperature import parse_envelope
+
+    return None if args.temperature == "auto" else parse_envelope(args.temperature)
 
 
 def _target(args: GenerateArgs) -> float | Literal["auto"] | None:

@@ -9,6 +9,7 @@ import tyro
 from samplewise.config.models import Level, ModelConfig, SampleRNNConfig
 from samplewise.config.validation import (
     MAX_DIM,
+    MAX_TEMPERATURE,
     check_at_least,
     check_not_negative,
     check_threads,
@@ -20,6 +21,7 @@ RESUMABLE = frozenset(
         *("device", "precision", "matmul", "threads"),
         *("log_seconds", "valid_every", "save_every", "save_minutes", "keep"),
         *("preview_minutes", "preview_seconds", "preview_count"),
+        "temperature",
         "output_init",  # only a run that begins looks at it
     }
 )
@@ -243,6 +245,9 @@ class TrainConfig:
     keep: int = 2
     """Number of newest checkpoints that are kept; `generate RUN --step N` generates with one."""
     preview: Annotated[PreviewConfig, _flat] = field(default_factory=PreviewConfig)
+    temperature: float = 1.0
+    """Temperature at which `samplewise generate` draws from this model by default, in (0, 10]; it
+    travels with the model and changes nothing in training."""
     seed: int = 0
     """Seed of the initial weights, the order of clips and the offsets."""
     device: str = "auto"
@@ -280,6 +285,10 @@ class TrainConfig:
             )
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
+        if not 0 < self.temperature <= MAX_TEMPERATURE:
+            raise ValueError(
+                f"temperature = {self.temperature} must be above 0 and at most {MAX_TEMPERATURE:g}"
+            )
         for name in ("clip_seconds", "valid_seconds", "save_minutes"):
             check_not_negative(name, getattr(self, name))
         sparsity = self.pruning.sparsity

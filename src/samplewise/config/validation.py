@@ -5,6 +5,8 @@ MAX_TABLE, MAX_MASK = 2**28, 2**26
 MAX_SUBSCALE, MAX_DILATION = 256, 4096
 MAX_BLOCKS, MAX_LAYERS, MAX_COMPONENTS = 64, 16, 1024
 MAX_THREADS = 1024
+MAX_TEMPERATURE = 10.0
+"""Beyond this every distribution is close to uniform noise."""
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:

@@ -14,12 +14,13 @@ from samplewise.audio.noise import NOISE_VERSION, NoiseRange
 from samplewise.audio.write import write_audio, write_wav
 from samplewise.config.codec import from_json
 from samplewise.config.models import SampleRNNConfig
+from samplewise.config.validation import MAX_TEMPERATURE
 from samplewise.generate.artifacts import Flag, find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.drawing import Drawing
 from samplewise.generate.starts import choose, from_text
-from samplewise.generate.temperature import CONSTANT, Envelope
+from samplewise.generate.temperature import CONSTANT, Envelope, to_envelope
 from samplewise.models.io import LoadedModel
 from samplewise.models.step_model import StepModel
 from samplewise.progress import ProgressCallback
@@ -108,7 +109,7 @@ def generate_clips(
     seconds: float,
     seed: int,
     first_index: int = 0,
-    temperature: Envelope = CONSTANT,
+    temperature: Envelope | None = None,
     prompt: Float32[np.ndarray, " samples"] | None = None,
     keep_prompt: bool = True,
     batch: int = BATCH,
@@ -144,7 +145,7 @@ def iterate_clips(
     seconds: float,
     seed: int,
     *,
-    temperature: Envelope = CONSTANT,
+    temperature: Envelope | None = None,
     prompt: Float32[np.ndarray, " samples"] | None = None,
     keep_prompt: bool = True,
     batch: int = BATCH,
@@ -164,7 +165,7 @@ def iterate_clips(
         indices: Index of each clip, in [0, 2**64).
         seconds: Length of what is drawn, without the prompt; at least one sample.
         seed: In [0, 2**64).
-        temperature: Its time 0 is the first sample that is drawn.
+        temperature: Its time 0 is the first sample that is drawn; None: the model's own.
         prompt: Amplitude at the model's rate and level (see :mod:`generate.prompts`); every clip
             continues it.
         keep_prompt: Begin each clip with the quantised prompt.
@@ -191,6 +192,7 @@ def iterate_clips(
     kept = codes if keep_prompt else None
     groups = even_groups(indices, batch)
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
+    temperature = temperature or temperature_of(loaded)
     if codes is not None and len(set(class_conditioning(loaded.model, label, indices).labels)) > 1:
         raise ValueError("a prompt has one class: name it (--label)")
     starts = starts_of(loaded) if start == "corpus" and codes is None else None
@@ -230,7 +232,7 @@ def stream_chunks(
     *,
     samples: int | None = None,
     index: int = 0,
-    temperature: Envelope = CONSTANT,
+    temperature: Envelope | None = None,
     prompt: Float32[np.ndarray, " samples"] | None = None,
     keep_prompt: bool = True,
     chunk_s: float = STREAM_CHUNK_S,
@@ -249,7 +251,8 @@ def stream_chunks(
         seed: In [0, 2**64).
         samples: How many to draw; None: without end.
         index: Index of the clip.
-        temperature: Its time 0 is the first sample that is drawn; held after the last point.
+        temperature: Its time 0 is the first sample that is drawn; held after the last point; None:
+            the model's own.
         prompt: Amplitude at the model's rate and level.
         keep_prompt: Begin with the quantised prompt.
         chunk_s: Seconds per chunk, above 0.
@@ -273,7 +276,7 @@ def stream_chunks(
         seed,
         [index],
         loaded.audio.sample_rate,
-        temperature,
+        temperature or temperature_of(loaded),
         class_conditioning(loaded.model, label, [index]),
         codes,
         prompt_progress=prompt_progress,
@@ -341,6 +344,14 @@ def target_of(loaded: LoadedModel, target_bits: TargetBits) -> float | None:
             f"{loaded.model.config.family}"
         )
     return target_bits
+
+
+def temperature_of(loaded: LoadedModel) -> Envelope:
+    """Return the temperature at which a model is drawn from by default: 1 unless it says so."""
+    stored = loaded.provenance.get("temperature")
+    if isinstance(stored, int | float) and 0 < stored <= MAX_TEMPERATURE:
+        return to_envelope(float(stored))
+    return CONSTANT
 
 
 def starts_of(loaded: LoadedModel) -> Int[np.ndarray, "starts samples"] | None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-HIGHEST = 10.0
-"""Beyond this every distribution is close to uniform noise."""
+from samplewise.config.validation import MAX_TEMPERATURE
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,9 @@ def _number(text: str, piece: str) -> float:
 def _check_point(second: float, value: float, piece: str) -> None:
     if not (math.isfinite(second) and second >= 0):
         raise ValueError(f"temperature: the time in {piece!r} must be at least 0 seconds")
-    if not 0 < value <= HIGHEST:
+    if not 0 < value <= MAX_TEMPERATURE:
         raise ValueError(
-            f"temperature: {value:g} in {piece!r} must be above 0 and at most {HIGHEST:g}"
+            f"temperature: {value:g} in {piece!r} must be above 0 and at most {MAX_TEMPERATURE:g}"
         )
 
 

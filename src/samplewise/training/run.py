@@ -160,6 +160,7 @@ def provenance(
         "samples_seen": progress.samples_seen,
         "valid_bits": progress.best_bits if is_best else None,
         "clip_seconds": config.clip_seconds,
+        "temperature": config.temperature,
         "labels": config.labels,
         **measured,
         "corpus": corpus,

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from samplewise.audio.files import read_audio
+from samplewise.config.validation import MAX_TEMPERATURE
 from samplewise.errors import AudioError
 from samplewise.generate.prompts import read_prompt
-from samplewise.generate.temperature import HIGHEST
 from samplewise.web.app import RequestError, create_app, guarded
 from samplewise.web.guard import Access, BodyError, Guard
 from samplewise.web.studio.library import Library
@@ -35,7 +35,7 @@ MOST_LIVE = 2
 """Takes that are drawn at once."""
 MAX_SECONDS = 300.0
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
-Temperature = Annotated[float, Field(gt=0, le=HIGHEST)]
+Temperature = Annotated[float, Field(gt=0, le=MAX_TEMPERATURE)]
 
 
 class Strict(BaseModel):
