@@ -13,7 +13,7 @@ import pytest
 from samplewise.audio.write import write_wav
 from samplewise.cli.main import main
 from samplewise.web.listening.study import open_study
-from samplewise.web.listening.votes import VoteStore, database_url
+from samplewise.web.listening.votes import Vote, VoteStore, database_url
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_a_test_is_made_served_and_reported(made, capsys):
     listener, _ = store.add_listener("p1")
     for number, trial in enumerate(study.trials(0)):
         shown = {"kind": trial.kind, "clips": list(trial.clips), "repeats": None}
-        store.add_vote(listener.number, number, "none", shown, {"elapsed_ms": 9000})
+        details = {"elapsed_ms": 9000}
+        store.add_votes([Vote(listener.number, number, "none", shown, details, 0.0)])
     store.close()
     table = made.parent / "votes.csv"
     assert main(["listen", "report", str(made), "--csv", str(table)]) == 0

@@ -141,6 +141,22 @@ def test_a_listener_goes_through_the_trials_in_order(study, client):
     assert vote(client, len(study.trials(0)), "a").status_code == 409
 
 
+def test_a_listener_goes_on_with_another_server(study, client, client_of):
+    store = VoteStore(study.id, database_url(study.folder))
+    another = client_of(create_listening(study, store, Access("a-token-of-the-tests")))
+    begin(client)
+    another.cookies = client.cookies
+    assert vote(another, 0, right_practice(study)).status_code == 200
+    assert vote(client, 0, right_practice(study)).json()["next"] == 1
+    for number in range(1, 4):
+        assert vote(client if number % 2 else another, number, "a").json()["next"] == number + 1
+    assert another.get("/api/trials/4/a.wav").status_code == 200
+    assert vote(another, 4, "b").status_code == 200
+    assert vote(client, 4, "a").status_code == 409
+    assert client.get("/api/session").json()["listener"]["next"] == 5
+    store.close()
+
+
 def test_only_the_clips_of_this_trial_and_the_next_are_given_out(study, client):
     begin(client)
     now = [client.get(f"/api/trials/{n}/{s}.wav").status_code for n in range(3) for s in "ab"]

@@ -1,5 +1,6 @@
 """Votes are durable when they are acknowledged, and are never counted twice."""
 
+import asyncio
 import re
 import sqlite3
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from samplewise.errors import SamplewiseError
-from samplewise.web.listening.votes import VoteStore
+from samplewise.web.listening.votes import Vote, VoteQueue, VoteStore
 
 SHOWN = {"kind": "test", "clips": ["1", "2"]}
 
@@ -23,13 +24,17 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres")
 
 
+def a_vote(answer, trial=3, **details):
+    return Vote(0, trial, answer, SHOWN, details, 0.0)
+
+
 def test_the_first_answer_of_a_trial_stays(url):
     store = VoteStore("study", url)
     listener, key = store.add_listener("p1")
     assert store.find_listener(key) == listener
     assert store.find_listener("another") is None
-    assert store.add_vote(0, 3, "a", SHOWN, {"elapsed_ms": 5}) == "a"
-    assert store.add_vote(0, 3, "b", SHOWN, {}) == "a"
+    assert store.add_votes([a_vote("a", elapsed_ms=5)]) == ["a"]
+    assert store.add_votes([a_vote("b")]) == ["a"]
     store.set_headphones(0, True)
     store.set_headphones(0, False)
     store.close()
@@ -42,6 +47,48 @@ def test_the_first_answer_of_a_trial_stays(url):
     another = VoteStore("another", url)
     assert another.votes() == another.listeners() == []
     another.close()
+
+
+def test_votes_that_come_during_a_transaction_share_the_next_one(url, monkeypatch):
+    store, groups = VoteStore("queue", url), []
+    store.add_listener("")
+    write = store.add_votes
+
+    def count(votes):
+        groups.append([vote.trial for vote in votes])
+        return write(votes)
+
+    monkeypatch.setattr(store, "add_votes", count)
+
+    async def vote():
+        queue = VoteQueue(store)
+        first = asyncio.create_task(queue.add(a_vote("a", trial=0)))
+        while not groups:
+            await asyncio.sleep(0)
+        rest = [a_vote("a", trial=1), a_vote("b", trial=1), a_vote("b", trial=0), a_vote("b")]
+        return await asyncio.gather(first, *map(queue.add, rest))
+
+    assert asyncio.run(vote()) == ["a", "a", "a", "a", "b"]
+    assert groups[:2] == [[0], [1, 1, 0, 3]]  # the others: one by one, as some were known
+    assert store.answers(0) == {0: "a", 1: "a", 3: "b"}
+    store.close()
+
+
+def test_everyone_is_told_that_the_database_failed(tmp_path, monkeypatch):
+    store = VoteStore("study", f"sqlite:///{tmp_path}/votes.db")
+
+    def fail(votes):
+        raise SamplewiseError("the disk is full")
+
+    monkeypatch.setattr(store, "add_votes", fail)
+
+    async def vote():
+        queue = VoteQueue(store)
+        votes = [queue.add(a_vote("a", trial=trial)) for trial in range(3)]
+        return await asyncio.gather(*votes, return_exceptions=True)
+
+    assert [str(error) for error in asyncio.run(vote())] == ["the disk is full"] * 3
+    store.close()
 
 
 def test_listeners_that_come_at_once_have_different_numbers_and_codes(url):

@@ -9,17 +9,19 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from samplewise.web.app import RequestError, create_app, guarded
 from samplewise.web.guard import Access, Guard, cookie_of, set_cookie
 from samplewise.web.listening.design import ANSWERS, Trial, right_answers
 from samplewise.web.listening.study import Study
-from samplewise.web.listening.votes import Listener, VoteStore
+from samplewise.web.listening.votes import Listener, Vote, VoteQueue, VoteStore
 
 FILES = {
     "/": "listen.html",
@@ -32,7 +34,7 @@ HEADPHONE_ROUNDS = 3
 """Rounds of the headphone check (Woods et al. 2017), of three tones each."""
 NEW_LISTENERS, NEW_LISTENERS_S = 100, 60.0
 """New listeners from one address in so many seconds; more are refused with Retry-After."""
-MOST_ADDRESSES = 1000
+MOST_ADDRESSES, MOST_SESSIONS = 1000, 1000
 PARTICIPANT = r"^[A-Za-z0-9_.@-]{0,64}$"
 Number = Annotated[int, Path(ge=0, le=1000)]
 
@@ -88,45 +90,83 @@ class Arrivals:
             return 0.0
 
 
+@dataclass
+class Session:
+    """What is known of a listener."""
+
+    listener: Listener
+    trials: tuple[Trial, ...]
+    answers: dict[int, str]
+
+    @property
+    def next(self) -> int:
+        """The first trial without an answer; the number of trials at the end."""
+        numbers = range(len(self.trials))
+        return next((n for n in numbers if n not in self.answers), len(self.trials))
+
+
 class Listening:
-    """A study that is being served."""
+    """A study that is being served.
+
+    Sessions are kept in memory, so that a vote is one write and no reading. Answers are never
+    changed, hence a session that another server has gone on with is only behind; it is read again
+    when a request does not fit it.
+    """
 
     def __init__(self, study: Study, store: VoteStore):
         self.study, self.store = study, store
         self.cookie = f"listener-{study.id}"
         self.arrivals = Arrivals()
-        self.trials = lru_cache(maxsize=1024)(study.trials)
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def listener(self, request: Request) -> Listener:
-        """Return who sent a request."""
-        found = self.store.find_listener(cookie_of(dict(request.headers), self.cookie))
+    def key(self, request: Request) -> str:
+        """Return the key of who sent a request."""
+        return cookie_of(dict(request.headers), self.cookie)
+
+    def known(self, key: str) -> Session | None:
+        """Return a session from memory."""
+        with self._lock:
+            if key in self._sessions:
+                self._sessions.move_to_end(key)
+            return self._sessions.get(key)
+
+    def read(self, key: str) -> Session | None:
+        """Return a session from the store; None if nobody has the key."""
+        listener = self.store.find_listener(key)
+        if listener is None:
+            return None
+        trials, answers = self.study.trials(listener.number), self.store.answers(listener.number)
+        session = Session(listener, trials, answers)
+        with self._lock:
+            self._sessions[key] = session
+            while len(self._sessions) > MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+        return session
+
+    def session(self, key: str, fits: Callable[[Session], bool] = lambda session: True) -> Session:
+        """Return a session; it is read again if what is known does not fit."""
+        found = self.known(key)
+        if found is None or not fits(found):
+            found = self.read(key)
         if found is None:
             raise RequestError(403, "the test has not been started in this browser")
         return found
-
-    def next_trial(self, listener: int, answers: dict[int, str] | None = None) -> int:
-        """Return the first trial without an answer; the number of trials at the end."""
-        known = self.store.answers(listener) if answers is None else answers
-        return next(
-            (n for n in range(len(self.trials(listener))) if n not in known),
-            len(self.trials(listener)),
-        )
 
     def headphone_orders(self, listener: int) -> list[list[str]]:
         """Return the three tones of each round: loud, quiet, and loud with opposite phase."""
         rng = random.Random(f"{self.study.id} headphones {listener}")  # noqa: S311
         return [rng.sample(["loud", "quiet", "opposite"], 3) for _ in range(HEADPHONE_ROUNDS)]
 
-    def progress(self, listener: Listener) -> dict[str, Any]:
+    def progress(self, session: Session) -> dict[str, Any]:
         """Return what the page needs to go on."""
-        answers = self.store.answers(listener.number)
-        total, number = len(self.trials(listener.number)), self.next_trial(listener.number, answers)
+        listener, total = session.listener, len(session.trials)
         return {
-            "next": number,
+            "next": session.next,
             "trials": total,
             "headphones": listener.headphones is not None,
             "tones": self.headphone_orders(listener.number),
-            "code": listener.code if number == total else None,
+            "code": listener.code if session.next == total else None,
         }
 
     def check_vote(self, trial: Trial, number: int, vote: NewVote) -> None:
@@ -156,10 +196,11 @@ def create_listening(study: Study, store: VoteStore, access: Access) -> Guard:
 def make_router(listening: Listening) -> APIRouter:
     """Return the routes of a listening test."""
     router, study, store = APIRouter(prefix="/api"), listening.study, listening.store
+    queue = VoteQueue(store)
 
     @router.get("/session")
     def session(request: Request) -> dict[str, Any]:
-        known = store.find_listener(cookie_of(dict(request.headers), listening.cookie))
+        known = listening.read(listening.key(request))
         texts = study.texts
         return {
             "kind": study.plan.kind,
@@ -182,51 +223,55 @@ def make_router(listening: Listening) -> APIRouter:
         address = request.client.host if request.client else ""
         if wait := listening.arrivals.wait_s(address, time.monotonic()):
             raise RequestError(429, "too many listeners begin at once; try again", int(wait) + 1)
-        listener, key = store.add_listener(body.participant)
+        _, key = store.add_listener(body.participant)
         cookie = set_cookie(listening.cookie, key, request.scope).decode()
         response.headers.append("set-cookie", cookie)
-        return listening.progress(listener)
+        return listening.progress(listening.session(key))
 
     @router.put("/headphones")
     def headphones(request: Request, body: HeadphoneAnswers) -> dict[str, Any]:
-        listener = listening.listener(request)
+        key = listening.key(request)
+        listener = listening.session(key).listener
         right = [order.index("quiet") for order in listening.headphone_orders(listener.number)]
         store.set_headphones(listener.number, body.answers == right)
+        listening.read(key)
         return {"passed": body.answers == right}
 
     @router.get("/trials/{number}/{slot}", response_class=Response)
     def clip(
         request: Request, number: Number, slot: Annotated[str, Path(max_length=8)]
     ) -> Response:
-        listener = listening.listener(request)
-        trials = listening.trials(listener.number)
         # The next one may be loaded ahead; later ones and earlier ones are no one's business.
-        now = listening.next_trial(listener.number)
+        session = listening.session(
+            listening.key(request), lambda known: known.next <= number <= known.next + 1
+        )
         match = re.fullmatch(r"([abx])\.wav", slot)
-        if not (number < len(trials) and now <= number <= now + 1) or match is None:
+        is_open = session.next <= number <= session.next + 1 and number < len(session.trials)
+        if not is_open or match is None:
             raise RequestError(404, "there is no such clip now")
-        trial = trials[number]
+        trial = session.trials[number]
         if match[1] not in trial.slots:
             raise RequestError(404, "there is no such clip now")
         path = study.clip_path(trial.clips[trial.slots.index(match[1])])
         return Response(path.read_bytes(), media_type="audio/wav")
 
     @router.put("/trials/{number}/vote")
-    def vote(request: Request, number: Number, body: NewVote) -> dict[str, Any]:
-        listener = listening.listener(request)
-        trials, answers = listening.trials(listener.number), store.answers(listener.number)
-        if number not in answers:
-            if number != listening.next_trial(listener.number, answers) or number >= len(trials):
+    async def vote(request: Request, number: Number, body: NewVote) -> dict[str, Any]:
+        key = listening.key(request)
+        session = listening.known(key)
+        if session is None or number > session.next:
+            session = await run_in_threadpool(listening.session, key, lambda known: False)
+        if number not in session.answers:
+            if number != session.next or number >= len(session.trials):
                 raise RequestError(409, "another trial comes first; reload the page")
-            trial = trials[number]
+            trial = session.trials[number]
             listening.check_vote(trial, number, body)
             shown = {"kind": trial.kind, "clips": list(trial.clips), "repeats": trial.repeats}
-            details = body.model_dump(exclude={"answer"})
-            stored = store.add_vote(listener.number, number, body.answer, shown, details)
-        else:
-            stored = answers[number]
-        if stored != body.answer:
+            details, now = body.model_dump(exclude={"answer"}), time.time()
+            new = Vote(session.listener.number, number, body.answer, shown, details, now)
+            session.answers[number] = await queue.add(new)
+        if session.answers[number] != body.answer:
             raise RequestError(409, "this trial has another answer already; reload the page")
-        return listening.progress(listener)
+        return listening.progress(session)
 
     return router

@@ -4,13 +4,14 @@ SQLite (write-ahead log, ``synchronous=FULL``) unless another SQLAlchemy URL is 
 servers can share a PostgreSQL database.
 """
 
+import asyncio
 import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -146,34 +147,26 @@ class VoteStore:
         with self._writer, self._errors(), self.engine.begin() as connection:
             connection.execute(change)
 
-    def add_vote(
-        self,
-        listener: int,
-        trial: int,
-        answer: str,
-        shown: dict[str, Any],
-        details: dict[str, Any],
-    ) -> str:
-        """Store a vote and return the answer that is stored: the first one of that trial.
+    def add_votes(self, votes: Sequence[Vote]) -> list[str]:
+        """Store votes in one transaction; return the answers that are stored.
 
-        When this returns, the vote is durable.
+        The first answer to a trial stays. When this returns, the votes are durable.
         """
-        values = {
-            "study": self.study,
-            "listener": listener,
-            "trial": trial,
-            "answer": answer,
-            "shown": to_text(shown),
-            "details": to_text(details),
-            "time": time.time(),
-        }
+        rows = [
+            asdict(vote)
+            | {"study": self.study, "shown": to_text(vote.shown), "details": to_text(vote.details)}
+            for vote in votes
+        ]
         with self._writer, self._errors():
             try:
                 with self.engine.begin() as connection:
-                    connection.execute(VOTES.insert().values(values))
+                    connection.execute(VOTES.insert(), rows)
             except IntegrityError:
-                return self.answers(listener)[trial]
-        return answer
+                if len(votes) == 1:
+                    return [self.answers(votes[0].listener)[votes[0].trial]]
+            else:
+                return [vote.answer for vote in votes]
+        return [self.add_votes([vote])[0] for vote in votes]
 
     def answers(self, listener: int) -> dict[int, str]:
         """Return the answers of a listener by their trials."""
@@ -216,6 +209,42 @@ class VoteStore:
             raise
         except SQLAlchemyError as error:
             raise SamplewiseError(f"the database of the votes failed: {_reason(error)}") from error
+
+
+class VoteQueue:
+    """Votes on their way to a store: those that come during a transaction share the next one.
+
+    A transaction waits for the disk once, however many votes it holds.
+    """
+
+    def __init__(self, store: VoteStore):
+        self._store = store
+        self._waiting: list[tuple[Vote, asyncio.Future[str]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def add(self, vote: Vote) -> str:
+        """Store a vote; return the answer that is stored, once it is durable."""
+        stored = asyncio.get_running_loop().create_future()
+        self._waiting.append((vote, stored))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        return await stored
+
+    async def _write(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            votes, futures = zip(*group, strict=True)
+            try:
+                answers = await asyncio.to_thread(self._store.add_votes, votes)
+            except Exception as error:  # each of those who wait is told
+                answers = [error] * len(votes)
+            for future, answer in zip(futures, answers, strict=True):
+                if future.done():  # cancelled
+                    continue
+                if isinstance(answer, str):
+                    future.set_result(answer)
+                else:
+                    future.set_exception(answer)
 
 
 def database_url(folder: Path) -> str:
