@@ -66,6 +66,10 @@ def test_an_untrained_model_predicts_the_logistic_distribution():
         ({"head": "gmm", "sample_input": "real"}, "categorical or mol"),
         ({"lp_method": "burg", "lp_order": 120, "lp_tilt": (0.5,) * 8}, "lp_window = 128"),
         ({"lp_method": "burg", "lp_tilt": (1e3,)}, "lp_tilt"),
+        (
+            {"lp_tilt": (0.5,)},
+            'lp_tilt of 1 weights needs lp_method = "burg"',
+        ),
         ({"lp_damping": 0.2}, "lp_damping = 0.2"),
         ({"lp_largest_error": 0.0}, "lp_largest_error = 0"),
     ],

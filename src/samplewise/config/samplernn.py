@@ -137,6 +137,11 @@ class SampleRNNConfig:
     def _check_predictor(self) -> None:
         check_range("lp_order", self.lp_order, 0, MAX_ORDER)
         check_range("lp_window", self.lp_window, max(LEAST_WINDOW, self.lp_order), MAX_FRAME)
+        if self.lp_tilt and self.lp_method != "burg":
+            raise ValueError(
+                f'lp_tilt of {len(self.lp_tilt)} weights needs lp_method = "burg", not '
+                f'"{self.lp_method}"'
+            )
         if self.lp_method == "burg":
             least = self.lp_order + len(self.lp_tilt or ()) + 1
             check_range("lp_window", self.lp_window, least, MAX_FRAME)
