@@ -61,6 +61,16 @@ def test_budgets_are_read(words, minutes, steps):
     assert parse_budget(words) == Budget(minutes, steps)
 
 
+def test_a_budget_of_samples_is_as_many_for_every_row():
+    budget = parse_budget("0.5Msamples")
+    assert str(budget) == "0.5 million samples"
+    for row in ROWS.values():
+        config = budget.apply(row.config, row)
+        each = config.lanes * config.seq_len
+        assert config.budget.minutes is None
+        assert 500_000 <= config.budget.steps * each < 500_000 + each
+
+
 @pytest.mark.parametrize("words", ["", "10", "10 years", "0min", "-3min", "steps"])
 def test_what_is_no_budget_is_refused(words):
     with pytest.raises(ValueError, match="budget = "):

@@ -32,8 +32,9 @@ class ExperimentArgs:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results")
     """Folder of results: NAME/CORPUS.json, NAME/table.md, NAME/table.png, runs/."""
     budget: str | None = None
-    """Training of each row: a time (90s, 10min, 2h), 5000steps, or paper; default: 10min. Of the
-    speedrun, one or more; default: 2min,5min,20min."""
+    """Training of each row: a time (90s, 10min, 2h), 5000steps, 8Msamples (million samples, as many
+    for each row), or paper; default: 10min. Of the speedrun, one or more; default:
+    2min,5min,20min."""
     only: str | None = None
     """Name of the one row to run, as in the table: "both, 5 min", or both-5-min."""
     size: Literal["auto", "small", "paper"] = "auto"

@@ -1,5 +1,6 @@
 """Experiments: rows to train, the paper's figures, budgets and sizes."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ SMALL_NOTE = (
     "small size: every width a quarter of the paper's (GRU and MLP 256, embedding 64; WaveNet 32 "
     "channels, half, and 64 skip channels), 16 lanes at most, WaveNet at a learning rate of 0.001"
 )
-BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|steps)")
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|steps|Msamples)")
 MINUTES = {"s": 1 / 60, "min": 1.0, "h": 60.0}
 
 
@@ -107,10 +108,14 @@ class Budget:
 
     minutes: float | None = None
     steps: int | None = None
+    samples: int | None = None
+    """Samples trained on, the same for every row whatever its batch; rounded up to whole steps."""
 
     def apply(self, config: TrainConfig, row: Row) -> TrainConfig:
         """Return ``config`` with this budget and no other."""
         minutes, steps = self.minutes, self.steps
+        if self.samples is not None:
+            steps = math.ceil(self.samples / (config.lanes * config.seq_len))
         if minutes is None and steps is None:
             minutes, steps = row.paper_minutes, row.paper_steps
         if steps is not None:
@@ -120,11 +125,13 @@ class Budget:
     def __str__(self) -> str:
         if self.steps is not None:
             return f"{self.steps} steps"
+        if self.samples is not None:
+            return f"{self.samples / 1e6:g} million samples"
         return "the paper's" if self.minutes is None else f"{self.minutes:g} min"
 
 
 def parse_budget(words: str) -> Budget:
-    """Read ``10min``, ``2h``, ``90s``, ``5000steps`` or ``paper``.
+    """Read ``10min``, ``2h``, ``90s``, ``5000steps``, ``8Msamples`` or ``paper``.
 
     Raises:
         ValueError: If it is none of these, or nothing.
@@ -134,11 +141,13 @@ def parse_budget(words: str) -> Budget:
     found = BUDGET.fullmatch(words.strip())
     if not found or float(found[1]) <= 0:
         raise ValueError(
-            f"budget = {words!r} must be a time or steps for each row, as in 10min, 2h, 5000steps, "
-            "or paper"
+            f"budget = {words!r} must be a time, steps or samples for each row, as in 10min, 2h, "
+            "5000steps, 8Msamples, or paper"
         )
     if found[2] == "steps":
         return Budget(steps=max(1, round(float(found[1]))))
+    if found[2] == "Msamples":
+        return Budget(samples=max(1, round(1e6 * float(found[1]))))
     return Budget(minutes=float(found[1]) * MINUTES[found[2]])
 
 
