@@ -47,6 +47,17 @@ def packs() -> Path:
 
 
 @pytest.fixture(scope="session")
+def gpu() -> torch.device:
+    """The device of tests marked gpu; ``SAMPLEWISE_GPU=cpu`` tries these tests out without one."""
+    from samplewise.nn.device import use_device
+
+    name = os.environ.get("SAMPLEWISE_GPU", "cuda")
+    if name != "cpu" and not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU here")
+    return use_device(name)
+
+
+@pytest.fixture(scope="session")
 def postgres():
     """URL of a real PostgreSQL, started for the tests and stopped after them."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)

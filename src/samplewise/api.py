@@ -53,13 +53,13 @@ def load(
     from samplewise.config.validation import check_threads
     from samplewise.engine.native import has_native
     from samplewise.generate.backend import Backend
-    from samplewise.nn.device import choose_device
+    from samplewise.nn.device import use_device
     from samplewise.training.steps import load_at
 
     check_threads(threads)
     if device == "auto" and backend != "reference" and has_native():
         device = "cpu"  # where the native engine draws a clip faster than PyTorch on a GPU
-    loaded = load_at(Path(path), step, choose_device(device), max_memory=max_memory * 2**30)
+    loaded = load_at(Path(path), step, use_device(device), max_memory=max_memory * 2**30)
     conditioner = loaded.model.conditioner
     is_vocoder = conditioner is not None and conditioner.config.mel is not None
     chosen = Backend(backend, weights or ("f16" if is_vocoder else "int8"), threads)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from samplewise.nn.device import choose_device
+from samplewise.nn.device import choose_device, use_device
 
 
 @pytest.fixture(params=[0, 2], ids=["no GPU", "two GPUs"])
@@ -26,3 +26,10 @@ def test_a_device_that_is_not_there_is_an_error(gpus):
 def test_a_name_that_means_nothing_is_an_error(gpus, name):
     with pytest.raises(ValueError, match=f"device = '{name}' must be auto, cpu, cuda or cuda:N"):
         choose_device(name)
+
+
+def test_a_gpu_in_use_is_the_current_one(gpus, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    device = use_device("auto", local_rank=1)
+    assert chosen == [device] * bool(gpus)

@@ -127,3 +127,63 @@ def test_a_wide_layer_in_single_precision_equals_double_precision(cell):
     for found, expected in zip(*results, strict=True):
         scale = expected.abs().max().item()
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * max(scale, 1))
+
+
+def rounded(x):
+    return x.bfloat16().to(x.dtype)
+
+
+def test_bfloat16_weights_round_the_operands_of_products_and_leave_the_state_alone():
+    gates, h0, weight = normal(40, BATCH, 12).float(), normal(BATCH, DIM).float(), normal(12, DIM)
+    h = GRUResetBefore.apply(gates, h0, weight.bfloat16())
+    assert h.dtype == torch.float32
+    state, w = h0, rounded(weight.float())
+    for t in range(40):
+        products = rounded(rounded(state) @ w[: 2 * DIM].t())
+        r, z = torch.sigmoid(gates[t, :, : 2 * DIM] + products).split(DIM, -1)
+        n = torch.tanh(gates[t, :, 2 * DIM :] + rounded(rounded(r * state) @ w[2 * DIM :].t()))
+        state = torch.lerp(n, state, z)
+        torch.testing.assert_close(h[t], state, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru-reset-after", "lstm"])
+def test_under_autocast_state_and_gradients_are_float32(cell):
+    layer = RecurrentLayer(6, DIM, cell, True, Initializer(1))
+    x, state = normal(BATCH, TIME, 6).float(), normal(BATCH, layer.state_dim).float()
+
+    def run(enabled):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            h, last = layer(x, state)
+        h.square().sum().backward()
+        return h, last, [parameter.grad for parameter in layer.parameters()]
+
+    (h, last, gradients), (exact, exact_last, exact_gradients) = run(True), run(False)
+    assert h.dtype == last.dtype == torch.float32
+    assert not torch.equal(h, exact)
+    torch.testing.assert_close(h, exact, rtol=0, atol=0.02)
+    torch.testing.assert_close(last, exact_last, rtol=0, atol=0.02)
+    torch.testing.assert_close(gradients, exact_gradients, rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize("cell", ["gru-reset-after", "lstm"])
+def test_what_cudnn_is_given_makes_the_same_layer_and_its_operands_are_bfloat16(cell, monkeypatch):
+    layer = RecurrentLayer(6, DIM, cell, True, Initializer(1)).double()
+    x, state = normal(BATCH, TIME, 6), normal(BATCH, layer.state_dim)
+    for one, other in zip(layer._cudnn(x, state), layer(x, state), strict=True):
+        torch.testing.assert_close(one, other)
+    name = "lstm" if cell == "lstm" else "gru"
+    torchs_own, given = getattr(torch, name), []
+
+    def spy(x, parts, weights, *options):
+        hidden = parts if cell == "lstm" else [parts]
+        given.extend([x, *hidden, *weights])
+        assert not torch.is_autocast_enabled("cpu")  # on a GPU it would make them float16
+        return torchs_own(x, parts, weights, *options)
+
+    monkeypatch.setattr(torch, name, spy)
+    layer = layer.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        h, last = layer._cudnn(x.float(), state.float())
+    assert {tensor.dtype for tensor in given} == {torch.bfloat16}
+    assert (h.dtype, last.dtype) == (torch.bfloat16, torch.float32)

@@ -100,3 +100,17 @@ def test_srun_and_torchrun_are_recognised(monkeypatch):
 )
 def test_the_first_host_of_a_list(hosts, first):
     assert first_host(hosts) == first
+
+
+def test_nccl_is_told_which_gpu_a_rank_has(monkeypatch):
+    gpu, groups = torch.device("cuda", 1), []
+    monkeypatch.setattr(ranks_module, "use_device", lambda name, local_rank: gpu)
+    for name in ("init_process_group", "barrier", "destroy_process_group"):
+        monkeypatch.setattr(
+            ranks_module.dist, name, lambda *args, **options: groups.append((args, options))
+        )
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with joined("cuda") as ranks:
+        assert (ranks.rank, ranks.world, ranks.device) == (1, 2, gpu)
+    assert groups[0] == (("nccl",), {"device_id": gpu})

@@ -121,9 +121,9 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     from samplewise.config.models import conditioning_of
     from samplewise.config.presets import PRESETS
     from samplewise.config.training import parse_block
-    from samplewise.nn.device import choose_device
+    from samplewise.nn.device import use_device
 
-    device = str(choose_device(args.device))
+    device = str(use_device(args.device))
     is_gpu = device != "cpu"
     if args.threads is not None:
         torch.set_num_threads(args.threads)

@@ -34,7 +34,7 @@ from samplewise.models.base import AutoregressiveModel
 from samplewise.models.io import LoadedModel, load_model
 from samplewise.models.pruning import kept_weights, zero_share
 from samplewise.models.samplernn import SampleRNN
-from samplewise.nn.device import choose_device
+from samplewise.nn.device import choose_device, use_device
 from samplewise.plots.sound import waveform_png
 from samplewise.strict_json import read_object
 from samplewise.training.ranks import Ranks
@@ -77,7 +77,7 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
                 say(f"{experiment.name} {number}/{len(experiment.rows)}: {row.name}")
                 found = _train(row, setting, say) if row.is_trained else _leave_alone(row, setting)
                 loaded = load_model(
-                    setting.run_folder(row), choose_device(setting.device), max_memory=math.inf
+                    setting.run_folder(row), use_device(setting.device), max_memory=math.inf
                 )
                 found |= _weights(loaded.model)
                 found |= _measure(experiment, setting, row, loaded, classifier, waves)
@@ -147,7 +147,7 @@ def _train(row: Row, setting: Setting, say: Say) -> dict[str, Any]:
 def _leave_alone(row: Row, setting: Setting) -> dict[str, Any]:
     """Make the model of a row in which the linear predictor alone decides; return its record."""
     config, corpus = setting.config_of(row), setting.corpus
-    run = start(config, corpus, setting.run_folder(row), Ranks(0, 1, choose_device(config.device)))
+    run = start(config, corpus, setting.run_folder(row), Ranks(0, 1, use_device(config.device)))
     model, samples = run.usable, clip_length(config.clip_seconds, corpus.sample_rate)
     assert isinstance(model, SampleRNN)
     train, valid = (cut(corpus.split(split), samples) for split in ("train", "valid"))

@@ -74,5 +74,5 @@ class StagedSoftmaxHead(Head):
 
     def _places(self, like: Tensor) -> Int[Tensor, " {self.stages}"]:
         """Return the value of one step of each symbol."""
-        places = [self.levels**place for place in reversed(range(self.stages))]
-        return torch.tensor(places, device=like.device)
+        places = torch.arange(self.stages - 1, -1, -1, device=like.device)
+        return self.levels**places

@@ -95,13 +95,12 @@ class Hybrid(StepModel[HybridConfig]):
     def reset(self, state: HybridState, mask: Bool[Tensor, " batch"]) -> HybridState:
         """Start new sequences in the rows of ``mask``, at a frame; the others go on."""
         self.check_boundary(state)
-        silence = torch.tensor(self.quantizer.silence, device=mask.device)
         return HybridState(
             reset_pasts(state.pasts, mask),
             reset_pasts(state.frame_pasts, mask),
             () if self.rnn is None else (self.rnn.reset(state.h[0], mask),),
             state.condition,
-            torch.where(mask.unsqueeze(1), silence, state.history),
+            state.history.masked_fill(mask.unsqueeze(1), self.quantizer.silence),
             state.clock,
         )
 

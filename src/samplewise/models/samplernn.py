@@ -157,8 +157,7 @@ class SampleRNN(StepModel[SampleRNNConfig]):
         """Start new sequences in the rows of ``mask``, at a top-tier frame; the others go on."""
         self.check_boundary(state)
         h = tuple(tier.rnn.reset(h, mask) for tier, h in zip(self.tiers, state.h, strict=True))
-        silence = torch.tensor(self.quantizer.silence, device=mask.device)
-        history = torch.where(mask.unsqueeze(1), silence, state.history)
+        history = state.history.masked_fill(mask.unsqueeze(1), self.quantizer.silence)
         predictor = ()
         if self.predictor is not None:
             fresh = self.predictor.initial_state(len(mask))

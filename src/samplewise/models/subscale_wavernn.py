@@ -179,9 +179,8 @@ class SubscaleWaveRNN(SegmentModel[SubscaleWaveRNNConfig]):
         rows = self.neighbours()
         by_segment = codes.unflatten(2, (-1, columns)).transpose(1, 2).flatten(0, 1)
         slots = F.pad(by_segment[:, rows.clamp(min=0)], (0, horizon))
-        known = (rows >= 0)[:, :, None] & (torch.arange(columns + horizon) < columns).to(
-            rows.device
-        )
+        within = torch.arange(columns + horizon, device=rows.device) < columns
+        known = (rows >= 0)[:, :, None] & within
         said = self.conditions(slots, known[None]).unflatten(0, (len(codes), -1))
         said = said.transpose(1, 2).flatten(2, 3)  # (batch, rows, columns, residual)
         return torch.cat([torch.zeros_like(said[:, :1]), said], 1)

@@ -3,6 +3,24 @@
 import torch
 
 
+def use_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return the device called ``name``, and make it the current one if it is a GPU.
+
+    Kernels that do not come from torch are launched on the current GPU.
+
+    Args:
+        name: As for :func:`choose_device`.
+        local_rank: As for :func:`choose_device`.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    device = choose_device(name, local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """Return the device called ``name``.
 

@@ -142,7 +142,7 @@ class LinearPredictor(nn.Module):
         lags[..., 0] = lags[..., 0] * (1 + self.noise) + SILENCE_POWER
         places = torch.arange(self.order, device=lags.device)
         toeplitz = lags[..., (places[:, None] - places).abs()]
-        factor = torch.linalg.cholesky(toeplitz)
+        factor = torch.linalg.cholesky_ex(toeplitz).L  # without a wait for the GPU's verdict
         return (
             torch.cholesky_solve(lags[..., 1:].unsqueeze(-1), factor).squeeze(-1).to(frames.dtype)
         )

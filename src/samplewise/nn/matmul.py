@@ -97,7 +97,12 @@ def product(
     b: Float[Tensor, "columns inner"],
     bias: Float[Tensor, " columns"] | None = None,
 ) -> Float[Tensor, "rows columns"]:
-    """Return ``a`` times ``b`` transposed, plus ``bias``; not differentiable."""
+    """Return ``a`` times ``b`` transposed, plus ``bias``; not differentiable.
+
+    A ``b`` of lower precision is an operand only: ``a`` is rounded to it, the result has a's type.
+    """
+    if a.dtype != b.dtype:
+        return product(a.to(b.dtype), b, bias).to(a.dtype)
     if uses_onednn(a, b.shape[0]):
         return _linear(a, b, bias, "none", [], "")
     return a @ b.t() if bias is None else torch.addmm(bias, a, b.t())
@@ -109,7 +114,12 @@ def add_product(
     b: Float[Tensor, "columns inner"],
     out: Float[Tensor, "rows columns"] | None = None,
 ) -> Float[Tensor, "rows columns"]:
-    """Return ``c`` plus ``a`` times ``b`` transposed, in ``out`` if given; not differentiable."""
+    """Return ``c`` plus ``a`` times ``b`` transposed, in ``out`` if given; not differentiable.
+
+    Precision is as in :func:`product`.
+    """
+    if a.dtype != b.dtype:
+        return torch.add(c, product(a, b), out=out)
     if uses_onednn(a, b.shape[0]):
         return torch.add(c, _linear(a, b, None, "none", [], ""), out=out)
     return torch.addmm(c, a, b.t(), out=out)

@@ -3,6 +3,9 @@
 Only the products that depend on the previous step stay inside the loop; the gradient of each
 recurrent matrix is one product over all steps at once. Time comes first: step t is contiguous.
 Gates are stacked as rows of one matrix: GRU r, z, n; LSTM i, f, g, o.
+
+A recurrent matrix in bfloat16 lowers the precision of the products' operands alone. State, gates
+and gradients keep their type, which is float32: rounding them at every step would add up.
 """
 
 from typing import Any
@@ -64,7 +67,7 @@ class GRUResetAfter(torch.autograd.Function):
             grad_h = add_product(grad_h * z[t], grad_recurrent[t], transposed)
         grad_gates[..., : 2 * dim] = grad_recurrent[..., : 2 * dim]
         flat = grad_recurrent.view(time * batch, 3 * dim)
-        grad_weight = product(flat.t(), h[:-1].view(time * batch, dim).t())
+        grad_weight = product(flat.t(), h[:-1].view(time * batch, dim).t().to(weight.dtype))
         return grad_gates, grad_h, grad_weight, flat[:, 2 * dim :].sum(0)
 
 
@@ -114,11 +117,11 @@ class GRUResetBefore(torch.autograd.Function):
             torch.mul(grad_reset, slope_r[t], out=grad_gates[t, :, :dim])
             grad_h = torch.addcmul(grad_h * z[t], grad_reset, r[t])
             grad_h = add_product(grad_h, grad_gates[t, :, : 2 * dim], to_rz)
-        flat = grad_gates.view(time * batch, 3 * dim)
+        flat, before = grad_gates.view(time * batch, 3 * dim), h[:-1].view(time * batch, dim)
         grad_weight = torch.cat(
             [
-                product(flat[:, : 2 * dim].t(), h[:-1].view(time * batch, dim).t()),
-                product(flat[:, 2 * dim :].t(), reset.view(time * batch, dim).t()),
+                product(flat[:, : 2 * dim].t(), before.t().to(weight.dtype)),
+                product(flat[:, 2 * dim :].t(), reset.view(time * batch, dim).t().to(weight.dtype)),
             ]
         )
         return grad_gates, grad_h, grad_weight
@@ -174,5 +177,6 @@ class LSTM(torch.autograd.Function):
             torch.mul(parts[:, 3], grad_h, out=out[:, 3])
             grad_h = product(grad_gates[t], transposed)
             grad_c = grad_c * f[t]
-        flat = grad_gates.view(time * batch, 4 * dim)
-        return grad_gates, grad_h, grad_c, product(flat.t(), h[:-1].view(time * batch, dim).t())
+        before = h[:-1].view(time * batch, dim).t().to(weight.dtype)
+        grad_weight = product(grad_gates.view(time * batch, 4 * dim).t(), before)
+        return grad_gates, grad_h, grad_c, grad_weight

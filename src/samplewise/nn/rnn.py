@@ -50,6 +50,8 @@ class RecurrentLayer(nn.Module):
             return self._cudnn(x, state)
         gates = self.input(x.transpose(0, 1))  # (frames, batch, gates * dim)
         weight = self.recurrent().to(gates.dtype)
+        # Under autocast both are bfloat16: the operands of products remain so, the state is not.
+        gates = gates.to(torch.promote_types(gates.dtype, torch.float32))
         h0 = state[:, : self.dim].to(gates.dtype)
         if self.cell == "lstm":
             c0 = state[:, self.dim :].to(gates.dtype)
@@ -66,16 +68,19 @@ class RecurrentLayer(nn.Module):
         return h.transpose(0, 1), last.to(state.dtype)
 
     def _cudnn(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Run torch's own layer, in cuDNN on a GPU; cuDNN stores h in the type of the operands."""
         bias = self.input.bias
         assert bias is not None
         hidden_bias = torch.zeros_like(bias)
         if self.candidate_bias is not None:
             hidden_bias = torch.cat([hidden_bias[: 2 * self.dim], self.candidate_bias])
-        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         weights = [self.input.weight(), self.recurrent(), bias, hidden_bias]
         weights = [weight.to(dtype) for weight in weights]
         parts = [part.to(dtype).contiguous() for part in state.unsqueeze(0).split(self.dim, -1)]
-        with warnings.catch_warnings():
+        # Autocast would give cuDNN float16, whatever its own type: gradients would be lost.
+        with warnings.catch_warnings(), torch.autocast(device, enabled=False):
             # Weights are made anew at every call, hence never one block of memory.
             warnings.filterwarnings("ignore", message="RNN module weights")
             options = (weights, True, 1, 0.0, self.training, False, True)

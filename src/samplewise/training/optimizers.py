@@ -71,7 +71,8 @@ class Muon(torch.optim.Adam):
             momentum = state["momentum"]
             momentum.lerp_(v.grad, 1 - MOMENTUM)
             if self.every > 1:
-                made = state.setdefault("step", torch.zeros(()))
+                # The host decides, so the count stays there; a checkpoint may bring it to the GPU.
+                made = state["step"] = state.get("step", torch.zeros(())).cpu()
                 made += 1
                 if made.item() % self.every:
                     v.grad = None

@@ -25,7 +25,8 @@ def make_preview(run: RunState, logger: RunLogger) -> None:
     A model conditioned on mel spectrograms gets those of validation recordings.
     """
     step = run.progress.step
-    model = copy.deepcopy(run.usable).eval().requires_grad_(False)
+    # The engine runs on the CPU, and draws single clips faster than a GPU does sample by sample.
+    model = copy.deepcopy(run.usable).cpu().eval().requires_grad_(False)
     model.fold()
     loaded = LoadedModel(model, run.audio, run.measured, run.folder)
     try:

@@ -16,7 +16,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from torch.multiprocessing.spawn import spawn as spawn_processes
 
 from samplewise.errors import TrainingError
-from samplewise.nn.device import choose_device
+from samplewise.nn.device import use_device
 
 PATIENCE_S = 1.0
 """Seconds that a rank waits before it reports a lost connection."""
@@ -74,14 +74,15 @@ def joined(device: str) -> Iterator[Ranks]:
     environment = _slurm_environment() | dict(os.environ)
     world = int(environment.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Ranks(0, 1, choose_device(device))
+        yield Ranks(0, 1, use_device(device))
         return
     os.environ.update(environment)
     rank, local_rank = int(environment["RANK"]), int(environment.get("LOCAL_RANK", "0"))
-    own = choose_device(device, local_rank)
+    own = use_device(device, local_rank)
     if own.type == "cuda":
-        torch.cuda.set_device(own)
-    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+        dist.init_process_group("nccl", device_id=own)
+    else:
+        dist.init_process_group("gloo")
     try:
         ranks = Ranks(rank, world, own)
         yield ranks

@@ -12,7 +12,7 @@ from samplewise.atomic_io import claim
 from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.errors import is_out_of_memory
-from samplewise.nn.device import choose_device
+from samplewise.nn.device import use_device
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.logger import RunLogger
 from samplewise.training.loop import INTERRUPTED, STOPPED_EARLY, fit
@@ -76,7 +76,7 @@ def train_run(
         SamplewiseError: If the folder holds something else, or another process trains in it.
         TrainingError: If the cost or its gradient is not finite, or has exploded.
     """
-    ranks = ranks or Ranks(0, 1, choose_device(config.device))
+    ranks = ranks or Ranks(0, 1, use_device(config.device))
     if config.threads or config.ranks > 1:
         torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // config.ranks))
     own = nullcontext(interrupts) if interrupts else Interrupts()
