@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import samplewise
 from samplewise.cli.main import main
+from samplewise.models.pruning import zero_share
 
 RATE = 4000
 SMALL = {
@@ -250,3 +252,25 @@ def test_the_temperature_of_training_and_that_of_an_export_travel_with_the_model
         assert np.array_equal(default.codes, given.codes)
     with pytest.raises(ValueError, match=r"temperature: 11 .* at most 10"):
         model.export(tmp_path / "no.safetensors", temperature=11.0)
+
+
+def test_a_pruned_model_loses_its_smallest_blocks_and_keeps_them_lost_in_its_file(model, tmp_path):
+    pruned = model.pruned(0.25, "4x4")
+    weights, left = (
+        {part.name: part.weight() for part in one.loaded.model.prunable()}
+        for one in (model, pruned)
+    )
+    for name, weight in weights.items():
+        assert torch.equal(left[name][left[name] != 0], weight[left[name] != 0])
+    assert zero_share(pruned.loaded.model) == pytest.approx(0.25, abs=0.02)
+    assert zero_share(model.loaded.model) == 0
+    whole, small = tmp_path / "whole.safetensors", tmp_path / "small.safetensors"
+    model.export(whole)
+    pruned.export(small)
+    assert small.stat().st_size < whole.stat().st_size
+    again = samplewise.load(small)
+    assert again.loaded.provenance["sparsity"] == zero_share(pruned.loaded.model)
+    a, b = (m.generate(seconds=0.05, seed=2)[0].codes for m in (pruned, again))
+    assert np.array_equal(a, b)
+    with pytest.raises(ValueError, match=r"sparsity = 1\.0 must lie in"):
+        model.pruned(1.0)

@@ -3,6 +3,7 @@
 :func:`samplewise.load` makes one.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -419,6 +420,28 @@ class Model:
             backend=self.backend_for(1, min_p),
             corrections=corrections,
         )
+
+    def pruned(self, sparsity: float, block: str = "16x4") -> "Model":
+        """Return this model with the blocks of smallest mean magnitude of each matrix at zero.
+
+        Args:
+            sparsity: Share of the blocks, in [0, 1).
+            block: Rows and columns of a block.
+
+        Raises:
+            ValueError: If the sparsity is out of range, or blocks do not fit the matrices.
+        """
+        from samplewise.config.training import parse_block
+        from samplewise.models.pruning import prune_model, zero_share
+
+        if not 0 <= sparsity < 1:
+            raise ValueError(f"sparsity = {sparsity} must lie in [0, 1)")
+        network = copy.deepcopy(self.loaded.model)
+        prune_model(network, sparsity, parse_block(block))
+        network.fold()
+        provenance = self.loaded.provenance | {"sparsity": zero_share(network)}
+        loaded = replace(self.loaded, model=network, provenance=provenance)
+        return Model(loaded, self.backend, self.max_memory)
 
     def export(
         self,

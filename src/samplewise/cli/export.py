@@ -26,6 +26,11 @@ class ExportArgs:
     """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     half: bool = False
     """Round weights to half precision: half the size, and no audible difference."""
+    sparsity: float = 0.0
+    """Share of the weights to zero, in blocks of the smallest mean magnitude, in [0, 1): a smaller
+    file. Some percent change little; for more, train with --sparsity."""
+    block: str = "16x4"
+    """Rows and columns of the blocks of --sparsity."""
     temperature: float | None = None
     """Temperature at which generate draws from the file by default, in (0, 10]; default: as the
     model says, which is 1 unless train was given another."""
@@ -56,6 +61,8 @@ def main(argv: list[str]) -> int:
     is_ours = is_engine_file if args.engine else is_model_file
     check_target(args.output, args.force, is_ours=is_ours)  # before a model is loaded
     model = load(args.model, step=args.step, device="cpu", max_memory=args.max_memory)
+    if args.sparsity:
+        model = model.pruned(args.sparsity, args.block)
     if args.engine:
         write_engine_file(args.output, model.loaded.model, model.sample_rate)
     else:
