@@ -117,6 +117,18 @@ def test_systems_of_other_rates_are_resampled():
     assert len(set(map(len, files.values()))) == 1
 
 
+def test_the_noise_of_every_clip_is_that_of_the_quietest_file():
+    rng = np.random.default_rng(5)
+    step = 10 ** (20 / 20) / 2**15
+    for gain_db in (-6.0, 0.0, 14.0, 20.0):
+        sound = rng.uniform(-0.05, 0.05, 200_000)
+        gain = 10 ** (gain_db / 20)
+        file = np.round(sound * 2**15) / 2**15
+        made = stimuli.dither((gain * file).astype(np.float32), gain_db, 20.0, rng)
+        noise = made - gain * sound
+        assert noise.var() == pytest.approx(step**2 * 3 / 12, rel=0.015)
+
+
 # --- requests
 
 

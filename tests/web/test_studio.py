@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from samplewise.cli.main import main
 from samplewise.errors import AudioError
 from samplewise.generate.temperature import Envelope, to_envelope
 from samplewise.web.guard import Access
+from samplewise.web.studio import decoding
 from samplewise.web.studio.library import Library, curve
-from samplewise.web.studio.live import LiveEnvelope, LiveTake
-from samplewise.web.studio.prompts import MAX_SECONDS, MOST_PROMPTS, Prompts
+from samplewise.web.studio.live import MOST_READERS, LiveEnvelope, LiveTake
+from samplewise.web.studio.prompts import MOST_PROMPTS, MOST_UPLOADS, Prompts
 from samplewise.web.studio.routes import Studio, create_studio
 from samplewise.web.studio.takes import Take, Takes
 
@@ -110,6 +112,17 @@ def test_an_error_while_drawing_is_kept_and_readers_end():
     assert b"".join(take.pcm()) == bytes(8)
     take.thread.join()
     assert (take.error, take.is_finished) == ("broken", True)
+
+
+def test_a_take_has_a_few_readers_at_once(client, studio):
+    chunks = [np.zeros(4, np.float32)]
+    take = LiveTake("1" * 16, RATE, LiveEnvelope(1.0), lambda: iter(chunks), print, {})
+    studio._live[take.id] = take
+    readers = [take.pcm() for _ in range(MOST_READERS)]
+    assert {next(reader) for reader in readers} == {bytes(8)}
+    assert client.get(f"/api/live/{take.id}/pcm").status_code == 429
+    readers.pop().close()
+    assert client.get(f"/api/live/{take.id}/pcm").content == bytes(8)
 
 
 # --- takes
@@ -212,6 +225,37 @@ def test_an_upload_is_bounded_and_what_is_no_sound_is_refused(client, studio, mo
     assert not list(Access("x" * 16).uploads)
 
 
+def test_a_decoder_that_fails_or_hangs_refuses_its_own_file_alone(client, monkeypatch):
+    wave = wav_bytes(np.zeros(1600, np.float32), RATE)
+    monkeypatch.setattr(decoding, "WORKER", ("-c", "import os; os.kill(os.getpid(), 11)"))
+    failed = client.put("/api/prompts", content=wave)
+    assert (failed.status_code, failed.json()["error"]) == (
+        422,
+        "the file cannot be used: the decoder failed",
+    )
+    monkeypatch.setattr(decoding, "WORKER", ("-c", "import time; time.sleep(60)"))
+    with pytest.raises(AudioError, match=r"decoding it took more than 0\.1 s"):
+        decoding.decode_apart(Path("x"), Path("y"), timeout_s=0.1)
+    monkeypatch.undo()
+    assert client.put("/api/prompts", content=wave).json()["seconds"] == 0.1
+
+
+def test_a_crowd_of_uploads_is_asked_to_wait(client, studio):
+    for _ in range(MOST_UPLOADS):
+        studio.prompts.places.acquire()
+    refused = client.put("/api/prompts", content=b"x")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    studio.prompts.places.release()
+    assert client.put("/api/prompts", content=b"x").status_code == 422
+
+
+@pytest.fixture
+def decoding_here(monkeypatch):
+    """Decode in this process, which is faster."""
+    monkeypatch.setattr("samplewise.web.studio.prompts.decode_apart", decoding.decode)
+
+
+@pytest.mark.usefixtures("decoding_here")
 def test_hostile_files_are_accepted_or_refused_with_a_reason(client, packs):
     with (packs / "nasty" / "EXPECT.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -226,6 +270,7 @@ def test_hostile_files_are_accepted_or_refused_with_a_reason(client, packs):
     assert client.get("/api/takes").status_code == 200
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_prompts_are_cut_levelled_and_forgotten(tmp_path):
     prompts = Prompts()
 
@@ -234,8 +279,9 @@ def test_prompts_are_cut_levelled_and_forgotten(tmp_path):
         soundfile.write(path, wave, rate, format="WAV", subtype="FLOAT")
         return prompts.decode(path)
 
-    long = upload(np.full(round(1000 * (MAX_SECONDS + 5)), 0.1, np.float32))
-    assert (long["seconds"], long["notes"]) == (MAX_SECONDS, ["only the first 60 s are used"])
+    most = decoding.MAX_SECONDS
+    long = upload(np.full(round(1000 * (most + 5)), 0.1, np.float32))
+    assert (long["seconds"], long["notes"]) == (most, ["only the first 60 s are used"])
     assert upload(np.full(100, 2.0, np.float32))["notes"] == [
         "6.0 dB softer, because it exceeds full scale"
     ]

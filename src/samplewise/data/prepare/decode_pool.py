@@ -49,22 +49,26 @@ class Outcome:
     """False if the worker crashed or hung, so that decoding is tried again next time."""
 
 
+def worker_environment() -> dict[str, str]:
+    """Return the environment of a Python process that imports this package."""
+    package = str(Path(samplewise.__file__).parent.parent)
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
 class _Worker:
     """A decoding process and its current job."""
 
     def __init__(self) -> None:
-        package = str(Path(samplewise.__file__).parent.parent)
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        }
         self.process = subprocess.Popen(  # noqa: S603 - our own Python
             [sys.executable, *WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=worker_environment(),
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the workers
         )
         assert self.process.stdin is not None

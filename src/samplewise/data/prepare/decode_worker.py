@@ -26,7 +26,7 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
-    _limit_memory()
+    limit_memory()
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # the parent is gone
         _send(answers, {"ready": True})
         for line in sys.stdin:
@@ -74,7 +74,8 @@ def _send(answers: TextIO, message: dict[str, object]) -> None:
     answers.flush()
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
+    """Bound the address space of this process, where the system can."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -189,15 +189,21 @@ def equalise(wave: Wave, sample_rate: int, target_lufs: float) -> Stimulus:
     return Stimulus((wave * 10 ** (gain_db / 20)).astype(np.float32), measured, gain_db)
 
 
-def dither(wave: Wave, step: float, rng: np.random.Generator) -> Wave:
-    """Add triangular noise of one quantisation step; it hides the steps of a file that was quiet.
+def dither(wave: Wave, gain_db: float, largest_gain_db: float, rng: np.random.Generator) -> Wave:
+    """Add noise that hides the steps of a file that was quiet, and the noise of these steps.
+
+    Every clip gets triangular noise of one step of the clip whose gain is largest. The steps of a
+    clip with less gain are smaller, so uniform noise adds what its own noise lacks.
 
     Args:
-        wave: Amplitude, full scale ±1.
-        step: Largest step of all clips after their gains; the same for every clip.
+        wave: Amplitude after the gain, full scale ±1.
+        gain_db: Gain of this clip.
+        largest_gain_db: Largest gain of all clips.
         rng: Source of the noise.
     """
-    noise = rng.uniform(-0.5, 0.5, (2, len(wave))).sum(0) * step
+    own, step = (10 ** (gain / 20) / 2**15 for gain in (gain_db, max(0.0, largest_gain_db)))
+    noise = rng.uniform(-0.5, 0.5, (3, len(wave)))
+    noise = step * noise[:2].sum(0) + math.sqrt(step**2 - own**2) * noise[2]
     return (wave + noise).clip(-1, 1).astype(np.float32)
 
 

@@ -253,10 +253,10 @@ def assemble(
         for system, group in enumerate(usable)
         for name, wave, _ in group
     ]
-    step = 10 ** (max(0.0, *(made.gain_db for *_, made in equal)) / 20) / 2**15
+    largest_db = max(made.gain_db for *_, made in equal)
     rng = np.random.default_rng(making.seed)
     for system, name, made in equal:
-        wave = stimuli.dither(made.wave, step, rng)
+        wave = stimuli.dither(made.wave, made.gain_db, largest_db, rng)
         record = _record(wave, rate, waves, system, name, made.loudness_lufs, made.gain_db)
         clips.append(record)
         finished.append((record.id, wave))

@@ -15,6 +15,8 @@ CHUNK_S = 0.05
 """Seconds of a chunk; half of them pass on average before a change of temperature is audible."""
 LEAD_S = 0.6
 """Seconds by which drawing may be ahead of a player that began with it."""
+MOST_READERS = 4
+"""Readers of a take at once; each keeps a place of the server."""
 WAIT_S = 15.0
 """Seconds after which a reader of a take that makes no progress gives up."""
 
@@ -100,6 +102,7 @@ class LiveTake:
         self._changed = threading.Condition()
         self._stopping = False
         self.is_finished = False
+        self.readers = 0
         self.samples = 0
         """Samples so far."""
         self.speed: float | None = None
@@ -115,6 +118,13 @@ class LiveTake:
 
     def pcm(self) -> Iterator[bytes]:
         """Yield the take from its beginning as 16-bit samples, until it ends."""
+        self.readers += 1
+        try:
+            yield from self._parts()
+        finally:
+            self.readers -= 1
+
+    def _parts(self) -> Iterator[bytes]:
         place = 0
         while True:
             with self._changed:

@@ -7,18 +7,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from samplewise.audio.files import mono, open_sound
-from samplewise.audio.write import write_wav
-from samplewise.errors import AudioError
+from samplewise.web.studio.decoding import decode_apart
 
 MAX_UPLOAD = 50 * 2**20
 """Bytes of an upload."""
-MAX_SECONDS = 60.0
-"""Seconds of a prompt; the rest of a longer file is left out."""
 MOST_PROMPTS = 32
+MOST_UPLOADS = 4
+"""Uploads that are received and decoded at once; others are refused with Retry-After."""
 
 
 class Prompts:
@@ -28,6 +25,8 @@ class Prompts:
         self._folder = tempfile.TemporaryDirectory(prefix="samplewise-prompts-")
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
+        self.places = threading.BoundedSemaphore(MOST_UPLOADS)
+        """Places of those who upload."""
 
     def close(self) -> None:
         """Delete them all."""
@@ -50,44 +49,20 @@ class Prompts:
             raise
         return path
 
-    def decode(self, path: Path) -> dict[str, object]:
+    def decode(self, upload: Path) -> dict[str, Any]:
         """Turn an upload into a prompt; return its id, length and what was noticed.
 
         Raises:
             AudioError: If it cannot be used.
         """
-        try:
-            wave, rate, notes = _read(path)
-        finally:
-            path.unlink(missing_ok=True)
         id = secrets.token_hex(8)
         kept = Path(self._folder.name) / f"{id}.wav"
-        write_wav(kept, wave, rate)
+        try:
+            answer = decode_apart(upload, kept)
+        finally:
+            upload.unlink(missing_ok=True)
         with self._lock:
             self._kept[id] = kept
             while len(self._kept) > MOST_PROMPTS:
                 self._kept.popitem(last=False)[1].unlink(missing_ok=True)
-        return {"id": id, "seconds": len(wave) / rate, "notes": notes}
-
-
-def _read(path: Path) -> tuple[np.ndarray, int, list[str]]:
-    """Return the beginning of a sound file as mono, at most at full scale."""
-    parts, done, notes = [], 0, []
-    with open_sound(path) as sound:
-        rate = sound.info.sample_rate
-        limit = round(MAX_SECONDS * rate)
-        for block in sound.blocks():
-            parts.append(mono(block)[: limit - done])
-            done += len(parts[-1])
-            if done >= limit:
-                notes.append(f"only the first {MAX_SECONDS:g} s are used")
-                break
-        notes += sound.notes
-    if not done:
-        raise AudioError("it holds no samples")
-    wave = np.concatenate(parts)
-    peak = float(np.abs(wave).max())
-    if peak > 1:
-        notes.append(f"{20 * np.log10(peak):.1f} dB softer, because it exceeds full scale")
-        wave = wave / np.float32(peak * 1.0001)
-    return wave.astype(np.float32), rate, notes
+        return {"id": id, **answer}

@@ -20,7 +20,7 @@ from samplewise.generate.prompts import read_prompt
 from samplewise.web.app import RequestError, create_app, guarded
 from samplewise.web.guard import Access, BodyError, Guard
 from samplewise.web.studio.library import Library
-from samplewise.web.studio.live import CHUNK_S, LiveEnvelope, LiveTake
+from samplewise.web.studio.live import CHUNK_S, MOST_READERS, LiveEnvelope, LiveTake
 from samplewise.web.studio.prompts import MAX_UPLOAD, Prompts
 from samplewise.web.studio.takes import Take, Takes
 
@@ -171,7 +171,10 @@ def make_router(studio: Studio) -> APIRouter:
 
     @router.get("/live/{id}/pcm", response_class=StreamingResponse)
     def pcm(id: Id) -> StreamingResponse:
-        return StreamingResponse(studio.live(id).pcm(), media_type="application/octet-stream")
+        live = studio.live(id)
+        if live.readers >= MOST_READERS:
+            raise RequestError(429, "this take has enough readers; try again", 5)
+        return StreamingResponse(live.pcm(), media_type="application/octet-stream")
 
     @router.put("/live/{id}/temperature")
     def turn(id: Id, body: NewTemperature) -> dict[str, Any]:
@@ -188,16 +191,19 @@ def make_router(studio: Studio) -> APIRouter:
 
     @router.put("/prompts", status_code=201)
     async def upload(request: Request) -> dict[str, Any]:
+        if not studio.prompts.places.acquire(blocking=False):
+            raise RequestError(429, "other uploads are being read; try again", 5)
         try:
             path = await studio.prompts.receive(request.stream())
+            return await run_in_threadpool(studio.prompts.decode, path)
         except BodyError as error:
             raise RequestError(error.status, str(error)) from None
         except ClientDisconnect:
             raise RequestError(400, "the upload ended early") from None
-        try:
-            return await run_in_threadpool(studio.prompts.decode, path)
         except AudioError as error:
             raise RequestError(422, f"the file cannot be used: {error}") from None
+        finally:
+            studio.prompts.places.release()
 
     @router.patch("/takes/{id}")
     def change(id: Id, body: TakeChange) -> dict[str, Any]:

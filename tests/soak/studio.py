@@ -1,0 +1,145 @@
+"""Long checks of the studio: malformed requests, and uploads that are hostile, slow or too large.
+
+    python -m tests.soak.studio fuzz --cases 2000        # needs the schemathesis command
+    python -m tests.soak.studio uploads --data FOLDER    # FOLDER/nasty holds damaged sound files
+
+Each prints its figures and exits 1 if something is wrong.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from tests.soak.api_fuzz import ACCESS, schema_of, schemathesis
+from tests.web.studies import TOKEN, serving
+
+from samplewise.audio.write import wav_bytes
+from samplewise.web.studio.library import Library
+from samplewise.web.studio.prompts import MAX_UPLOAD
+from samplewise.web.studio.routes import Studio, create_studio, make_router
+from samplewise.web.studio.takes import Take, Takes
+
+NOTHING = "0" * 16
+OTHERS_S = 5.0
+"""Seconds in which another request must be answered meanwhile, on a busy machine."""
+
+
+@contextlib.contextmanager
+def serving_studio(folder):
+    """Serve a studio; give it, its address and its port."""
+    studio = Studio(Library([], threads=1), Takes(folder / "takes"))
+    with serving(create_studio(studio, TOKEN)) as url:
+        yield studio, url, int(url.rpartition(":")[2])
+    studio.close()
+
+
+def request(port, method, path, body=b"", headers=None):
+    """Return status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {"cookie": ACCESS} | (headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def fuzz(folder, arguments):
+    """Send malformed and unexpected requests, also about models and takes that exist."""
+    with serving_studio(folder) as (studio, url, port):
+        wave = np.zeros(4000, np.float32)
+        ids = ["1" * 16, "2" * 16]
+        for id in ids:
+            studio.takes.add(Take(id, "take", "piano", 16000, 4000, 0.0, {"seed": 1}), wave)
+        models = [entry.id for entry in studio.library.entries()]
+        schema = schema_of(make_router(studio))
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                for parameter in operation.get("parameters", []):
+                    if parameter["name"] == "id":
+                        parameter["schema"] = {"type": "string", "enum": [*ids, NOTHING]}
+        properties = schema["components"]["schemas"]["NewTake"]["properties"]
+        properties["model"] = {"type": "string", "enum": [*models, NOTHING]}
+        passed = schemathesis(folder, schema, url, arguments)
+        alive = request(port, "GET", "/api/models")[0]
+    print(f"the server afterwards: {alive}")
+    return passed and alive == 200
+
+
+def uploads(folder, arguments):
+    """Upload every hostile file, too large and slow bodies; others must be answered meanwhile."""
+    slowest, stop = [0.0], threading.Event()
+    with serving_studio(folder) as (_, _, port):
+
+        def others():
+            while not stop.is_set():
+                began = time.perf_counter()
+                assert request(port, "GET", "/api/takes")[0] == 200
+                slowest[0] = max(slowest[0], time.perf_counter() - began)
+                time.sleep(0.05)
+
+        watcher = threading.Thread(target=others)
+        watcher.start()
+        counts = {}
+        for path in sorted((arguments.data / "nasty").iterdir()):
+            if path.is_file():
+                status, body = request(port, "PUT", "/api/prompts", path.read_bytes())
+                assert status in (201, 422), (path.name, status)
+                assert status == 201 or json.loads(body)["error"], path.name
+                counts[status] = counts.get(status, 0) + 1
+        refused = [oversized(port) for _ in range(20)]
+        slow = [slowly(port) for _ in range(8)]
+        time.sleep(2)
+        busy, _ = request(port, "PUT", "/api/prompts", wav_bytes(np.zeros(999, np.float32), 8000))
+        stop.set()
+        watcher.join()
+        for connection in slow:
+            connection.close()
+    print(
+        f"hostile files {counts}, oversized {set(refused)}, an upload beside 8 slow ones {busy}, "
+        f"slowest other request {slowest[0]:.2f} s"
+    )
+    return set(refused) == {413} and busy == 429 and slowest[0] < OTHERS_S
+
+
+def oversized(port):
+    """Send a chunked body that is too large; return the status."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        head = f"PUT /api/prompts HTTP/1.1\r\nHost: localhost\r\nCookie: {ACCESS}\r\n"
+        connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+        part = b"100000\r\n" + bytes(2**20) + b"\r\n"
+        with contextlib.suppress(OSError):  # it stops reading
+            for _ in range(MAX_UPLOAD // 2**20 + 1):
+                connection.sendall(part)
+        return int(connection.recv(1000).split()[1])
+
+
+def slowly(port):
+    """Begin an upload and send nothing more."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    head = f"PUT /api/prompts HTTP/1.1\r\nHost: localhost\r\nCookie: {ACCESS}\r\n"
+    connection.sendall(head.encode() + b"Content-Length: 1000000\r\n\r\nRIFF")
+    return connection
+
+
+def main():
+    """Run one check; exit 1 if something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    checks = {check.__name__: check for check in (fuzz, uploads)}
+    parser.add_argument("check", choices=checks)
+    parser.add_argument("--cases", type=int, default=2000)
+    parser.add_argument("--schemathesis", help="the command, if it is not on the path")
+    parser.add_argument("--data", type=Path, help="the folder of the larger packs of tests")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return 0 if checks[arguments.check](Path(folder), arguments) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
