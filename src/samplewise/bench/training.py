@@ -18,6 +18,7 @@ from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import CorpusIndex, Recording, Settings, Summary
 from samplewise.training.loop import autocast, train_step
+from samplewise.training.prefetch import Prefetch
 from samplewise.training.ranks import Ranks
 from samplewise.training.run import RunState, start
 from samplewise.training.tbptt import Subsequence
@@ -97,6 +98,8 @@ def training_speed(
     for _ in range(steps):
         train_step(run, subsequence, timer)
     timer.seconds["data"] += steps * reading
+    if isinstance(run.stream, Prefetch):
+        run.stream.close()
     samples = config.lanes * config.seq_len * steps
     result = {
         "lanes": config.lanes,
@@ -118,7 +121,12 @@ def training_speed(
 
 
 def _read_first_clips(run: RunState, corpus: Corpus) -> float:
-    """Read the first clip of every lane; return the seconds of reading for each later step."""
+    """Read the first clip of every lane; return the seconds of reading for each later step.
+
+    They are 0 where a thread reads ahead.
+    """
+    if isinstance(run.stream, Prefetch):
+        return 0.0
     began = time.perf_counter()
     run.stream.next_batch()
     clip = max(recording.samples for recording in corpus.recordings)

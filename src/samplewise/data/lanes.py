@@ -5,8 +5,8 @@ within the subsequence is padded, and ``mask`` is False over the padding. A lane
 up takes the next one from the common queue.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,23 @@ class Batch:
     """Targets that are not padding, over the lanes of all ranks."""
     conditioning_inputs: ConditioningInputs | None = None
     """Conditioning inputs of the lanes."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the batch with ``function`` applied to each tensor, in the order of the fields."""
+        names = ("previous", "target", "mask", "reset")
+        changes = {name: function(getattr(self, name)) for name in names}
+        inputs = self.conditioning_inputs
+        return replace(
+            self,
+            **changes,
+            conditioning_inputs=None if inputs is None else inputs.map(function),
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors, in the order of :meth:`map`."""
+        found: list[Tensor] = []
+        self.map(lambda tensor: found.append(tensor) or tensor)
+        return found
 
 
 @dataclass
@@ -103,6 +120,7 @@ class LaneStream:
         self._random_offsets = random_offsets and clip_samples > 0
         self._rows = range(lanes)[rows]
         self._orders: dict[int, list[Excerpt]] = {}
+        self._contents: dict[tuple[int, int], ClipContent] = {}
         cursor = cursor or StreamCursor()
         self._epoch, self._index = cursor.epoch, cursor.index
         self._lanes = [_Lane() for _ in range(lanes)]
@@ -137,12 +155,35 @@ class LaneStream:
         clips = (None,) * len(own)
         return Batch(previous, target, mask, marks, clips, samples, inputs)
 
+    def read_ahead(self) -> None:
+        """Read some of the clips that lanes will take next, about as many as a batch uses up.
+
+        Lanes that began together end together. They would read all their clips at once then, and
+        whoever waits for that batch would wait for long.
+        """
+        left = [
+            -1 if lane.clip is None else (lane.clip.samples - lane.position - 1) // self._seq_len
+            for lane in self._lanes
+        ]
+        clip = self._clip_samples or max(recording.samples for recording in self._recordings)
+        count = -(-len(self._rows) * self._seq_len // clip)
+        epoch, index = self._epoch, self._index
+        for row in sorted(range(len(left)), key=left.__getitem__):
+            if index == len(self._order(epoch)):
+                epoch, index = epoch + 1, 0
+            if row in self._rows and (epoch, index) not in self._contents:
+                self._contents[epoch, index] = self._reader.read(self._order(epoch)[index])
+                count -= 1
+            index += 1
+            if not count:
+                return
+
     def _take_next(self, lane: _Lane) -> None:
         if self._index == len(self._order(self._epoch)):
             self._epoch, self._index = self._epoch + 1, 0
         lane.clip = self._order(self._epoch)[self._index]
         lane.epoch, lane.index, lane.position = self._epoch, self._index, 0
-        lane.content = None
+        lane.content = self._contents.pop((lane.epoch, lane.index), None)
         self._index += 1
 
     def _order(self, epoch: int) -> list[Excerpt]:

@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from samplewise.atomic_io import write_json
 from samplewise.config.presets import PRESET_STEPS
 from samplewise.data.excerpts import Excerpt
-from samplewise.data.lanes import Batch
 from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits, score
 from samplewise.nn.matmul import products_by
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.logger import RunLogger
+from samplewise.training.prefetch import Prefetch
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
 from samplewise.training.run import RunState, validation_clips
@@ -34,6 +35,9 @@ EXPLODED = 4.0
 """A cost of so many times that of guessing (log2 q bits) means that training has blown up."""
 BUDGET_AFTER_S = 30.0
 """Seconds of a session after which it is said how many steps the budget will hold."""
+VALIDATION_SHARE = 0.05
+"""Share of the time that validations may take on a GPU: those that would take more are left out. On
+a CPU none is, so that which weights are the best does not depend on the clock."""
 ENOUGH_STEPS = 1 / 3
 """Share of the steps that a preset was made for below which a budget is warned of."""
 INTERRUPTED = "interrupted; give the same command to go on"
@@ -72,6 +76,19 @@ def fit(
     Raises:
         TrainingError: If the cost or its gradient is not finite, or has exploded.
     """
+    try:
+        return _fit(run, logger, interrupts, should_stop)
+    finally:
+        if isinstance(run.stream, Prefetch):
+            run.stream.close()
+
+
+def _fit(
+    run: RunState,
+    logger: RunLogger | None,
+    interrupts: Interrupts,
+    should_stop: Callable[[float], bool] | None,
+) -> str:
     config, progress = run.config, run.progress
     subsequence = Subsequence(run.model, run.config.sample_stride)
     if run.ranks.world > 1:
@@ -82,7 +99,8 @@ def fit(
             subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
     clips = validation_clips(config, run.corpus)
     clock = Clock(progress.seconds)
-    saved = previewed = clock.now
+    saved = previewed = validated = clock.now
+    validation_took = 0.0
     budget_due = clock.now + BUDGET_AFTER_S
     interval = _Interval()
     if config.from_model is not None and progress.best_bits is None:
@@ -102,9 +120,11 @@ def fit(
         if logger is not None and progress.seconds >= budget_due:
             _say_budget(run, logger)
             budget_due = math.inf
-        if progress.step % config.valid_every == 0:
+        if _validation_is_due(run, clock.now - validated, validation_took):
+            began = clock.now
             bits = validate(run, logger, clips)
-            progress.seconds = clock.now
+            progress.seconds = validated = clock.now
+            validation_took = validated - began
             if run.ranks.sum(should_stop is not None and should_stop(bits))[0]:
                 run.save()
                 return STOPPED_EARLY
@@ -186,22 +206,19 @@ def validate(run: RunState, logger: RunLogger | None, clips: Sequence[Excerpt]) 
     return bits
 
 
-def to_device(batch: Batch, run: RunState) -> Batch:
-    """Move a batch to this rank's device."""
+def _validation_is_due(run: RunState, since: float, took: float) -> bool:
+    """Return whether to validate now.
+
+    Args:
+        run: What is trained.
+        since: Seconds since the last validation.
+        took: Seconds that it took.
+    """
+    if run.progress.step % run.config.valid_every:
+        return False
     if run.ranks.device.type == "cpu":
-        return batch
-    moved = {
-        name: getattr(batch, name).pin_memory().to(run.ranks.device, non_blocking=True)
-        for name in ("previous", "target", "mask", "reset")
-    }
-    conditioning_inputs = batch.conditioning_inputs
-    if conditioning_inputs is not None:
-        conditioning_inputs = conditioning_inputs.map(
-            lambda part: part.pin_memory().to(run.ranks.device, non_blocking=True)
-        )
-    return Batch(
-        **moved, clips=batch.clips, samples=batch.samples, conditioning_inputs=conditioning_inputs
-    )
+        return True
+    return not run.ranks.sum(took > VALIDATION_SHARE * (since + took))[0]
 
 
 def autocast(run: RunState) -> Any:
@@ -236,7 +253,7 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
         TrainingError: As :func:`fit`.
     """
     config, progress = run.config, run.progress
-    batch = to_device(run.stream.next_batch(), run)
+    batch = run.stream.next_batch()
     mark("data")
     rate = config.optimizer.learning_rate_at(progress.step, share_used(run))
     if config.from_model is not None:
@@ -269,10 +286,8 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
     if run.averaged is not None:
         # A short memory at first, so that the initial weights are soon forgotten.
         decay = min(config.ema, (1 + progress.step) / (10 + progress.step))
-        pairs = zip(run.averaged.parameters(), run.model.parameters(), strict=True)
-        with torch.no_grad():
-            for average, parameter in pairs:
-                average.lerp_(parameter, 1 - decay)
+        average = get_ema_multi_avg_fn(decay)
+        average(list(run.averaged.parameters()), list(run.model.parameters()), None)
         mark("averaging")
     return total, batch.samples, size
 

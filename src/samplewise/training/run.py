@@ -35,6 +35,7 @@ from samplewise.training.allocator import keep_freed_memory
 from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.memory import check_training_memory
 from samplewise.training.optimizers import make_optimizer
+from samplewise.training.prefetch import Prefetch
 from samplewise.training.ranks import Ranks
 from samplewise.training.resolve_config import (
     code_counts,
@@ -81,7 +82,7 @@ class RunState:
     model: AutoregressiveModel
     averaged: AutoregressiveModel | None
     optimizer: torch.optim.Adam
-    stream: LaneStream
+    stream: LaneStream | Prefetch
     state: State
     labels: dict[str, str] | None
     measured: dict[str, Any] = field(default_factory=dict)
@@ -228,7 +229,7 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
     optimizer = make_optimizer(model, config.optimizer)
     tensors, values = found or ({}, {})
     cursor = from_json(StreamCursor, values.get("cursor"), "cursor") if values else None
-    stream = LaneStream(
+    stream: LaneStream | Prefetch = LaneStream(
         recordings,
         ClipReader(corpus, config.level, model.quantizer, conditioning_of(config.model), labels),
         lanes=config.lanes,
@@ -239,6 +240,8 @@ def start(config: TrainConfig, corpus: Corpus, folder: Path, ranks: Ranks) -> Ru
         rows=ranks.rows(config.lanes),
         cursor=cursor,
     )
+    if ranks.device.type == "cuda":
+        stream = Prefetch(stream, ranks.device)
     share = config.lanes // ranks.world
     lanes = map_tensors(model.initial_state(share), torch.detach)
     run = RunState(config, corpus, folder, ranks, model, averaged, optimizer, stream, lanes, labels)
