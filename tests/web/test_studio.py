@@ -20,6 +20,7 @@ from samplewise.web.guard import Access
 from samplewise.web.studio import decoding
 from samplewise.web.studio.library import Library, curve
 from samplewise.web.studio.live import MOST_READERS, LiveEnvelope, LiveTake
+from samplewise.web.studio.map import places
 from samplewise.web.studio.prompts import MOST_PROMPTS, MOST_UPLOADS, Prompts
 from samplewise.web.studio.routes import Studio, create_studio
 from samplewise.web.studio.takes import Take, Takes
@@ -140,11 +141,14 @@ def test_what_streams_is_what_is_kept(client, studio, piano):
     assert "attachment" in wav.headers["content-disposition"]
     [clip] = piano.generate(1, 0.3, seed=7, temperature=take["settings"]["temperature"])
     assert pcm16(clip.samples).tobytes() == heard
+    assert take["bits_per_sample"] == pytest.approx(clip.bits_per_sample, abs=1e-9)
+    assert tuple(take["flags"]) == clip.flags
     flac, rate = soundfile.read(
         io.BytesIO(client.get(f"/api/takes/{take['id']}/flac").content), dtype="int16"
     )
     assert (flac.tobytes(), rate) == (heard, RATE)
-    assert client.get(f"/api/takes/{take['id']}/json").json() == take
+    record = client.get(f"/api/takes/{take['id']}/json").json()
+    assert {name: record[name] for name in take} == take
     looped = client.post(f"/api/takes/{take['id']}/loop").json()
     assert looped["samples"] < take["samples"]
     assert looped["settings"]["loop_of"] == take["id"]
@@ -152,6 +156,37 @@ def test_what_streams_is_what_is_kept(client, studio, piano):
     assert (changed["name"], changed["star"]) == ("Rain", True)
     assert client.delete(f"/api/takes/{take['id']}").json() == {"removed": True}
     assert [one["id"] for one in client.get("/api/takes").json()] == [looped["id"]]
+
+
+def test_takes_that_sound_alike_are_near_each_other_on_the_map(client, studio):
+    rng = np.random.default_rng(1)
+    sounds = {
+        "1": 0.1 * rng.normal(size=8000),
+        "2": 0.1 * rng.normal(size=8000),
+        "3": 0.2 * np.sin(np.arange(8000) / 9),
+        "4": 0.2 * np.sin(np.arange(8000) / 9.2),
+    }
+    for name, wave in sounds.items():
+        take = Take(name * 16, name, "piano", RATE, 8000, float(name), {"seed": 1})
+        studio.takes.add(take, wave.astype(np.float32))
+    studio.takes.add(Take("5" * 16, "5", "piano", RATE, 50, 5.0), np.zeros(50, np.float32))
+    found = {id[0]: np.array([x, y]) for id, x, y in client.get("/api/map").json()}
+    assert set(found) == set(sounds)
+    assert np.stack(list(found.values())).min(0).tolist() == [0, 0]
+    assert np.stack(list(found.values())).max(0).tolist() == [1, 1]
+    near = [abs(found["1"] - found["2"])[0], abs(found["3"] - found["4"])[0]]
+    assert max(near) < 0.1 < 0.9 < abs(found["1"] - found["3"])[0]
+    assert client.get("/api/map").json() == [[id * 16, *found[id].tolist()] for id in "4321"]
+    assert "spectrum" not in client.get("/api/takes").json()[0]
+
+
+def test_a_place_does_not_depend_on_order_and_needs_a_difference():
+    rng = np.random.default_rng(2)
+    spectra = rng.normal(size=(6, 80))
+    there = places(spectra.tolist())
+    assert places(spectra[::-1].tolist())[::-1] == pytest.approx(there)
+    assert places(spectra[:1].tolist()).tolist() == [[0.5, 0.5]]
+    assert places([spectra[0].tolist()] * 3).tolist() == [[0.5, 0.5]] * 3
 
 
 def test_a_stopped_take_is_kept_and_a_crowd_waits(client, studio):
@@ -344,6 +379,9 @@ def test_the_page_plays_what_the_model_draws_and_keeps_it(browser, studio, piano
         page.locator(".star[aria-pressed=true]").wait_for()
         page.locator(".name").fill("First")
         page.keyboard.press("Tab")
+        page.locator("#map-toggle").click()
+        page.locator(".point.starred").click()
+        page.locator(".take.playing").wait_for()
         page.reload()
         page.locator(".star[aria-pressed=true]").wait_for()
         assert page.locator(".name").input_value() == "First"

@@ -1,13 +1,13 @@
 """Clips: drawn in batches or as a stream, with likelihood and flags."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Int, Integer
+from jaxtyping import Float32, Float64, Int, Integer
 
 from samplewise.audio.loops import Loop, close_loop
 from samplewise.audio.noise import NOISE_VERSION, NoiseRange
@@ -241,6 +241,7 @@ def stream_chunks(
     label: str | None = None,
     start: Start = "corpus",
     target_bits: TargetBits = "auto",
+    observe: Callable[[Float64[np.ndarray, " chunk"]], None] | None = None,
 ) -> Iterator[Float32[np.ndarray, " chunk"]]:
     """Draw clip ``index`` of ``seed`` chunk by chunk, without end, in constant memory.
 
@@ -262,6 +263,8 @@ def stream_chunks(
             each class in turn.
         start: As for :func:`iterate_clips`.
         target_bits: As for :func:`iterate_clips`.
+        observe: Called before each chunk with the log-probability of its samples at temperature 1,
+            in nats.
 
     Yields:
         Amplitude, full scale ±1, at most ``chunk_s`` at a time; the prompt is one chunk.
@@ -285,7 +288,9 @@ def stream_chunks(
     )
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
-    for chunk, _ in drawing.chunks(samples, chunk_s):
+    for chunk, log_probs in drawing.chunks(samples, chunk_s):
+        if observe is not None:
+            observe(log_probs[0])
         yield quantizer.decode(chunk[0])
 
 
@@ -301,12 +306,18 @@ def make_clip(
     """Return the clip of drawn codes, with flags; it begins with the prompt if there is one."""
     quantizer, rate = loaded.model.quantizer, loaded.audio.sample_rate
     wave = quantizer.decode(codes)
-    silence = float(quantizer.amplitudes[quantizer.silence])
-    flags = find_artifacts(wave, rate, silence, noise_of_recordings(loaded))
+    flags = find_flags(loaded, wave)
     if prompt is not None:
         wave = np.concatenate([quantizer.decode(prompt), wave])
     reasons = tuple(flags.values())
     return Clip(index, seed, wave, rate, codes, log_likelihood, tuple(flags), label, reasons)
+
+
+def find_flags(loaded: LoadedModel, wave: Float32[np.ndarray, " samples"]) -> dict[Flag, str]:
+    """Return what is wrong with a sound that a model drew, with the reasons."""
+    quantizer = loaded.model.quantizer
+    silence = float(quantizer.amplitudes[quantizer.silence])
+    return find_artifacts(wave, loaded.audio.sample_rate, silence, noise_of_recordings(loaded))
 
 
 def noise_of_recordings(loaded: LoadedModel) -> NoiseRange | None:

@@ -293,6 +293,7 @@ function stopTake() {
   playing.source.onended = null;
   playing.source.stop();
   mark(playing.item, false);
+  playing.point?.classList.remove("playing");
   playing = null;
 }
 function mark(item, on) {
@@ -300,7 +301,7 @@ function mark(item, on) {
   item.querySelector(".play path").setAttribute("d", on ? PAUSE : PLAY);
   item.querySelector(".play").setAttribute("aria-label", on ? "Stop" : "Play");
 }
-async function play(take, item, from = 0) {
+async function play(take, item, from = 0, point = null) {
   const player = audio(), same = playing?.item === item && from === 0;
   stopTake();
   if (same) return;
@@ -311,9 +312,10 @@ async function play(take, item, from = 0) {
   source.loop = "loop_of" in take.settings;
   source.connect(player.destination);
   source.start(0, from * buffer.duration);
-  playing = { source, item };
-  source.onended = () => { mark(item, false); playing = null; };
+  playing = { source, item, point };
+  source.onended = stopTake;
   mark(item, true);
+  point?.classList.add("playing");
 }
 const seen = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
@@ -347,7 +349,11 @@ function card(take) {
   seen.observe(plate);
   const steps = String(take.settings.temperature).split(",").length;
   item.querySelector(".facts").textContent = [take.model, `${seconds.toFixed(1)} s`, `seed ${take.settings.seed}`,
-    `temperature ${steps > 1 ? "turned" : Number(take.settings.temperature)}`].join(" · ");
+    `temperature ${steps > 1 ? "turned" : Number(take.settings.temperature)}`,
+    ...(take.bits_per_sample === null ? [] : [`${take.bits_per_sample.toFixed(2)} bits`])].join(" · ");
+  for (const [flag, reason] of Object.entries(take.flags)) {
+    item.querySelector(".facts").append(" · ", element("span", flag, { class: "flag", title: reason }));
+  }
   for (const form of ["wav", "flac", "json"]) links.append(element("a", form.toUpperCase(), { href: `/api/takes/${take.id}/${form}`, download: "" }));
   const loop = element("button", "Loop"), remove = element("button", "Delete");
   loop.addEventListener("click", () => guarded(async () => { await request("POST", `/api/takes/${take.id}/loop`); await listTakes(); }));
@@ -362,15 +368,61 @@ function card(take) {
 async function listTakes() {
   stopTake();
   takes = await request("GET", "/api/takes");
-  const shown = $("starred").checked ? takes.filter((take) => take.star) : takes;
+  const shown = $("starred").checked ? takes.filter((take) => take.star) : [...takes];
+  if ($("order").value === "rank") shown.sort((a, b) => rank(a) - rank(b));
   $("takes").replaceChildren(...shown.map(card));
   $("count").textContent = takes.length || "";
   $("empty").hidden = shown.length > 0;
+  if (!$("map").hidden) await drawMap(shown);
+}
+// As `samplewise generate` ranks: flagged takes last, then by bits per sample.
+function rank(take) {
+  return (Object.keys(take.flags).length ? 1e6 : 0) + (take.bits_per_sample ?? 1e3);
+}
+async function drawMap(shown) {
+  const area = $("map").firstElementChild, width = area.clientWidth, height = area.clientHeight;
+  const points = new Map((await request("GET", "/api/map")).map(([id, x, y]) => [id, [x, y]]));
+  const shape = (kind, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const entries = shown.filter((take) => points.has(take.id)).map((take) => {
+    const [x, y] = points.get(take.id), cx = 24 + x * (width - 48), cy = 24 + y * (height - 48);
+    const point = shape("circle", { cx, cy, r: 7, class: take.star ? "point starred" : "point", role: "button", tabindex: 0, "aria-label": `Play ${take.name}` });
+    const item = $("takes").querySelector(`[data-id="${take.id}"]`);
+    const tell = () => { $("map-name").textContent = item.querySelector(".name").value; };
+    const start = () => guarded(() => { tell(); return play(take, item, 0, point); });
+    point.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      start();
+    });
+    point.addEventListener("focus", tell);
+    return { cx, cy, point, tell, start };
+  });
+  // The nearest point, not the one that is hit: a finger covers several.
+  const nearest = (event) => {
+    const box = area.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
+    const far = (entry) => Math.hypot(entry.cx - x, entry.cy - y);
+    const found = entries.reduce((best, entry) => (!best || far(entry) < far(best) ? entry : best), null);
+    return found && far(found) < 24 ? found : null;
+  };
+  area.onclick = (event) => nearest(event)?.start();
+  area.onpointermove = (event) => nearest(event)?.tell();
+  area.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  area.replaceChildren(...entries.map((entry) => entry.point));
 }
 $("starred").addEventListener("change", () => guarded(listTakes));
+$("order").addEventListener("change", () => guarded(listTakes));
+$("map-toggle").addEventListener("click", () => guarded(async () => {
+  $("map").hidden = !$("map").hidden;
+  $("map-toggle").setAttribute("aria-expanded", String(!$("map").hidden));
+  await listTakes();
+}));
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== " " || event.repeat || document.activeElement.matches("button, input:not([type=range]), select, canvas, summary, a")) return;
+  if (event.key !== " " || event.repeat || document.activeElement.matches("button, input:not([type=range]), select, canvas, summary, a, [role=button]")) return;
   event.preventDefault();
   if (!$("go").disabled) guarded(go);
 });

@@ -4,6 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,7 +17,9 @@ from starlette.requests import ClientDisconnect
 from samplewise.audio.files import read_audio
 from samplewise.config.validation import MAX_TEMPERATURE
 from samplewise.errors import AudioError
-from samplewise.generate.prompts import read_prompt
+from samplewise.evaluate.nll import nats_to_bits
+from samplewise.generate.clips import find_flags, samples_of, stream_chunks
+from samplewise.generate.prompts import to_wave
 from samplewise.web.app import RequestError, create_app, guarded
 from samplewise.web.guard import Access, BodyError, Guard
 from samplewise.web.studio.library import Library
@@ -118,25 +121,33 @@ class Studio:
             settings = {"seed": seed, "index": 0, "model_path": str(entry.path)}
             settings |= {} if body.label is None else {"label": body.label}
             settings |= {} if body.prompt is None else {"prompt": body.prompt}
-            prompt = None if prompt_path is None else read_prompt(prompt_path, model.loaded.audio)
+            prompt = to_wave(prompt_path, model.loaded.audio)
+
+            log_probs: list[np.ndarray] = []
 
             def chunks() -> Iterator[np.ndarray]:
-                return model.stream(
-                    body.seconds,
-                    seed=seed,
+                return stream_chunks(
+                    model.loaded,
+                    seed,
+                    samples=samples_of(body.seconds, model.sample_rate),
                     temperature=knob,
                     prompt=prompt,
                     label=body.label,
-                    chunk_seconds=CHUNK_S,
+                    chunk_s=CHUNK_S,
+                    backend=model.backend_for(1, 0.0),
+                    observe=log_probs.append,
                 )
 
             def done(live: LiveTake, wave: np.ndarray) -> None:
                 settings["temperature"] = str(knob.recorded())
-                name = f"{entry.name} {seed % 10_000:04d}"
-                rate = model.sample_rate
-                self.takes.add(
-                    Take(live.id, name, entry.name, rate, len(wave), time.time(), settings), wave
-                )
+                name, rate = f"{entry.name} {seed % 10_000:04d}", model.sample_rate
+                drawn = np.concatenate(log_probs) if log_probs else np.zeros(0)
+                take = Take(live.id, name, entry.name, rate, len(wave), time.time(), settings)
+                if len(drawn):
+                    bits = float(nats_to_bits(-drawn.mean()))
+                    flags = find_flags(model.loaded, wave[len(wave) - len(drawn) :])
+                    take = replace(take, bits_per_sample=bits, flags=dict(flags))
+                self.takes.add(take, wave)
 
             id = secrets.token_hex(8)
             live = LiveTake(id, model.sample_rate, knob, chunks, done, settings)
@@ -159,7 +170,11 @@ def make_router(studio: Studio) -> APIRouter:
 
     @router.get("/takes")
     def takes() -> list[dict[str, Any]]:
-        return [vars(take) for take in studio.takes.all()]
+        return [take.public() for take in studio.takes.all()]
+
+    @router.get("/map")
+    def places() -> list[tuple[str, float, float]]:
+        return studio.takes.map()
 
     @router.post("/takes", status_code=201)
     def draw(body: NewTake) -> dict[str, Any]:
@@ -207,7 +222,8 @@ def make_router(studio: Studio) -> APIRouter:
 
     @router.patch("/takes/{id}")
     def change(id: Id, body: TakeChange) -> dict[str, Any]:
-        return vars(studio.takes.change(studio.take(id), **body.model_dump(exclude_none=True)))
+        changes = body.model_dump(exclude_none=True)
+        return studio.takes.change(studio.take(id), **changes).public()
 
     @router.delete("/takes/{id}")
     def remove(id: Id) -> dict[str, bool]:
@@ -219,7 +235,7 @@ def make_router(studio: Studio) -> APIRouter:
         take = studio.take(id)
         wave, _ = read_audio(studio.takes.sound(take), None)
         try:
-            return vars(studio.takes.loop(take, wave, secrets.token_hex(8), time.time()))
+            return studio.takes.loop(take, wave, secrets.token_hex(8), time.time()).public()
         except ValueError as error:
             raise RequestError(422, str(error)) from None
 

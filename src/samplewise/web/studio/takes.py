@@ -10,10 +10,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from samplewise.atomic_io import write_json
+from samplewise.audio.files import read_audio
 from samplewise.audio.loops import close_loop
 from samplewise.audio.write import write_wav
 from samplewise.config.codec import from_json
+from samplewise.errors import AudioError
 from samplewise.strict_json import read_object
+from samplewise.web.studio.map import LEAST_SAMPLES, describe_spectrum, places
 
 ID = re.compile(r"[0-9a-f]{16}")
 MOST_TAKES = 2000
@@ -35,6 +38,16 @@ class Take:
     settings: dict[str, Any] = field(default_factory=dict)
     """Seed, temperature and what else makes the take again."""
     star: bool = False
+    bits_per_sample: float | None = None
+    """Bits of what was drawn, at temperature 1; lower is likelier."""
+    flags: dict[str, str] = field(default_factory=dict)
+    """What is wrong with it, with the reasons."""
+    spectrum: tuple[float, ...] = ()
+    """Description for the map; empty before it is made."""
+
+    def public(self) -> dict[str, Any]:
+        """Return what a page shows."""
+        return {name: value for name, value in vars(self).items() if name != "spectrum"}
 
 
 class Takes:
@@ -69,6 +82,23 @@ class Takes:
             write_json(self.folder / f"{take.id}.json", asdict(changed))
         return changed
 
+    def map(self) -> list[tuple[str, float, float]]:
+        """Return ids and places of the takes that are long enough to have one."""
+        found = [self._described(take) for take in self.all()]
+        found = [take for take in found if take.spectrum]
+        points = places([take.spectrum for take in found])
+        return [(take.id, x, y) for take, (x, y) in zip(found, points.tolist(), strict=True)]
+
+    def _described(self, take: Take) -> Take:
+        """Return a take with its description, which is kept."""
+        if take.spectrum or take.samples < LEAST_SAMPLES:
+            return take
+        try:
+            wave, rate = read_audio(self.sound(take), None)
+        except (AudioError, OSError):
+            return take
+        return self.change(take, spectrum=describe_spectrum(wave, rate))
+
     def remove(self, take: Take) -> None:
         """Delete a take."""
         (self.folder / f"{take.id}.json").unlink(missing_ok=True)
@@ -94,6 +124,7 @@ class Takes:
             made=made,
             settings=settings,
             star=False,
+            spectrum=(),
         )
         self.add(found, looped.wave)
         return found
