@@ -18,6 +18,7 @@ from samplewise.training.loop import validate
 from samplewise.training.resolve_config import (
     TILT_ORDER,
     code_counts,
+    level_warning,
     with_conditioning,
     with_tilt,
 )
@@ -120,3 +121,13 @@ def test_the_fixed_predictor_of_burgs_method_is_that_of_the_average_spectrum():
     given = replace(preset, model=replace(preset.model, lp_tilt=(0.5,)))
     assert with_tilt(given, corpus) == given
     assert with_tilt(PRESETS["small"], corpus) == PRESETS["small"]
+
+
+def test_recordings_at_full_scale_are_warned_of_before_a_model_that_would_clip():
+    corpus, sixteen = make_corpus(), PRESETS["small-16bit"]
+    index = corpus.index
+    quiet = replace(corpus, index=replace(index, settings=replace(index.settings, peak=0.5)))
+    assert "peaks are at 0.99 of full scale" in level_warning(sixteen, corpus)
+    assert "every clip reaches full scale" in level_warning(replace(sixteen, level="paper"), quiet)
+    assert level_warning(sixteen, quiet) is None
+    assert level_warning(PRESETS["small"], corpus) is None

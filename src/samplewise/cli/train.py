@@ -112,6 +112,7 @@ def _announce(run: "RunState") -> None:
     """Print what will be trained, and where a resumed run stands."""
     from samplewise.audio.files import shown
     from samplewise.data.prepare.summary import split_warnings
+    from samplewise.training.resolve_config import level_warning
     from samplewise.training.run import count_parameters
 
     config, progress = run.config, run.progress
@@ -119,7 +120,8 @@ def _announce(run: "RunState") -> None:
         f"{run.folder}: {config.preset}, {count_parameters(run.model) / 1e6:.2f} M parameters on "
         f"{run.ranks.device}, {config.lanes} lanes of {config.seq_len} samples"
     )
-    for warning in split_warnings(run.corpus.index):
+    level = level_warning(config, run.corpus)
+    for warning in [*split_warnings(run.corpus.index), *([level] if level else [])]:
         _say(f"warning: {shown(warning)}")
     if progress.step:
         _say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} min trained)")

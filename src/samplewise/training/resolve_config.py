@@ -33,6 +33,8 @@ COUNTED_CLIPS, COUNTED_SECONDS = 64, 4.0
 grow with the corpus."""
 TILT_ORDER, TILT_WINDOW = 16, 2048
 """Order of the predictor of the average spectrum, and the samples of its frames."""
+LARGEST_PEAK = 0.7
+"""Of recordings for a 16-bit SampleRNN, relative to full scale."""
 SILENT_SHARE = 16
 """An excerpt that spans at most 1/16 of the codes is silent."""
 
@@ -75,6 +77,20 @@ def with_tilt(config: TrainConfig, corpus: Corpus) -> TrainConfig:
     lags[0] *= 1 + WHITE_NOISE
     tilt = levinson(lags[None]).weights[0]
     return replace(config, model=replace(model, lp_tilt=tuple(tilt.tolist())))
+
+
+def level_warning(config: TrainConfig, corpus: Corpus) -> str | None:
+    """Return a warning if a 16-bit SampleRNN would clip what it draws; None if there is room."""
+    model, peak = config.model, corpus.index.settings.peak
+    if not isinstance(model, SampleRNNConfig) or model.head != "mol":
+        return None
+    if config.level == "keep" and peak <= LARGEST_PEAK:
+        return None
+    found = f"peaks are at {peak:g} of" if config.level == "keep" else "every clip reaches"
+    return (
+        f"{found} full scale, and this model needs room above the recordings: what it draws "
+        "clips, and a burst of noise follows. Prepare the recordings with --peak 0.5"
+    )
 
 
 def code_counts(
