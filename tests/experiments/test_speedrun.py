@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from samplewise.cli.main import main
-from samplewise.config.presets import SMALL
+from samplewise.config.presets import PRESETS, SMALL
 from samplewise.data.excerpts import cut
 from samplewise.evaluate import sound
 from samplewise.evaluate.predictor_baseline import fit_factor, predictor_alone
@@ -43,6 +43,9 @@ def test_every_system_has_a_row_for_each_budget():
     assert [row.name for row in rows[1:5]] == [f"{s}, {n} min" for n in (2, 5) for s in SYSTEMS[1:]]
     assert rows[1].config.model.lp_order == 0
     assert rows[2].config == SMALL
+    sixteen = speedrun([Budget(minutes=5.0)], PRESETS["small-16bit"]).rows
+    assert [row.name for row in sixteen] == ["predictor alone", "both, 5 min"]
+    assert sixteen[1].config == PRESETS["small-16bit"]
     with pytest.raises(ValueError, match="the speedrun is of no paper"):
         speedrun([Budget()])
 

@@ -35,6 +35,8 @@ class ExperimentArgs:
     """Training of each row: a time (90s, 10min, 2h), 5000steps, 8Msamples (million samples, as many
     for each row), or paper; default: 10min. Of the speedrun, one or more; default:
     2min,5min,20min."""
+    preset: Literal["small", "small-16bit", "voice-16bit"] = "small"
+    """What the speedrun trains. Bits of 8 and of 16 bits can't be compared."""
     only: str | None = None
     """Name of the one row to run, as in the table: "both, 5 min", or both-5-min."""
     size: Literal["auto", "small", "paper"] = "auto"
@@ -129,6 +131,7 @@ def _speeds(args: ExperimentArgs, experiment: "SpeedExperiment") -> int:
 def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
     import torch
 
+    from samplewise.config.presets import PRESETS
     from samplewise.data.corpus import Corpus
     from samplewise.experiments.experiment import Budget, only_row, parse_budget
     from samplewise.experiments.runner import run_experiment
@@ -143,13 +146,15 @@ def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
     is_speedrun = experiment.kind == "speedrun"
     if is_speedrun:
         words = args.budget.split(",") if args.budget else ()
-        experiment, budget = speedrun([parse_budget(word) for word in words] or BUDGETS), Budget()
+        budgets = [parse_budget(word) for word in words] or BUDGETS
+        experiment, budget = speedrun(budgets, PRESETS[args.preset]), Budget()
     else:
         budget = parse_budget(args.budget or "10min")
     if args.only is not None:
         experiment = only_row(experiment, args.only)
     has_gpu = choose_device(args.device).type == "cuda"
     if is_speedrun:
+        name += "" if args.preset == "small" else f"-{args.preset}"
         count = torch.get_num_threads()
         name += "-gpu" if has_gpu else f"-{count}-thread{'s' * (count > 1)}"
     auto = "paper" if has_gpu or is_speedrun else "small"

@@ -1,4 +1,4 @@
-"""The speedrun: bits and sound of `small` after some minutes, with and without its two parts."""
+"""The speedrun: bits and sound of a preset after some minutes, with and without its two parts."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,9 +35,11 @@ def speedrun(budgets: Sequence[Budget] = BUDGETS, config: TrainConfig = SMALL) -
     """
     if Budget() in budgets:
         raise ValueError("budget = paper, but the speedrun is of no paper; give minutes or steps")
-    # Without a predictor, the settings that were best before there was one.
-    model = replace(config.model, lp_order=0, mlp_maps=3)
-    systems = {NETWORK: replace(config, model=model, sample_stride=1), BOTH: config}
+    systems = {BOTH: config}
+    if config.model.head == "categorical":  # a mixture needs a predictor to be around
+        # Without a predictor, the settings that were best before there was one.
+        model = replace(config.model, lp_order=0, mlp_maps=3)
+        systems = {NETWORK: replace(config, model=model, sample_stride=1)} | systems
     rows = (
         Row(f"{name}, {budget}", system, {}, budget=budget)
         for budget in budgets
