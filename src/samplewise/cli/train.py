@@ -23,8 +23,8 @@ class TrainArgs:
     """Train a model on a corpus.
 
     Ctrl-C saves a checkpoint; the same command goes on where it stopped. Presets: tiny, small,
-    small-16bit, voice-16bit (a CPU), music, speech (a GPU), and the paper's systems: paper-2tier, paper-3tier,
-    paper-rnn, paper-wavenet, paper-rnn-wavenet, paper-conv-wavenet, paper-rnn-gmm,
+    small-16bit, voice-16bit (a CPU), music, speech (a GPU), and the paper's systems: paper-2tier,
+    paper-3tier, paper-rnn, paper-wavenet, paper-rnn-wavenet, paper-conv-wavenet, paper-rnn-gmm,
     paper-2tier-gmm, paper-no-embedding, paper-multi-softmax; wavernn-224, -384, -896, -2048,
     subscale-wavernn-8x, -16x, fused-subscale-wavernn-896; vocoders: vocoder, vocoder-small (CPU).
     A preset fills in every flag below.
