@@ -77,20 +77,23 @@ def training(args: CheckArgs) -> list[dict[str, Any]]:
     from samplewise.bench.training import training_speed
     from samplewise.config.presets import PRESETS as CONFIGS
 
-    rows = []
+    rows, on_gpu = [], torch.device(args.device).type == "cuda"
     for name in PRESETS[:1] if args.tiny else PRESETS:
         for lanes in (2,) if args.tiny else LANES:
             config = replace(CONFIGS[name], lanes=lanes)
             if args.tiny:
                 small = replace(config.model, dim=16, emb_size=4)
                 config = replace(config, model=small, seq_len=32, clip_seconds=0.1)
-            speed = training_speed(config, *((1, 1) if args.tiny else (5, 5)), args.device)
             operations = step_operations(config.model, lanes, config.seq_len)
-            speed["operations_per_s"] = operations * speed["samples_per_s"] / lanes / config.seq_len
-            if torch.device(args.device).type == "cuda":
-                speed["peak_bytes"] = torch.cuda.max_memory_allocated(args.device)
-                torch.cuda.reset_peak_memory_stats(args.device)
-            rows.append({"preset": name, **speed})
+            for cuda_graph in (True, False) if on_gpu else (False,):
+                config = replace(config, cuda_graph=cuda_graph)
+                speed = training_speed(config, *((1, 1) if args.tiny else (5, 5)), args.device)
+                each = operations / lanes / config.seq_len
+                speed["operations_per_s"] = each * speed["samples_per_s"]
+                if on_gpu:
+                    speed["peak_bytes"] = torch.cuda.max_memory_allocated(args.device)
+                    torch.cuda.reset_peak_memory_stats(args.device)
+                rows.append({"preset": name, **speed})
     return rows
 
 
@@ -140,7 +143,7 @@ def learning(args: CheckArgs) -> dict[str, Any]:
 STAGES: dict[str, tuple[Callable[[CheckArgs], Any], float]] = {
     "limits": (limits, 60),
     "identities": (identities, 240),
-    "training": (training, 240),
+    "training": (training, 300),
     "generation": (generation, 120),
     "learning": (learning, 300),
 }
@@ -179,13 +182,15 @@ def table(results: dict[str, Any]) -> str:
         lines += [f"bfloat16 products {ceiling / 1e12:.3g} TFLOP/s, copies {copied:.3g} TB/s"]
     if "identities" in results:
         lines += [f"tests: {results['identities']['tests']}"]
-    head = f"{'preset':<16}{'lanes':>6}{'samples/s':>13}{'hand-written':>14}{'of ceiling':>12}"
+    head = f"{'preset':<16}{'lanes':>6}{'graph':>6}{'samples/s':>13}{'hand-written':>14}"
+    head += f"{'of ceiling':>12}"
     lines += ["", f"{'training':<12}{head}"] * ("training" in results)
     for row in results.get("training", []):
         hand = row.get("hand_written_samples_per_s", 0)
         lines += [
-            f"{'':<12}{row['preset']:<16}{row['lanes']:>6}{row['samples_per_s']:>13,.0f}"
-            f"{hand:>14,.0f}{row['operations_per_s'] / ceiling:>12.1%}"
+            f"{'':<12}{row['preset']:<16}{row['lanes']:>6}{'yes' if row['cuda_graph'] else '-':>6}"
+            f"{row['samples_per_s']:>13,.0f}{hand:>14,.0f}"
+            f"{row['operations_per_s'] / ceiling:>12.1%}"
         ]
     lines += ["", f"{'generation':<12}{'preset':<16}{'clips':>6}{'samples/s':>13}"] * (
         "generation" in results

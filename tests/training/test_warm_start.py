@@ -11,9 +11,9 @@ from samplewise.config.samplernn import SampleRNNConfig
 from samplewise.errors import CheckpointError
 from samplewise.models.io import AudioFormat, load_model, save_model
 from samplewise.models.samplernn import SampleRNN
-from samplewise.training.loop import train_step
 from samplewise.training.run import start
 from samplewise.training.tbptt import Subsequence
+from samplewise.training.train_step import train_step
 
 SIZES = SampleRNNConfig(
     frame_sizes=(2, 2, 4), dim=6, emb_size=3, quantizer="mulaw", q_levels=64, cell="lstm"

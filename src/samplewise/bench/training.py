@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,11 +18,12 @@ from samplewise.config.models import SampleRNNConfig
 from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.data.index import CorpusIndex, Recording, Settings, Summary
-from samplewise.training.loop import autocast, train_step
 from samplewise.training.prefetch import Prefetch
 from samplewise.training.ranks import Ranks
 from samplewise.training.run import RunState, start
+from samplewise.training.static_step import StaticStep, uses_graph
 from samplewise.training.tbptt import Subsequence
+from samplewise.training.train_step import autocast, train_step
 
 PARTS = ("data", "forward", "backward", "clip", "optimizer", "averaging")
 """Parts of a step, in their order."""
@@ -80,8 +82,10 @@ def training_speed(
     subsequence = Subsequence(run.model, run.config.sample_stride)
     reading = _read_first_clips(run, corpus)
 
+    static = StaticStep(run) if uses_graph(run) else None
+    take_step = partial(train_step, run, subsequence) if static is None else static
     contestants: dict[str, Callable[[], object]] = {
-        "ours": lambda: [train_step(run, subsequence) for _ in range(steps)]
+        "ours": lambda: [take_step() for _ in range(steps)]
     }
     bfloat16 = autocast(run) is not None
     if isinstance(config.model, SampleRNNConfig):
@@ -107,6 +111,7 @@ def training_speed(
         "optimizer": config.optimizer.name,
         "precision": "bfloat16" if bfloat16 else "float32",
         "matmul": run.config.matmul,
+        "cuda_graph": static is not None,
         "samples_per_s": median_rate(samples, seconds["ours"]),
         "runs": {name: [samples / value for value in part] for name, part in seconds.items()},
         "parts": {

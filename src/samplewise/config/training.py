@@ -18,7 +18,7 @@ from samplewise.config.validation import (
 RESUMABLE = frozenset(
     {
         *("steps", "epochs", "minutes", "patience", "ranks"),
-        *("device", "precision", "matmul", "threads"),
+        *("device", "precision", "matmul", "cuda_graph", "threads"),
         *("log_seconds", "valid_every", "save_every", "save_minutes", "keep"),
         *("preview_minutes", "preview_seconds", "preview_count"),
         "temperature",
@@ -257,6 +257,8 @@ class TrainConfig:
     matmul: Literal["auto", "onednn", "blas"] = "auto"
     """Library of float32 products on a CPU: oneDNN, or torch's BLAS (MKL on x86); auto: the one
     that is measured to be faster when the run begins."""
+    cuda_graph: bool = True
+    """On a GPU, launch a step as one CUDA graph; otherwise operator by operator."""
     threads: int | None = None
     """CPU threads; default: as many as torch chooses."""
     ranks: int = 1

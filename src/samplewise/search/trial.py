@@ -20,9 +20,9 @@ from samplewise.search.settings import RUNGS, Search
 from samplewise.search.space import Choices, Space, Value, format_value, value_of
 from samplewise.search.trial_queue import FAILED, INTERRUPTED, OUTCOME, REASON, by_draw, draw_of
 from samplewise.training.interrupts import Interrupts
-from samplewise.training.loop import share_used
 from samplewise.training.run import RunState, count_parameters
 from samplewise.training.session import Outcome, train_run
+from samplewise.training.train_step import share_used
 
 Say = Callable[[str], None]
 

@@ -5,34 +5,23 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from samplewise.atomic_io import write_json
 from samplewise.config.presets import PRESET_STEPS
 from samplewise.data.excerpts import Excerpt
 from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits, score
-from samplewise.nn.matmul import products_by
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.logger import RunLogger
 from samplewise.training.prefetch import Prefetch
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
 from samplewise.training.run import RunState, validation_clips
-from samplewise.training.tbptt import (
-    Mark,
-    Subsequence,
-    accumulate_gradients,
-    clip_gradients,
-    no_mark,
-)
+from samplewise.training.static_step import StaticStep, describe_launches, uses_graph
+from samplewise.training.tbptt import Subsequence
+from samplewise.training.train_step import ADVICE, share_of, share_used, train_step
 
-EXPLODED = 4.0
-"""A cost of so many times that of guessing (log2 q bits) means that training has blown up."""
 BUDGET_AFTER_S = 30.0
 """Seconds of a session after which it is said how many steps the budget will hold."""
 VALIDATION_SHARE = 0.05
@@ -54,6 +43,11 @@ class _Interval:
     nats: float = 0.0
     samples: int = 0
     norm: float = 0.0
+
+    def add(self, nats: float, samples: int, norm: float) -> None:
+        """Add the results of a step; of none, if it has no samples."""
+        if samples:
+            self.nats, self.samples, self.norm = self.nats + nats, self.samples + samples, norm
 
 
 def fit(
@@ -97,6 +91,11 @@ def _fit(
             # Its successor does not exist before torch 2.13, and broadcasts once all the same.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
+    if logger is not None and run.ranks.device.type == "cuda":
+        logger.say(describe_launches(run))
+    static = StaticStep(run) if uses_graph(run) else None
+    # A static step is read one step late: what follows must not happen before it was.
+    settle = (lambda: (0.0, 0, 0.0)) if static is None else static.settle
     clips = validation_clips(config, run.corpus)
     clock = Clock(progress.seconds)
     saved = previewed = validated = clock.now
@@ -108,13 +107,13 @@ def _fit(
         progress.seconds = clock.now
     while (reason := _finished(run, interrupts)) is None:
         began = clock.now
-        nats, samples, interval.norm = train_step(run, subsequence)
-        interval.nats, interval.samples = interval.nats + nats, interval.samples + samples
+        interval.add(*(train_step(run, subsequence) if static is None else static()))
         progress.seconds = clock.now
         interval.seconds += progress.seconds - began
         if config.pruning.sparsity:
             prune_if_due(run, logger, share_used(run))
         if logger is not None and interval.seconds >= config.log_seconds:
+            interval.add(*settle())
             _log(run, logger, interval)
             interval = _Interval()
         if logger is not None and progress.seconds >= budget_due:
@@ -122,6 +121,7 @@ def _fit(
             budget_due = math.inf
         if _validation_is_due(run, clock.now - validated, validation_took):
             began = clock.now
+            interval.add(*settle())
             bits = validate(run, logger, clips)
             progress.seconds = validated = clock.now
             validation_took = validated - began
@@ -130,12 +130,15 @@ def _fit(
                 return STOPPED_EARLY
         due = clock.now - saved >= 60 * config.save_minutes
         if run.ranks.sum(due)[0] or (config.save_every and progress.step % config.save_every == 0):
+            interval.add(*settle())
             run.save()
             saved = clock.now
         if config.preview.minutes and clock.now - previewed >= 60 * config.preview.minutes:
+            interval.add(*settle())
             if logger is not None:
                 make_preview(run, logger)
             previewed = clock.now
+    interval.add(*settle())
     if logger is not None and interval.samples:
         _log(run, logger, interval)
     if logger is not None and progress.sparsity < config.pruning.sparsity:
@@ -164,23 +167,6 @@ class Clock:
         return time.monotonic() - self._zero
 
 
-def share_used(run: RunState) -> float:
-    """Return the share of the budget that is used, in [0, 1]; 0 without a budget."""
-    # All ranks must agree on it: it decides the learning rate and the end.
-    return _share(run, run.ranks.sum(run.progress.seconds)[0] / run.ranks.world)
-
-
-def _share(run: RunState, seconds: float) -> float:
-    budget, shares = run.config.budget, [0.0]
-    if budget.steps is not None:
-        shares.append(run.progress.step / max(1, budget.steps))
-    if budget.epochs is not None:
-        shares.append(run.stream.epochs / max(1e-9, budget.epochs))
-    if budget.minutes is not None:
-        shares.append(seconds / max(1e-9, 60 * budget.minutes))
-    return min(1.0, max(shares))
-
-
 def validate(run: RunState, logger: RunLogger | None, clips: Sequence[Excerpt]) -> float:
     """Score the usable weights on ``clips``; keep them as the run's model if they are the best."""
     config, progress, ranks = run.config, run.progress, run.ranks
@@ -191,7 +177,7 @@ def validate(run: RunState, logger: RunLogger | None, clips: Sequence[Excerpt]) 
     nats, samples = ranks.sum(nats, sum(clip.samples for clip in own))
     bits = nats_to_bits(nats / samples)
     if not math.isfinite(bits):
-        raise TrainingError(f"validation at step {progress.step} gave {bits} bits; {_ADVICE}")
+        raise TrainingError(f"validation at step {progress.step} gave {bits} bits; {ADVICE}")
     if progress.best_bits is None or bits < progress.best_bits:
         progress.best_bits, progress.best_step, progress.bad_validations = bits, progress.step, 0
         if ranks.is_first:
@@ -221,90 +207,6 @@ def _validation_is_due(run: RunState, since: float, took: float) -> bool:
     return not run.ranks.sum(took > VALIDATION_SHARE * (since + took))[0]
 
 
-def autocast(run: RunState) -> Any:
-    """Return the context for the run's precision; None for float32."""
-    device = run.ranks.device
-    wanted = run.config.precision
-    if device.type == "cuda" and wanted == "auto":
-        # A density of 16-bit amplitudes does not survive 8 bits of mantissa.
-        fits = torch.cuda.is_bf16_supported() and not run.model.head.is_density
-        wanted = "bfloat16" if fits else "float32"
-    return torch.autocast(device.type, torch.bfloat16) if wanted == "bfloat16" else None
-
-
-_ADVICE = (
-    "the last good checkpoint is kept. Try a lower --learning-rate, --clip norm, or --precision "
-    "float32; then give the same command with another -o"
-)
-
-
-def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[float, int, float]:
-    """Make one step.
-
-    Args:
-        run: What is trained.
-        subsequence: Its cost, wrapped for several ranks or not.
-        mark: Called after each part: data, forward, backward, clip, optimizer, averaging.
-
-    Returns:
-        The batch's cost in nats over all ranks, its samples, and the norm of the gradient.
-
-    Raises:
-        TrainingError: As :func:`fit`.
-    """
-    config, progress = run.config, run.progress
-    batch = run.stream.next_batch()
-    mark("data")
-    rate = config.optimizer.learning_rate_at(progress.step, share_used(run))
-    if config.from_model is not None:
-        rate *= config.from_rate
-    run.optimizer.param_groups[0]["lr"] = rate
-    run.optimizer.zero_grad(set_to_none=True)
-    with products_by("blas" if config.matmul == "blas" else "onednn"):
-        nats, state = accumulate_gradients(
-            subsequence,
-            batch,
-            run.state,
-            groups=config.accumulate,
-            world=run.ranks.world,
-            autocast=autocast(run),
-            mark=mark,
-        )
-    clip, limit = config.optimizer.clip, config.optimizer.clip_limit
-    norm = clip_gradients(list(run.model.parameters()), clip, limit)
-    (total,) = run.ranks.sum(nats.item())
-    bits, size = nats_to_bits(total / batch.samples), norm.item()
-    limit = EXPLODED * math.log2(config.model.q_levels)
-    if not (math.isfinite(bits) and math.isfinite(size) and bits < limit):
-        _stop_before_damage(run, bits, size)
-    mark("clip")
-    run.optimizer.step()
-    mark("optimizer")
-    run.state = state
-    progress.step += 1
-    progress.samples_seen += batch.samples
-    if run.averaged is not None:
-        # A short memory at first, so that the initial weights are soon forgotten.
-        decay = min(config.ema, (1 + progress.step) / (10 + progress.step))
-        average = get_ema_multi_avg_fn(decay)
-        average(list(run.averaged.parameters()), list(run.model.parameters()), None)
-        mark("averaging")
-    return total, batch.samples, size
-
-
-def _stop_before_damage(run: RunState, bits: float, norm: float) -> None:
-    """Leave the weights as they are, note which batch it was, and stop."""
-    step = run.progress.step
-    if run.ranks.is_first:
-        cursor = run.stream.cursor
-        batch = {"step": step, "bits": str(bits), "grad_norm": str(norm), "cursor": cursor.lanes}
-        write_json(run.folder / "failed-batch.json", batch)
-    raise TrainingError(
-        f"the cost at step {step} is {bits:.4g} bits per sample and its gradient's norm {norm:.4g} "
-        f"(clips in failed-batch.json): {_ADVICE}"
-    )
-
-
 def _finished(run: RunState, interrupts: Interrupts) -> str | None:
     budget, progress = run.config.budget, run.progress
     if run.ranks.sum(interrupts.requested)[0]:
@@ -327,7 +229,7 @@ def _log(run: RunState, logger: RunLogger, interval: _Interval) -> None:
         progress.step,
         seconds=progress.seconds,
         bits=bits,
-        lr=run.optimizer.param_groups[0]["lr"],
+        lr=float(run.optimizer.param_groups[0]["lr"]),
         samples_per_s=speed,
         samples_seen=progress.samples_seen,
         grad_norm=interval.norm,
@@ -343,7 +245,7 @@ def _log(run: RunState, logger: RunLogger, interval: _Interval) -> None:
 
 def _say_budget(run: RunState, logger: RunLogger) -> None:
     """Say how many steps the budget will hold, and whether the preset needs many more."""
-    used = _share(run, run.progress.seconds)
+    used = share_of(run, run.progress.seconds)
     if not used:
         return
     steps, preset = round(run.progress.step / used), run.config.preset
@@ -363,7 +265,7 @@ def _thousands(value: float) -> str:
 
 
 def _time_left(run: RunState) -> str:
-    used = _share(run, run.progress.seconds)
+    used = share_of(run, run.progress.seconds)
     if not used:
         return ""
     left = run.progress.seconds * (1 - used) / used

@@ -61,6 +61,7 @@ def accumulate_gradients(
     *,
     groups: int = 1,
     world: int = 1,
+    weight: Tensor | None = None,
     autocast: Any = None,
     mark: Mark = no_mark,
 ) -> tuple[Tensor, State]:
@@ -72,6 +73,7 @@ def accumulate_gradients(
         state: Of those lanes, before the batch.
         groups: Parts that the lanes are worked through in, one after the other.
         world: Ranks over which the wrapper averages.
+        weight: world / batch.samples, if it is kept on the device.
         autocast: Context for lower precision.
         mark: Called after the forward and after the backward pass of each group.
 
@@ -102,7 +104,8 @@ def accumulate_gradients(
                 )
             mark("forward")
             # The wrapper averages over ranks; the cost is a mean over all their samples.
-            nats_to_bits(nats * (world / batch.samples)).backward()
+            factor = world / batch.samples if weight is None else weight
+            nats_to_bits(nats * factor).backward()
             mark("backward")
         total += nats.detach()
         states.append(detach(after))
