@@ -13,6 +13,7 @@ from samplewise.web.listening.study import open_study
 from samplewise.web.studio.library import Library
 from samplewise.web.studio.routes import Studio, create_studio
 from samplewise.web.studio.takes import Takes
+from samplewise.web.studio.training import Trainer
 
 SIZES = {"desktop": (1180, 860), "phone": (390, 800)}
 
@@ -57,7 +58,7 @@ def report(browser, study, folder, scheme):
 def play(browser, folder, size, scheme):
     """Picture the studio with two takes while a third is drawn."""
     with tempfile.TemporaryDirectory() as takes:
-        studio = Studio(Library([], threads=1), Takes(Path(takes)))
+        studio = Studio(Library([], 1), Takes(Path(takes)), Trainer([], Path("runs")))
         with serving(create_studio(studio, TOKEN)) as url:
             page = open_page(browser, size, scheme)
             page.goto(f"{url}/?token={TOKEN}")

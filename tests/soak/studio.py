@@ -1,7 +1,8 @@
-"""Long checks of the studio: malformed requests, and uploads that are hostile, slow or too large.
+"""Long checks of the studio: malformed requests, hostile uploads, and a training.
 
     python -m tests.soak.studio fuzz --cases 2000        # needs the schemathesis command
     python -m tests.soak.studio uploads --data FOLDER    # FOLDER/nasty holds damaged sound files
+    python -m tests.soak.studio training
 
 Each prints its figures and exits 1 if something is wrong.
 """
@@ -21,11 +22,13 @@ import numpy as np
 from tests.soak.api_fuzz import ACCESS, schema_of, schemathesis
 from tests.web.studies import TOKEN, serving
 
-from samplewise.audio.write import wav_bytes
+import samplewise
+from samplewise.audio.write import wav_bytes, write_wav
 from samplewise.web.studio.library import Library
 from samplewise.web.studio.prompts import MAX_UPLOAD
 from samplewise.web.studio.routes import Studio, create_studio, make_router
 from samplewise.web.studio.takes import Take, Takes
+from samplewise.web.studio.training import Trainer
 
 NOTHING = "0" * 16
 OTHERS_S = 5.0
@@ -35,7 +38,9 @@ OTHERS_S = 5.0
 @contextlib.contextmanager
 def serving_studio(folder):
     """Serve a studio; give it, its address and its port."""
-    studio = Studio(Library([], threads=1), Takes(folder / "takes"))
+    studio = Studio(
+        Library([folder], 1), Takes(folder / "takes"), Trainer([folder], folder / "runs")
+    )
     with serving(create_studio(studio, TOKEN)) as url:
         yield studio, url, int(url.rpartition(":")[2])
     studio.close()
@@ -108,6 +113,54 @@ def uploads(folder, arguments):
     return set(refused) == {413} and busy == 429 and slowest[0] < OTHERS_S
 
 
+def training(folder, arguments):
+    """Train from the page's requests until there is a validation, stop, and draw from the run."""
+    rng = np.random.default_rng(1)
+    (folder / "sounds").mkdir()
+    for number in range(8):
+        tone = 0.3 * np.sin(np.arange(64_000) * rng.uniform(0.03, 0.3))
+        write_wav(folder / "sounds" / f"{number}.wav", tone.astype(np.float32), 16_000)
+    samplewise.prepare(folder / "sounds", folder / "corpora" / "tones", sample_rate=16_000)
+    with serving_studio(folder) as (_, _, port):
+
+        def ask(method, path, body=None):
+            status, answer = request(
+                port,
+                method,
+                path,
+                json.dumps(body).encode() if body else b"",
+                {"content-type": "application/json"},
+            )
+            assert status < 300, answer
+            return json.loads(answer)
+
+        def run():
+            found = [one for one in ask("GET", "/api/models") if one["name"].startswith("runs/")]
+            return found[0] if found and found[0]["usable"] and found[0]["curve"] else None
+
+        [corpus] = ask("GET", "/api/training")["corpora"]
+        body = {"corpus": corpus["id"], "preset": "tiny", "minutes": 10.0}
+        state = ask("POST", "/api/training", body)
+        while run() is None and state["training"]["code"] is None:
+            time.sleep(1)
+            state = ask("GET", "/api/training")
+        began = time.monotonic()
+        state = ask("POST", "/api/training/stop")["training"]
+        took = time.monotonic() - began
+        print("\n".join(state["log"][-4:]))
+        found = run()
+        take = ask("POST", "/api/takes", {"model": found["id"], "seconds": 0.5, "seed": 1})
+        while not ask("GET", f"/api/live/{take['id']}")["finished"]:
+            time.sleep(0.1)
+        [kept] = ask("GET", "/api/takes")
+    print(
+        f"stopped in {took:.1f} s with code {state['code']}; {found['name']}: {found['bits']:.2f} "
+        f"bits, {len(found['curve'])} validations, previews {found['previews']}; a take of "
+        f"{kept['samples']} samples"
+    )
+    return state["code"] == 0 and kept["samples"] == 8000
+
+
 def oversized(port):
     """Send a chunked body that is too large; return the status."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
@@ -131,7 +184,7 @@ def slowly(port):
 def main():
     """Run one check; exit 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    checks = {check.__name__: check for check in (fuzz, uploads)}
+    checks = {check.__name__: check for check in (fuzz, uploads, training)}
     parser.add_argument("check", choices=checks)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--schemathesis", help="the command, if it is not on the path")

@@ -4,6 +4,11 @@ import pytest
 from starlette.testclient import TestClient
 from tests.web import studies
 
+from samplewise.web.studio.library import Library
+from samplewise.web.studio.routes import Studio
+from samplewise.web.studio.takes import Takes
+from samplewise.web.studio.training import Trainer
+
 
 @pytest.fixture(scope="session")
 def browser():
@@ -11,6 +16,17 @@ def browser():
         pytest.skip("no Chromium is installed; install it, or name it in CHROMIUM")
     with studies.browsing() as browser:
         yield browser
+
+
+@pytest.fixture
+def studio(tmp_path):
+    studio = Studio(
+        Library([tmp_path], threads=1),
+        Takes(tmp_path / "takes"),
+        Trainer([tmp_path], tmp_path / "runs"),
+    )
+    yield studio
+    studio.close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from samplewise.web.studio.library import Library, curve
 from samplewise.web.studio.live import MOST_READERS, LiveEnvelope, LiveTake
 from samplewise.web.studio.map import places
 from samplewise.web.studio.prompts import MOST_PROMPTS, MOST_UPLOADS, Prompts
-from samplewise.web.studio.routes import Studio, create_studio
+from samplewise.web.studio.routes import create_studio
 from samplewise.web.studio.takes import Take, Takes
 
 RATE = 16000
@@ -43,13 +43,6 @@ window.fetch = async (url, options) => {
 @pytest.fixture(scope="module")
 def piano():
     return samplewise.load("piano", threads=1)
-
-
-@pytest.fixture
-def studio(tmp_path):
-    studio = Studio(Library([tmp_path], threads=1), Takes(tmp_path / "takes"))
-    yield studio
-    studio.close()
 
 
 @pytest.fixture
@@ -334,9 +327,10 @@ def test_prompts_are_cut_levelled_and_forgotten(tmp_path):
 def test_runs_are_found_with_their_curves_and_broken_ones_are_named(tmp_path):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "weights.safetensors").write_bytes(b"broken")
-    lines = [{"step": n, "valid_bits": 3.0 - n / 1000} for n in range(500)]
+    lines = [{"event": "valid", "step": n, "bits": 3.0 - n / 1000} for n in range(500)]
+    lines.append({"event": "train", "step": 500, "bits": 1.0})
     metrics = tmp_path / "runs" / "mine" / "metrics.jsonl"
-    metrics.write_text("\n".join(map(json.dumps, [*lines, {"step": 1}])))
+    metrics.write_text("\n".join(map(json.dumps, lines)))
     library = Library([tmp_path])
     found = {entry.name: entry for entry in library.entries()}
     assert set(found) == {"piano", "sounds", "voice", "runs/mine"}

@@ -18,9 +18,12 @@ class StudioArgs:
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Run folders, folders of runs, or model files; the package's own models are there anyway."""
+    """Run folders, model files, corpora, or folders that hold them; the package's own models are
+    there anyway."""
     takes: Path = Path("takes")
     """Folder of the takes."""
+    training: Path = Path("runs")
+    """Folder of the runs that are started from the page."""
     threads: int | None = None
     """CPU threads of generation; default: all."""
     host: str = "127.0.0.1"
@@ -45,6 +48,7 @@ def main(argv: list[str]) -> int:
     from samplewise.web.studio.library import Library
     from samplewise.web.studio.routes import Studio, create_studio
     from samplewise.web.studio.takes import Takes
+    from samplewise.web.studio.training import Trainer
 
     check_threads(args.threads)
     for folder in args.runs:
@@ -54,7 +58,9 @@ def main(argv: list[str]) -> int:
     names = tuple(name.lower() for name in args.allow_host)
     address = Address(args.host, args.port, args.token, names)
     token = choose_token(address)
-    studio = Studio(Library(args.runs, args.threads), Takes(args.takes))
+    runs = [*args.runs, *([] if args.training in args.runs else [args.training])]
+    library, trainer = Library(runs, args.threads), Trainer(args.runs, args.training)
+    studio = Studio(library, Takes(args.takes), trainer)
     run_server(
         create_studio(studio, token, names),
         address,

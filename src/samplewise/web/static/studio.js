@@ -126,7 +126,37 @@ function showModel() {
     $("curve").firstElementChild.setAttribute("d", path.join(""));
     $("curve").setAttribute("aria-label", `Validation bits per sample from ${high.toFixed(2)} to ${low.toFixed(2)}`);
   }
+  const steps = chosen.previews || [];
+  $("previews").hidden = !steps.length;
+  $("previews").replaceChildren("Previews ", ...steps.map((step) => {
+    const button = element("button", step.toLocaleString("en"), { "aria-label": `Play the preview of step ${step}` });
+    button.addEventListener("click", () => guarded(() => playPreview(chosen, step, button)));
+    return button;
+  }));
   $("go").disabled = !chosen.usable;
+}
+async function listModels() {
+  const chosen = $("model").value, known = models.map((one) => one.id).join();
+  models = await request("GET", "/api/models");
+  if (models.map((one) => one.id).join() !== known) {  // else an open list would close
+    $("model").replaceChildren(...models.map((one) => element("option", one.name, { value: one.id })));
+    if (models.some((one) => one.id === chosen)) $("model").value = chosen;
+  }
+  showModel();
+}
+async function playPreview(chosen, step, button) {
+  const player = audio(), same = playing?.point === button;
+  stopTake();
+  if (same) return;
+  const response = await fetch(`/api/models/${chosen.id}/previews/${step}`, { credentials: "same-origin" });
+  if (!response.ok) throw new Error("there is no such preview any more");
+  const data = await response.arrayBuffer(), source = player.createBufferSource();
+  source.buffer = await new Promise((good, bad) => player.decodeAudioData(data, good, bad));
+  source.connect(player.destination);
+  source.start();
+  source.onended = stopTake;
+  playing = { source, item: null, point: button };
+  button.classList.add("playing");
 }
 
 // --- live
@@ -297,6 +327,7 @@ function stopTake() {
   playing = null;
 }
 function mark(item, on) {
+  if (!item) return;
   item.classList.toggle("playing", on);
   item.querySelector(".play path").setAttribute("d", on ? PAUSE : PLAY);
   item.querySelector(".play").setAttribute("aria-label", on ? "Stop" : "Play");
@@ -432,9 +463,54 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// --- training
+
+let training = null;
+function showTraining(state) {
+  $("training").hidden = !state.corpora.length && !state.training;
+  if ($("corpus").length !== state.corpora.length) {
+    $("corpus").replaceChildren(...state.corpora.map((one) => element("option", one.sample_rate ? `${one.name}, ${one.sample_rate} Hz` : one.name, { value: one.id })));
+  }
+  if (!$("preset").length) {
+    $("preset").replaceChildren(...state.presets.map((name) => element("option", name)));
+    if (state.presets.includes("small")) $("preset").value = "small";
+  }
+  training = state.training;
+  const goes = training !== null && training.code === null;
+  $("train").textContent = goes ? "Stop" : "Train";
+  for (const id of ["corpus", "preset", "minutes"]) $(id).disabled = goes;
+  $("log").hidden = !training;
+  if (!training) return;
+  const end = training.code === 0 ? "finished" : "failed";
+  $("training-status").textContent = `${training.run}: ${goes ? "training" : end}`;
+  const text = training.log.join("\n"), log = $("log");
+  if (log.textContent === text) return;
+  const isAtEnd = log.scrollTop + log.clientHeight > log.scrollHeight - 20;
+  log.textContent = text;
+  if (isAtEnd) log.scrollTop = log.scrollHeight;
+}
+async function watchTraining() {
+  showTraining(await request("GET", "/api/training"));
+  if (training?.code !== null) return;  // none, or it has ended
+  setTimeout(() => guarded(async () => { await watchTraining(); await listModels(); }), 5000);
+}
+$("train").addEventListener("click", () => guarded(async () => {
+  $("train").disabled = true;
+  try {
+    if (training?.code === null) {
+      $("training-status").textContent = "Stopping; a checkpoint is written …";
+      showTraining(await request("POST", "/api/training/stop"));
+      await listModels();
+    } else {
+      const body = { corpus: $("corpus").value, preset: $("preset").value, minutes: Number($("minutes").value) };
+      showTraining(await request("POST", "/api/training", body));
+      await watchTraining();
+    }
+  } finally { $("train").disabled = false; }
+}));
+
 guarded(async () => {
-  models = await request("GET", "/api/models");
-  $("model").replaceChildren(...models.map((one) => element("option", one.name, { value: one.id })));
-  showModel();
+  await listModels();
   await listTakes();
+  await watchTraining();
 });

@@ -1,6 +1,7 @@
 """Models that the studio offers: those of the package, and those below folders of runs."""
 
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ DEPTH = 3
 """Folders within each other in which runs are looked for."""
 MOST_MODELS = 200
 CURVE_POINTS = 120
+MOST_PREVIEWS = 8
+STEP = re.compile(r"step-(\d{8})")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Library:
             "labels": list(conditioning.classes) if conditioning else [],
             "usable": not (conditioning and conditioning.mel),
             "curve": curve(entry.path),
+            "previews": preview_steps(entry.path),
         }
 
     def load(self, entry: Entry) -> "Model":
@@ -105,11 +109,23 @@ def curve(path: Path) -> list[tuple[int, float]]:
         return []
     points = []
     for line in read_lines(metrics):
-        bits, step = line.get("valid_bits"), line.get("step")
-        if isinstance(bits, float) and isinstance(step, int):
+        bits, step = line.get("bits"), line.get("step")
+        if line.get("event") == "valid" and isinstance(bits, float) and isinstance(step, int):
             points.append((step, bits))
     stride = max(1, -(-len(points) // CURVE_POINTS))
     return points[::-1][::stride][::-1]
+
+
+def preview_steps(path: Path) -> list[int]:
+    """Return the last steps at which a run drew previews, in order."""
+    names = [one.name for one in (path / "previews").glob("step-*") if one.is_dir()]
+    return sorted(int(match[1]) for match in map(STEP.fullmatch, names) if match)[-MOST_PREVIEWS:]
+
+
+def read_preview(path: Path, step: int) -> bytes | None:
+    """Return the first clip of a preview as a WAV file; None if there is none."""
+    file = path / "previews" / f"step-{step:08d}" / "clip-0.wav"
+    return file.read_bytes() if file.is_file() else None
 
 
 def _models(folder: Path, depth: int) -> list[Path]:

@@ -22,10 +22,11 @@ from samplewise.generate.clips import find_flags, samples_of, stream_chunks
 from samplewise.generate.prompts import to_wave
 from samplewise.web.app import RequestError, create_app, guarded
 from samplewise.web.guard import Access, BodyError, Guard
-from samplewise.web.studio.library import Library
+from samplewise.web.studio.library import Library, read_preview
 from samplewise.web.studio.live import CHUNK_S, MOST_READERS, LiveEnvelope, LiveTake
 from samplewise.web.studio.prompts import MAX_UPLOAD, Prompts
 from samplewise.web.studio.takes import Take, Takes
+from samplewise.web.studio.training import IsTrainingError, Trainer, describe_corpus, presets
 
 FILES = {
     "/": "studio.html",
@@ -36,7 +37,7 @@ FILES = {
 UPLOADS = (("/api/prompts", MAX_UPLOAD),)
 MOST_LIVE = 2
 """Takes that are drawn at once."""
-MAX_SECONDS = 300.0
+MAX_SECONDS, MAX_MINUTES = 300.0, 7 * 24 * 60.0
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 Temperature = Annotated[float, Field(gt=0, le=MAX_TEMPERATURE)]
 
@@ -71,11 +72,19 @@ class TakeChange(Strict):
     star: bool | None = None
 
 
-class Studio:
-    """Models, takes, prompts, and what is being drawn."""
+class NewTraining(Strict):
+    """What is to be trained."""
 
-    def __init__(self, library: Library, takes: Takes):
-        self.library, self.takes, self.prompts = library, takes, Prompts()
+    corpus: str = Field(pattern=r"^[0-9a-f]{16}$")
+    preset: str = Field(max_length=60)
+    minutes: float = Field(gt=0, le=MAX_MINUTES)
+
+
+class Studio:
+    """Models, takes, prompts, training, and what is being drawn."""
+
+    def __init__(self, library: Library, takes: Takes, trainer: Trainer):
+        self.library, self.takes, self.trainer, self.prompts = library, takes, trainer, Prompts()
         self._live: dict[str, LiveTake] = {}
         self._lock = threading.Lock()
 
@@ -84,6 +93,7 @@ class Studio:
         for take in list(self._live.values()):
             take.stop()
             take.thread.join(5)
+        self.trainer.stop()
         self.prompts.close()
 
     def live(self, id: str) -> LiveTake:
@@ -167,6 +177,36 @@ def make_router(studio: Studio) -> APIRouter:
     @router.get("/models")
     def models() -> list[dict[str, Any]]:
         return [studio.library.describe(entry) for entry in studio.library.entries()]
+
+    @router.get("/models/{id}/previews/{step}", response_class=Response)
+    def preview(id: Id, step: Annotated[int, Path(ge=0, lt=10**8)]) -> Response:
+        entry = studio.library.find(id)
+        sound = None if entry is None else read_preview(entry.path, step)
+        if sound is None:
+            raise RequestError(404, "there is no such preview")
+        return Response(sound, media_type="audio/wav")
+
+    @router.get("/training")
+    def training() -> dict[str, Any]:
+        return _training(studio.trainer)
+
+    @router.post("/training", status_code=201)
+    def train(body: NewTraining) -> dict[str, Any]:
+        corpus = studio.trainer.corpora().get(body.corpus)
+        if corpus is None:
+            raise RequestError(404, "there is no such corpus")
+        if body.preset not in presets():
+            raise RequestError(422, f"preset: must be one of {', '.join(presets())}")
+        try:
+            studio.trainer.start(corpus, body.preset, body.minutes)
+        except IsTrainingError:
+            raise RequestError(429, "another training is going on; stop it", 60) from None
+        return _training(studio.trainer)
+
+    @router.post("/training/stop")
+    def stop_training() -> dict[str, Any]:
+        studio.trainer.stop()
+        return _training(studio.trainer)
 
     @router.get("/takes")
     def takes() -> list[dict[str, Any]]:
@@ -265,6 +305,12 @@ def _status(live: LiveTake) -> dict[str, Any]:
         "error": live.error,
         "seed": live.settings["seed"],
     }
+
+
+def _training(trainer: Trainer) -> dict[str, Any]:
+    corpora = [describe_corpus(id, path) for id, path in trainer.corpora().items()]
+    current = None if trainer.training is None else trainer.training.status()
+    return {"corpora": corpora, "presets": presets(), "training": current}
 
 
 def _flac(path: Any) -> bytes:
