@@ -149,6 +149,7 @@ def training(folder, arguments):
         took = time.monotonic() - began
         print("\n".join(state["log"][-4:]))
         found = run()
+        assert found is not None, state["log"]
         take = ask("POST", "/api/takes", {"model": found["id"], "seconds": 0.5, "seed": 1})
         while not ask("GET", f"/api/live/{take['id']}")["finished"]:
             time.sleep(0.1)

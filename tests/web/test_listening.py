@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
 import wave
 from collections import Counter
 from pathlib import Path
@@ -167,6 +168,17 @@ def test_a_listener_goes_on_with_another_server(study, client, client_of):
     assert vote(client, 4, "a").status_code == 409
     assert client.get("/api/session").json()["listener"]["next"] == 5
     store.close()
+
+
+def test_a_vote_that_the_database_refused_may_come_again(study, client):
+    begin(client)
+    with sqlite3.connect(study.folder / "votes.db") as connection:
+        connection.execute("ALTER TABLE votes RENAME TO gone")
+    refused = vote(client, 0, right_practice(study))
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    with sqlite3.connect(study.folder / "votes.db") as connection:
+        connection.execute("ALTER TABLE gone RENAME TO votes")
+    assert vote(client, 0, right_practice(study)).json()["next"] == 1
 
 
 def test_only_the_clips_of_this_trial_and_the_next_are_given_out(study, client):

@@ -67,6 +67,11 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, error.status, headers)
 
 
+async def unavailable(request: Request, error: Exception) -> JSONResponse:
+    """Answer that the request may be sent again."""
+    return JSONResponse({"error": str(error)}, 503, {"retry-after": "2"})
+
+
 async def _failed(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, 400)
 

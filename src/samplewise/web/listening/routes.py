@@ -17,11 +17,11 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
-from samplewise.web.app import RequestError, create_app, guarded
+from samplewise.web.app import RequestError, create_app, guarded, unavailable
 from samplewise.web.guard import Access, Guard, cookie_of, set_cookie
 from samplewise.web.listening.design import ANSWERS, Trial, right_answers
 from samplewise.web.listening.study import Study
-from samplewise.web.listening.votes import Listener, Vote, VoteQueue, VoteStore
+from samplewise.web.listening.votes import Listener, StoreError, Vote, VoteQueue, VoteStore
 
 FILES = {
     "/": "listen.html",
@@ -190,7 +190,9 @@ def least_audible_ms(seconds: float) -> int:
 
 def create_listening(study: Study, store: VoteStore, access: Access) -> Guard:
     """Return the application of a listening test."""
-    return guarded(create_app(make_router(Listening(study, store)), FILES), access)
+    app = create_app(make_router(Listening(study, store)), FILES)
+    app.add_exception_handler(StoreError, unavailable)
+    return guarded(app, access)
 
 
 def make_router(listening: Listening) -> APIRouter:

@@ -82,6 +82,10 @@ class Vote:
     """When it was stored, seconds since 1970."""
 
 
+class StoreError(SamplewiseError):
+    """A failure of the database; what was asked for may be asked for again."""
+
+
 class VoteStore:
     """The votes of one study."""
 
@@ -208,7 +212,7 @@ class VoteStore:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise SamplewiseError(f"the database of the votes failed: {_reason(error)}") from error
+            raise StoreError(f"the database of the votes failed: {_reason(error)}") from error
 
 
 class VoteQueue:
