@@ -1,11 +1,13 @@
 """Small listening tests of synthetic sounds, and servers and browsers for them."""
 
+import asyncio
 import contextlib
 import os
 import shutil
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,12 @@ def make_study(folder: Path, names=("three", "two", "real"), clips=6, **settings
         write_bytes(study.clip_path(clip), data)
     write_study(study)
     return study
+
+
+def run_apart(work):
+    """Run a coroutine in a thread of its own: the browser of other tests has a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 @contextlib.contextmanager

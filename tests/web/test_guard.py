@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from starlette.testclient import TestClient
-from tests.web.studies import TOKEN
+from tests.web.studies import TOKEN, run_apart
 
 from samplewise.web import guard as guarding
 from samplewise.web.guard import Access, Guard, is_known_host
@@ -123,7 +123,7 @@ def test_a_slow_body_is_given_up(monkeypatch):
         await asyncio.sleep(10)
 
     status = []
-    asyncio.run(call(Guard(echo, Access(None)), never, status))
+    run_apart(call(Guard(echo, Access(None)), never, status))
     assert status == [(408, None)]
 
 
@@ -149,7 +149,7 @@ def test_the_queue_is_bounded_and_what_is_refused_may_come_again(monkeypatch):
         await asyncio.gather(*requests)
         return status
 
-    assert asyncio.run(main())[95:] == [(200, None)] * 5
+    assert run_apart(main())[95:] == [(200, None)] * 5
 
 
 def test_other_machines_need_a_token_that_somebody_chose():

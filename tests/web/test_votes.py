@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.web.studies import run_apart
 
 from samplewise.errors import SamplewiseError
 from samplewise.web.listening.votes import Vote, VoteQueue, VoteStore
@@ -68,7 +69,7 @@ def test_votes_that_come_during_a_transaction_share_the_next_one(url, monkeypatc
         rest = [a_vote("a", trial=1), a_vote("b", trial=1), a_vote("b", trial=0), a_vote("b")]
         return await asyncio.gather(first, *map(queue.add, rest))
 
-    assert asyncio.run(vote()) == ["a", "a", "a", "a", "b"]
+    assert run_apart(vote()) == ["a", "a", "a", "a", "b"]
     assert groups[:2] == [[0], [1, 1, 0, 3]]  # the others: one by one, as some were known
     assert store.answers(0) == {0: "a", 1: "a", 3: "b"}
     store.close()
@@ -87,7 +88,7 @@ def test_everyone_is_told_that_the_database_failed(tmp_path, monkeypatch):
         votes = [queue.add(a_vote("a", trial=trial)) for trial in range(3)]
         return await asyncio.gather(*votes, return_exceptions=True)
 
-    assert [str(error) for error in asyncio.run(vote())] == ["the disk is full"] * 3
+    assert [str(error) for error in run_apart(vote())] == ["the disk is full"] * 3
     store.close()
 
 
