@@ -13,6 +13,7 @@ from tests.generate.conftest import RATE
 
 from samplewise.cli.generate import main
 from samplewise.errors import SamplewiseError
+from samplewise.generate import clip_folder
 from samplewise.generate.artifacts import find_artifacts
 from samplewise.generate.clip_folder import ClipFolder, default_folder
 from samplewise.generate.clips import Clip
@@ -84,6 +85,67 @@ def test_the_same_arguments_make_the_same_files_and_a_clip_can_be_made_alone(mod
     assert contents(tmp_path / "takes") == first
     generate(*options, "--index", 6, "--count", 2)
     assert len(read(tmp_path / "takes")["clips"]) == 8
+
+
+def test_an_interrupted_generation_goes_on_where_it_was(model_file, tmp_path, monkeypatch, capsys):
+    options = [model_file, "--count", 7, "--seconds", 0.1, "--batch", 2, "--temperature", 0.9]
+    generate(*options, "--seed", 3, "-o", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        own_add = ClipFolder.add
+
+        def interrupted(self, clip):
+            if clip.index == 3:
+                raise KeyboardInterrupt
+            own_add(self, clip)
+
+        patch.setattr(ClipFolder, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate(*options, "--seed", 3, "-o", tmp_path / "parts")
+    (tmp_path / "parts" / "clip-0001.wav").unlink()
+    drawn, own_add = [], ClipFolder.add
+    monkeypatch.setattr(
+        ClipFolder, "add", lambda self, clip: drawn.append(clip.index) or own_add(self, clip)
+    )
+    generate(*options, "--resume", "-o", tmp_path / "parts")
+    assert drawn == [1, 3, 4, 5, 6]
+    assert "seed 3 ·" in (said := capsys.readouterr().err)
+    assert "2 of 7 clips are there" in said
+    whole, parts = contents(tmp_path / "whole"), contents(tmp_path / "parts")
+    for files in (whole, parts):
+        files["generation.json"] = json.loads(files["generation.json"])
+        del files["generation.json"]["command"]
+    assert parts == whole
+    generate(*options, "--resume", "-o", tmp_path / "parts")
+    assert len(drawn) == 5
+    with pytest.raises(SamplewiseError, match=r"temperature was 0.9, now 0.8"):
+        generate(*options[:-1], 0.8, "--resume", "-o", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("loop", [(), ("--loop",)])
+def test_clips_are_the_same_however_the_indices_are_split(model_file, tmp_path, loop):
+    options = [model_file, "--seconds", 0.3, "--seed", 3, *loop]
+    generate(*options, "--count", 5, "--batch", 4, "-o", tmp_path / "whole")
+    parts = {}
+    for first, count in ((0, 2), (2, 1), (3, 2)):
+        part = tmp_path / f"part-{first}"
+        generate(*options, "--index", first, "--count", count, "--resume", "-o", part)
+        parts |= contents(part)
+    whole = contents(tmp_path / "whole")
+    assert parts.keys() == whole.keys()
+    assert all(parts[name] == whole[name] for name in whole if name.endswith(".wav"))
+
+
+def test_the_index_of_many_clips_is_not_written_after_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_folder, "FEW", 4)
+    monkeypatch.setattr(clip_folder, "SHARE", 0.5)
+    folder, named = ClipFolder(tmp_path, {"sample_rate": RATE}), []
+    for index in range(12):
+        wave = np.zeros(10, np.float32)
+        folder.add(Clip(index, 0, wave, RATE, np.zeros(10, np.int64), -1.0))
+        named.append(len(read(tmp_path)["clips"]))
+    assert named == [1, 2, 3, 4, 4, 4, 4, 8, 8, 8, 8, 8]
+    folder.close()
+    assert len(read(tmp_path)["clips"]) == 12
 
 
 def test_the_recorded_command_regenerates_the_clips(model_file, tmp_path):

@@ -54,6 +54,9 @@ class GenerateArgs:
     """Decides about all clips; a random one is taken, and printed, unless given."""
     index: int | None = None
     """Number of the first clip; clips of the same seed and settings that are there are kept."""
+    resume: bool = False
+    """Go on where a command was interrupted: clips that are there are not drawn again. The seed is
+    theirs unless given."""
     prompt: Path | None = None
     """Sound file that every clip continues; any length, any rate."""
     cut_prompt: bool = False
@@ -107,15 +110,24 @@ def main(argv: list[str]) -> int:
 
 def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     import time
+    from contextlib import closing
 
     from samplewise.atomic_io import claim
     from samplewise.config.validation import check_at_least
-    from samplewise.generate.clip_folder import INDEX, KIND, ClipFolder, default_folder
+    from samplewise.generate.clip_folder import (
+        INDEX,
+        KIND,
+        ClipFolder,
+        default_folder,
+        recorded_seed,
+    )
     from samplewise.generate.clips import samples_of, target_of, temperature_of
     from samplewise.generate.uniforms import check_numbers, pick_seed
 
     seconds = DEFAULT_SECONDS if args.seconds is None else args.seconds
-    envelope, seed = _temperature(args), pick_seed(args.seed)
+    path = args.output or default_folder(args.model, args.step)
+    found = recorded_seed(path) if args.resume and args.seed is None else args.seed
+    envelope, seed = _temperature(args), pick_seed(found)
     first, count = args.index or 0, args.count
     if count is None:
         count = DEFAULT_COUNT if args.index is None else 1
@@ -126,43 +138,56 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     envelope = envelope or temperature_of(model.loaded)
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
     computed_by = model.backend_for(min(count, args.batch), args.min_p).describe(model.loaded.model)
-    length, drawn = samples_of(seconds, rate), 0
+    length, drawn, finished = samples_of(seconds, rate), 0, 0
     target_bits = target_of(model.loaded, _target(args))
     settings = _settings(args, model, seed, str(envelope)) | _control(args, target_bits)
-    path = args.output or default_folder(args.model, args.step)
     with (
         claim(path, "generate", INDEX, KIND),
         late_bar(PROMPT_BAR) as prompt_progress,
         late_bar("drawing (seconds of sound)") as bar,
     ):
         folder = ClipFolder.open(
-            path, settings, command=_command(argv, seed), add=args.index is not None
+            path,
+            settings,
+            command=_command(argv, seed),
+            add=args.index is not None or args.resume,
+            resume=args.resume,
         )
         if folder.stale:
             print_note(
                 f"{path}: {len(folder.stale)} clips of an earlier generation will be replaced"
             )
-        print_note(f"seed {seed} · {computed_by}")
+        runs = [range(first, first + count)]
+        if args.resume:
+            runs = folder.missing(runs[0], length / rate)
+        total = sum(map(len, runs))
+        kept = "" if total == count else f" · {count - total} of {count} clips are there"
+        print_note(f"seed {seed} · {computed_by}{kept}")
         begin = time.monotonic()
-        for clip in model.iterate(
-            count,
-            seconds,
-            seed=seed,
-            temperature=envelope,
-            min_p=args.min_p,
-            prompt=prompt,
-            keep_prompt=not args.cut_prompt,
-            start=args.start,
-            target_bits=target_bits,
-            label=args.label,
-            batch=args.batch,
-            first_index=first,
-            retry_flagged=args.retry_flagged,
-            progress=lambda done, total: bar(done // rate, total // rate),
-            prompt_progress=prompt_progress,
-        ):
-            folder.add(clip.looped() if args.loop else clip)
-            drawn += length * (1 + clip.retries)
+        with closing(folder):
+            for run in runs:
+                for clip in model.iterate(
+                    len(run),
+                    seconds,
+                    seed=seed,
+                    temperature=envelope,
+                    min_p=args.min_p,
+                    prompt=prompt,
+                    keep_prompt=not args.cut_prompt,
+                    start=args.start,
+                    target_bits=target_bits,
+                    label=args.label,
+                    batch=args.batch,
+                    first_index=run.start,
+                    retry_flagged=args.retry_flagged,
+                    progress=lambda done, _, before=finished: bar(
+                        (before + done) // rate, total * length // rate
+                    ),
+                    prompt_progress=prompt_progress,
+                ):
+                    folder.add(clip.looped() if args.loop else clip)
+                    drawn += length * (1 + clip.retries)
+                finished += length * len(run)
     speed = drawn / (time.monotonic() - begin)
     made = [entry for entry in folder.ranked() if first <= entry["index"] < first + count]
     if args.json:

@@ -9,12 +9,16 @@ from typing import Any
 from samplewise.atomic_io import contents, refuse_others, write_json
 from samplewise.audio.loops import Loop
 from samplewise.audio.write import write_wav
+from samplewise.errors import SamplewiseError
 from samplewise.generate.clips import Clip
 from samplewise.models.io import WEIGHTS, LoadedModel
 from samplewise.strict_json import read_object
 
 INDEX = "generation.json"
 KIND = "a folder of generated clips"
+FEW, SHARE = 100, 0.01
+"""Up to so many clips generation.json is written after each, then when so large a share is new:
+written after each of ten thousand it would take most of the time."""
 CLIP_NAME = re.compile(r"clip-\d{4,20}\.wav")
 
 
@@ -28,6 +32,12 @@ def default_folder(model: Path, step: int | None = None) -> Path:
     if not model.is_dir():
         return model.with_name(f"{model.stem}-clips")
     return model / ("generated" if step is None else f"generated-step-{step}")
+
+
+def recorded_seed(path: Path) -> int | None:
+    """Return the seed of the clips in a folder; None if there are none."""
+    seed = _read(path / INDEX).get("seed")
+    return seed if isinstance(seed, int) else None
 
 
 def weights_digest(loaded: LoadedModel) -> str:
@@ -54,10 +64,17 @@ class ClipFolder:
     """The command that made the folder, with its seed."""
     stale: tuple[str, ...] = ()
     """Clips of another generation, which go when the first clip of this one comes."""
+    unwritten: int = 0
+    """Clips that generation.json does not name yet."""
 
     @classmethod
     def open(
-        cls, path: Path, settings: dict[str, Any], command: tuple[str, ...] = (), add: bool = False
+        cls,
+        path: Path,
+        settings: dict[str, Any],
+        command: tuple[str, ...] = (),
+        add: bool = False,
+        resume: bool = False,
     ) -> "ClipFolder":
         """Look whether clips may go to ``path``; nothing is changed before the first one comes.
 
@@ -66,6 +83,7 @@ class ClipFolder:
             settings: Go into generation.json.
             command: Goes there too.
             add: Keep the clips that are there if they were made with the same settings.
+            resume: Refuse clips that were made with others.
 
         Raises:
             SamplewiseError: If the folder holds files, but no generation.
@@ -77,6 +95,16 @@ class ClipFolder:
         if add and all(before.get(key) == value for key, value in settings.items()):
             folder.entries = {entry["index"]: entry for entry in before["clips"]}
             folder.command = tuple(before.get("command", ()))
+        elif resume and before:
+            changed = [
+                f"{name} was {before.get(name)}, now {value}"
+                for name, value in settings.items()
+                if before.get(name) != value
+            ]
+            raise SamplewiseError(
+                f"{path} holds clips with other settings ({'; '.join(changed)}). Give the command "
+                "that was interrupted, another -o, or leave --resume out to replace them"
+            )
         else:
             folder.stale = tuple(filter(CLIP_NAME.fullmatch, names))
         return folder
@@ -97,9 +125,31 @@ class ClipFolder:
             "flags": list(clip.flags),
             **({"seed": clip.seed, "retries": clip.retries} if clip.retries else {}),
             **({} if clip.loop is None else {"loop": _loop(clip.loop, rate)}),
+            **({} if clip.loop is None else {"drawn_seconds": len(clip.codes) / rate}),
             **({"flag_reasons": list(clip.flag_reasons)} if clip.flags else {}),
         } | ({} if clip.label is None else {"label": clip.label})
-        self._write_index()
+        self.unwritten += 1
+        if len(self.entries) <= FEW or self.unwritten >= SHARE * len(self.entries):
+            self._write_index()
+
+    def close(self) -> None:
+        """Bring generation.json up to date."""
+        if self.unwritten:
+            self._write_index()
+
+    def missing(self, indices: range, seconds: float) -> list[range]:
+        """Return which of ``indices`` have no clip of that length yet, as runs of neighbours."""
+        runs: list[range] = []
+        for index in indices:
+            entry = self.entries.get(index)
+            drawn = None if entry is None else entry.get("drawn_seconds", entry["seconds"])
+            if drawn == seconds and (self.path / clip_name(index)).is_file():
+                continue
+            if runs and runs[-1].stop == index:
+                runs[-1] = range(runs[-1].start, index + 1)
+            else:
+                runs.append(range(index, index + 1))
+        return runs
 
     def ranked(self, by_index: bool = False) -> list[dict[str, Any]]:
         """Return the entries with their rank, likeliest first; flagged ones come last."""
@@ -115,6 +165,7 @@ class ClipFolder:
         contents = {"command": list(self.command)} if self.command else {}
         contents |= {**self.settings, "clips": self.ranked(by_index=True)}
         write_json(self.path / INDEX, contents)
+        self.unwritten = 0
 
 
 def _loop(loop: Loop, rate: int) -> dict[str, float]:
