@@ -1,6 +1,6 @@
 """Screenshots of the documentation: python -m tests.soak.screenshots STUDY docs/pictures
 
-STUDY is a listening test with votes and a report, as docs/listening-test.md describes.
+STUDY is a listening test with votes and a report, as docs/listening-test/run.md describes.
 """
 
 import sys

@@ -3,6 +3,7 @@
     python -m tests.soak.studio fuzz --cases 2000        # needs the schemathesis command
     python -m tests.soak.studio uploads --data FOLDER    # FOLDER/nasty holds damaged sound files
     python -m tests.soak.studio training
+    python -m tests.soak.studio turned                   # needs Chromium
 
 Each prints its figures and exits 1 if something is wrong.
 """
@@ -11,6 +12,8 @@ import argparse
 import contextlib
 import http.client
 import json
+import re
+import resource
 import socket
 import sys
 import tempfile
@@ -20,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 from tests.soak.api_fuzz import ACCESS, schema_of, schemathesis
-from tests.web.studies import TOKEN, serving
+from tests.web.studies import KEEP_WHAT_IS_RECEIVED, TOKEN, browsing, serving
 
 import samplewise
-from samplewise.audio.write import wav_bytes, write_wav
+from samplewise.audio.write import pcm16, wav_bytes, write_wav
 from samplewise.web.studio.library import Library
 from samplewise.web.studio.prompts import MAX_UPLOAD
 from samplewise.web.studio.routes import Studio, create_studio, make_router
@@ -98,7 +101,8 @@ def uploads(folder, arguments):
                 assert status in (201, 422), (path.name, status)
                 assert status == 201 or json.loads(body)["error"], path.name
                 counts[status] = counts.get(status, 0) + 1
-        refused = [oversized(port) for _ in range(20)]
+        before = memory_mib()
+        refused = [oversized(port) for _ in range(100)]
         slow = [slowly(port) for _ in range(8)]
         time.sleep(2)
         busy, _ = request(port, "PUT", "/api/prompts", wav_bytes(np.zeros(999, np.float32), 8000))
@@ -106,11 +110,18 @@ def uploads(folder, arguments):
         watcher.join()
         for connection in slow:
             connection.close()
+        grown = memory_mib() - before
     print(
         f"hostile files {counts}, oversized {set(refused)}, an upload beside 8 slow ones {busy}, "
-        f"slowest other request {slowest[0]:.2f} s"
+        f"slowest other request {slowest[0]:.2f} s, memory {grown:+.0f} MiB"
     )
-    return set(refused) == {413} and busy == 429 and slowest[0] < OTHERS_S
+    return set(refused) == {413} and busy == 429 and slowest[0] < OTHERS_S and grown < 50
+
+
+def memory_mib():
+    """Memory of this process, which serves too, from Linux's /proc."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def training(folder, arguments):
@@ -162,6 +173,44 @@ def training(folder, arguments):
     return state["code"] == 0 and kept["samples"] == 8000
 
 
+def turned(folder, arguments):
+    """Turn the temperature in Chromium while it plays; nothing before changes.
+
+    The samples that the page received are those of the file, and of a clip that is drawn again with
+    the recorded temperature.
+    """
+    with serving_studio(folder) as (studio, url, _), browsing() as browser:
+        page = browser.new_context().new_page()
+        page.add_init_script(KEEP_WHAT_IS_RECEIVED)
+        page.goto(f"{url}/?token={TOKEN}")
+        page.locator("#model option", has_text="piano").wait_for(state="attached")
+        page.locator("#model").select_option("piano")
+        page.locator("#seconds").fill("6")
+        page.locator("#seed").fill("11")
+        page.locator("#go").click()
+        page.get_by_text(re.compile(r"^[1-4]\.\d of 6 s")).wait_for(timeout=120_000)
+        page.locator("#temperature").fill("0.6")
+        page.locator(".take").wait_for(timeout=120_000)
+        received = np.frombuffer(bytes(page.evaluate("window.received")), "<i2")
+        [take] = studio.takes.all()
+        kept = np.frombuffer(studio.takes.sound(take).read_bytes()[44:], "<i2")
+    record = str(take.settings["temperature"])
+    model = samplewise.load("piano", threads=1)
+    again, fixed = (
+        pcm16(model.generate(1, 6.0, seed=11, temperature=temperature)[0].samples)
+        for temperature in (record, 1.0)
+    )
+    change = round(float(record.split(",")[-1].split(":")[0]) * model.sample_rate)
+    before = bool((kept[:change] == fixed[:change]).all())
+    after = bool((kept[change:] != fixed[change:]).any())
+    same = np.array_equal(received, kept) and np.array_equal(kept, again)
+    print(
+        f"turned after {change / model.sample_rate:.2f} s: what came before is unchanged {before}, "
+        f"what came after changed {after}; received, kept and drawn again are the same {same}"
+    )
+    return before and after and same
+
+
 def oversized(port):
     """Send a chunked body that is too large; return the status."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
@@ -185,7 +234,7 @@ def slowly(port):
 def main():
     """Run one check; exit 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    checks = {check.__name__: check for check in (fuzz, uploads, training)}
+    checks = {check.__name__: check for check in (fuzz, uploads, training, turned)}
     parser.add_argument("check", choices=checks)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--schemathesis", help="the command, if it is not on the path")

@@ -34,6 +34,32 @@ CHROMIUM = [
     "--autoplay-policy=user-gesture-required",
 ]
 
+KEEP_WHAT_IS_RECEIVED = """
+const send = window.fetch;
+window.fetch = async (url, options) => {
+  const response = await send(url, options);
+  if (url.endsWith("/pcm")) {
+    response.clone().arrayBuffer().then((bytes) => {
+      window.received = Array.from(new Uint8Array(bytes));
+    });
+  }
+  return response;
+};
+"""
+"""Script of a page: what it receives of a live take is kept in ``window.received``."""
+
+CLIMBING = (
+    *("../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..%5c", "..\\", "....//", "..;/", "%252e%252e%252f"),
+    *("..%c0%af", "..%00/", "%00", "%u002e%u002e/", "//host/share/", "%5c%5chost%5cshare%5c"),
+    *("file:///", "C:%5c", "~/", "\uff0e\uff0e\uff0f", "." * 3000 + "/"),
+)
+"""Beginnings of paths that climb out of a folder somewhere."""
+
+
+def climbing(*folders, name="study.json"):
+    """Paths that climb out of the folders of a server."""
+    return [f"{folder}{climb}{name}" for folder in folders for climb in CLIMBING]
+
 
 def source(name, clips=6, seconds=0.6, level=0.1, rate=RATE, seed=0):
     """A system of noise in a random band."""

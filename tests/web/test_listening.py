@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.web.studies import RATE, make_study, source
+from tests.web.studies import RATE, climbing, make_study, source
 
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.preference import bradley_terry
@@ -251,10 +251,17 @@ PATHS = [
 
 def test_no_path_leads_out(client):
     begin(client)
-    for path in PATHS:
+    for path in [*PATHS, *climbing("/", "/static/", "/api/trials/0/")]:
         answer = client.get(path)
         assert answer.status_code in (404, 422), path
         assert "loudness" not in answer.text
+
+
+def test_a_request_for_thousands_of_ranges_gets_the_whole_clip(study, client):
+    begin(client)
+    ranges = ",".join(f"{n}-{n}" for n in range(4000))
+    answer = client.get("/api/trials/0/a.wav", headers={"range": f"bytes={ranges}"})
+    assert answer.content == study.clip_path(study.trials(0)[0].clips[0]).read_bytes()
 
 
 def test_a_crowd_of_new_listeners_is_asked_to_wait():

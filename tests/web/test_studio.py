@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tests.web.studies import TOKEN, serving
+from tests.web.studies import KEEP_WHAT_IS_RECEIVED, TOKEN, climbing, serving
 
 import samplewise
 from samplewise.audio.write import pcm16, wav_bytes
@@ -26,18 +26,6 @@ from samplewise.web.studio.routes import create_studio
 from samplewise.web.studio.takes import Take, Takes
 
 RATE = 16000
-KEEP_WHAT_IS_RECEIVED = """
-const send = window.fetch;
-window.fetch = async (url, options) => {
-  const response = await send(url, options);
-  if (url.endsWith("/pcm")) {
-    response.clone().arrayBuffer().then((bytes) => {
-      window.received = Array.from(new Uint8Array(bytes));
-    });
-  }
-  return response;
-};
-"""
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +221,8 @@ def test_names_of_takes_lead_nowhere(client, tmp_path):
     for name in ("../secret", "..%2fsecret", "%2e%2e", "0" * 15, "G" * 16, "a" * 3000, "0" * 16):
         for form in ("wav", "json", "../json", "exe"):
             assert client.get(f"/api/takes/{name}/{form}").status_code in (404, 405, 422)
+    for path in climbing("/", "/static/", "/api/takes/", "/api/models/", name="secret.json"):
+        assert client.get(path).status_code in (404, 405, 422), path
     takes = Takes(tmp_path / "takes")
     assert takes.find("../secret") is None
     (takes.folder / f"{'1' * 16}.json").write_text("not JSON")
