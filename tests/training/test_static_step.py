@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,9 +18,9 @@ from samplewise.nn.state import to_tensors
 from samplewise.training import loop
 from samplewise.training.run import start
 from samplewise.training.static_step import (
+    WARM_UP,
     StaticStep,
     describe_launches,
-    needs_the_host,
     uses_graph,
 )
 from samplewise.training.tbptt import Subsequence
@@ -57,21 +58,50 @@ def everything(run):
     return tensors, run.state.clock, run.progress.step, run.progress.samples_seen
 
 
-def test_static_steps_equal_those_of_the_plain_loop(any_config, corpus, tmp_path, alone):
+def test_static_steps_equal_those_of_the_plain_loop(
+    any_config, corpus, tmp_path, alone, monkeypatch
+):
     plain = start(any_config, corpus, tmp_path / "plain", alone)
     subsequence = Subsequence(plain.model, plain.config.sample_stride)
     expected = [train_step(plain, subsequence) for _ in range(STEPS)]
+
+    def capture(self, clock):  # a graph does at every clock what was done at this one
+        return SimpleNamespace(replay=lambda: self._compute(clock))
+
+    monkeypatch.setattr(StaticStep, "_capture", capture)
     run = start(any_config, corpus, tmp_path / "static", alone)
-    assert needs_the_host(run) is None
     step = StaticStep(run)
-    first, *found = [step() for _ in range(STEPS)]
+    first, *found = [step() for _ in range(WARM_UP)]
+    step._captures = True
+    found += [step() for _ in range(STEPS - WARM_UP)]
     assert first[:2] == (0.0, 0)
     assert [*found, step.settle()] == expected
     assert step.settle()[:2] == (0.0, 0)
+    assert len(step._graphs) == any_config.sample_stride
     ours, theirs = everything(run), everything(plain)
     assert ours[1:] == theirs[1:]
     assert ours[0].keys() == theirs[0].keys()
     assert [name for name in ours[0] if not torch.equal(ours[0][name], theirs[0][name])] == []
+
+
+def test_without_a_graph_operators_are_launched_and_a_line_says_why(
+    config, corpus, tmp_path, alone, monkeypatch, caplog
+):
+    def fail(self, clock):
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(StaticStep, "_capture", fail)
+    plain = start(config, corpus, tmp_path / "plain", alone)
+    subsequence = Subsequence(plain.model)
+    expected = [train_step(plain, subsequence) for _ in range(STEPS)]
+    step = StaticStep(start(config, corpus, tmp_path / "static", alone))
+    found = [step() for _ in range(WARM_UP)]
+    step._captures = True
+    found += [step() for _ in range(STEPS - WARM_UP)]
+    assert [*found[1:], step.settle()] == expected
+    assert [record.getMessage() for record in caplog.records] == [
+        "no CUDA graph (operation not permitted): a step is launched by its operators"
+    ]
 
 
 def test_a_static_step_waits_for_nothing(any_config, corpus, tmp_path, alone):
