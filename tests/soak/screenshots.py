@@ -66,10 +66,12 @@ def play(browser, folder, size, scheme):
             for number, model in enumerate(("voice", "piano")):
                 page.locator("#model").select_option(model)
                 page.locator("#seconds").fill("5")
+                page.locator("#seed").fill("2")
                 page.locator("#go").click()
                 page.locator(".take").nth(number).wait_for(timeout=60_000)
             page.locator("#seconds").fill("8")
-            page.locator("#temperature").fill("0.9")
+            page.locator("#seed").fill("1")
+            page.locator("#temperature").fill("0.95")
             page.locator("#go").click()
             page.get_by_text("6.").first.wait_for(timeout=60_000)
             page.wait_for_timeout(3000)
