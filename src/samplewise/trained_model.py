@@ -450,6 +450,7 @@ class Model:
         force: bool = False,
         half: bool = False,
         temperature: float | None = None,
+        name: str | None = None,
     ) -> None:
         """Write the model as one self-describing file; an existing exported model is replaced.
 
@@ -458,6 +459,8 @@ class Model:
             force: Overwrite a file that is no exported model.
             half: Round weights to half precision: half the size.
             temperature: Default of :meth:`generate` with the file, in (0, 10]; None: the model's.
+            name: Name of the model in the file. The corpus is then named without the folders that
+                it lies in. None: as the model says.
 
         Raises:
             ValueError: If ``path`` is a folder, or another file and ``force`` is not given, or the
@@ -471,6 +474,10 @@ class Model:
         provenance = dict(loaded.provenance)
         if temperature is not None:
             provenance["temperature"] = to_envelope(temperature).values[0]
+        if name is not None:
+            corpus = dict(provenance.get("corpus") or {})
+            corpus["folder"] = Path(str(corpus.get("folder", ""))).name
+            provenance |= {"name": name, "corpus": corpus}
         save_model(Path(path), loaded.model, loaded.audio, provenance, half)
 
     def backend_for(self, clips: int, min_p: float = 0.0, lower: str = "--batch") -> "Backend":

@@ -34,6 +34,9 @@ class ExportArgs:
     temperature: float | None = None
     """Temperature at which generate draws from the file by default, in (0, 10]; default: as the
     model says, which is 1 unless train was given another."""
+    name: str | None = None
+    """Name of the model in the file, for a file that is given to others: the corpus is then named
+    without the folders that it lies in."""
     engine: bool = False
     """Write a file for programs in C, which load it with native/include/samplewise/samplewise.h
     (docs/engine.md), in place of one for samplewise."""
@@ -66,7 +69,13 @@ def main(argv: list[str]) -> int:
     if args.engine:
         write_engine_file(args.output, model.loaded.model, model.sample_rate)
     else:
-        model.export(args.output, force=args.force, half=args.half, temperature=args.temperature)
+        model.export(
+            args.output,
+            force=args.force,
+            half=args.half,
+            temperature=args.temperature,
+            name=args.name,
+        )
     megabytes = args.output.stat().st_size / 1e6
     share = zero_share(model.loaded.model)
     dense = 4e-6 * model.parameters
