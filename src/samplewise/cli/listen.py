@@ -53,8 +53,8 @@ class CreateArgs:
     """Trials that each listener answers a second time, with the sides exchanged."""
     anchor: str | None = None
     """Name of the system that is real recordings; a corpus is one anyway."""
-    temperature: str = "1"
-    """Temperature of generated clips."""
+    temperature: str | None = None
+    """Temperature of generated clips; default: each model's own."""
     loudness: float = -23.0
     """Loudness of every clip, in LUFS; less if a clip would exceed full scale."""
     sample_rate: int | None = None

@@ -67,7 +67,7 @@ def read_source(
     count: int,
     seconds: float | None,
     seed: int,
-    temperature: str,
+    temperature: str | None,
     progress: Callable[[str], ProgressCallback],
 ) -> Source:
     """Read or generate the clips of a system.
@@ -78,7 +78,7 @@ def read_source(
         count: Number of clips at most.
         seconds: Length of generated clips and of excerpts; None: 10 s, or the corpus' own rule.
         seed: Seed of generated clips.
-        temperature: Of generated clips; a number or an envelope.
+        temperature: Of generated clips; a number or an envelope; None: the model's own.
         progress: Opens a bar for generation.
 
     Raises:

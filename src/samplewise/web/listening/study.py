@@ -153,7 +153,7 @@ class Making:
     checks: int = 2
     repeats: int = 2
     seed: int = 0
-    temperature: str = "1"
+    temperature: str | None = None
     anchor: str | None = None
     loudness_lufs: float = -23.0
     sample_rate: int | None = None
