@@ -276,5 +276,10 @@ def test_a_pruned_model_loses_its_smallest_blocks_and_keeps_them_lost_in_its_fil
     assert again.loaded.provenance["sparsity"] == zero_share(pruned.loaded.model)
     a, b = (m.generate(seconds=0.05, seed=2)[0].codes for m in (pruned, again))
     assert np.array_equal(a, b)
+    some = model.pruned(0.5, "4x4", "recurrent")
+    for part in some.loaded.model.prunable():
+        assert torch.equal(part.weight(), weights[part.name]) != ("recurrent" in part.name)
+    with pytest.raises(ValueError, match="parts = 'gru' is in the name of no matrix"):
+        model.pruned(0.5, "4x4", "gru")
     with pytest.raises(ValueError, match=r"sparsity = 1\.0 must lie in"):
         model.pruned(1.0)

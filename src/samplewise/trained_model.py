@@ -421,12 +421,13 @@ class Model:
             corrections=corrections,
         )
 
-    def pruned(self, sparsity: float, block: str = "16x4") -> "Model":
+    def pruned(self, sparsity: float, block: str = "16x4", parts: str = "") -> "Model":
         """Return this model with the blocks of smallest mean magnitude of each matrix at zero.
 
         Args:
             sparsity: Share of the blocks, in [0, 1).
             block: Rows and columns of a block.
+            parts: Only matrices whose name contains it, as in ``upsample``.
 
         Raises:
             ValueError: If the sparsity is out of range, or blocks do not fit the matrices.
@@ -437,7 +438,7 @@ class Model:
         if not 0 <= sparsity < 1:
             raise ValueError(f"sparsity = {sparsity} must lie in [0, 1)")
         network = copy.deepcopy(self.loaded.model)
-        prune_model(network, sparsity, parse_block(block))
+        prune_model(network, sparsity, parse_block(block), parts)
         network.fold()
         provenance = self.loaded.provenance | {"sparsity": zero_share(network)}
         loaded = replace(self.loaded, model=network, provenance=provenance)

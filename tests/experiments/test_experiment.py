@@ -68,6 +68,7 @@ def test_a_budget_of_samples_is_as_many_for_every_row():
         config = budget.apply(row.config, row)
         each = config.lanes * config.seq_len
         assert config.budget.minutes is None
+        assert config.budget.steps is not None
         assert 500_000 <= config.budget.steps * each < 500_000 + each
 
 

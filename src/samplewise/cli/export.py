@@ -31,6 +31,8 @@ class ExportArgs:
     file. Some percent change little; for more, train with --sparsity."""
     block: str = "16x4"
     """Rows and columns of the blocks of --sparsity."""
+    parts: str = ""
+    """Of --sparsity: only matrices whose name contains it, as in upsample."""
     temperature: float | None = None
     """Temperature at which generate draws from the file by default, in (0, 10]; default: as the
     model says, which is 1 unless train was given another."""
@@ -65,7 +67,7 @@ def main(argv: list[str]) -> int:
     check_target(args.output, args.force, is_ours=is_ours)  # before a model is loaded
     model = load(args.model, step=args.step, device="cpu", max_memory=args.max_memory)
     if args.sparsity:
-        model = model.pruned(args.sparsity, args.block)
+        model = model.pruned(args.sparsity, args.block, args.parts)
     if args.engine:
         write_engine_file(args.output, model.loaded.model, model.sample_rate)
     else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from samplewise.config.models import SampleRNNConfig
 from samplewise.config.presets import SMALL
 from samplewise.config.training import TrainConfig
 from samplewise.experiments.experiment import Budget, Experiment, Row
@@ -36,6 +37,7 @@ def speedrun(budgets: Sequence[Budget] = BUDGETS, config: TrainConfig = SMALL) -
     if Budget() in budgets:
         raise ValueError("budget = paper, but the speedrun is of no paper; give minutes or steps")
     systems = {BOTH: config}
+    assert isinstance(config.model, SampleRNNConfig)
     if config.model.head == "categorical":  # a mixture needs a predictor to be around
         # Without a predictor, the settings that were best before there was one.
         model = replace(config.model, lp_order=0, mlp_maps=3)

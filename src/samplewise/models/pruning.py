@@ -40,7 +40,7 @@ def check_blocks(model: AutoregressiveModel, block: Block) -> list[Prunable]:
 
 
 @torch.no_grad()
-def prune_model(model: AutoregressiveModel, share: float, block: Block) -> None:
+def prune_model(model: AutoregressiveModel, share: float, block: Block, parts: str = "") -> None:
     """Zero the blocks of smallest mean magnitude, up to a share of each matrix or gate.
 
     Blocks that are zero already count, and stay. The blocks kept are those of the model as it is
@@ -50,13 +50,21 @@ def prune_model(model: AutoregressiveModel, share: float, block: Block) -> None:
         model: Changed in place.
         share: Of the blocks, rounded to whole blocks; in [0, 1].
         block: Rows and columns; they must divide every matrix.
+        parts: Only matrices whose name contains it.
 
     Raises:
-        ValueError: As :func:`check_blocks`, or if ``share`` is outside [0, 1].
+        ValueError: As :func:`check_blocks`, or if ``share`` is outside [0, 1], or no name
+            contains ``parts``.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share = {share} must lie in [0, 1]")
-    for part in check_blocks(model, block):
+    known = check_blocks(model, block)
+    if not any(parts in part.name for part in known):
+        names = ", ".join(part.name for part in known)
+        raise ValueError(f"parts = {parts!r} is in the name of no matrix; there are: {names}")
+    for part in known:
+        if parts not in part.name:
+            continue
         magnitudes = block_magnitudes(part.weight(), block)
         if part.weight.kept is not None:
             magnitudes = magnitudes.masked_fill(~part.weight.kept, -1.0)
