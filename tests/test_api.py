@@ -250,9 +250,10 @@ def test_the_temperature_of_training_and_that_of_an_export_travel_with_the_model
             for chosen in ({}, {"temperature": temperature})
         )
         assert np.array_equal(default.codes, given.codes)
-    model.export(tmp_path / "given.safetensors", name="tones")
+    model.export(tmp_path / "given.safetensors", name="tones", starts=1)
     known = samplewise.load(tmp_path / "given.safetensors").loaded.provenance
     assert (known["name"], known["corpus"]["folder"]) == ("tones", "corpus")
+    assert (known["starts"]["count"], model.loaded.provenance["starts"]["count"] > 1) == (1, True)
     assert known["corpus"]["digest"] == model.loaded.provenance["corpus"]["digest"]
     with pytest.raises(ValueError, match=r"temperature: 11 .* at most 10"):
         model.export(tmp_path / "no.safetensors", temperature=11.0)

@@ -451,6 +451,7 @@ class Model:
         force: bool = False,
         half: bool = False,
         temperature: float | None = None,
+        starts: int | None = None,
         name: str | None = None,
     ) -> None:
         """Write the model as one self-describing file; an existing exported model is replaced.
@@ -460,6 +461,8 @@ class Model:
             force: Overwrite a file that is no exported model.
             half: Round weights to half precision: half the size.
             temperature: Default of :meth:`generate` with the file, in (0, 10]; None: the model's.
+            starts: Excerpts of the training split that the file keeps, for clips to follow; None:
+                all.
             name: Name of the model in the file. The corpus is then named without the folders that
                 it lies in. None: as the model says.
 
@@ -467,6 +470,9 @@ class Model:
             ValueError: If ``path`` is a folder, or another file and ``force`` is not given, or the
                 temperature is out of range.
         """
+        from samplewise.config.validation import check_at_least
+        from samplewise.generate.clips import starts_of
+        from samplewise.generate.starts import to_text
         from samplewise.kinds import check_target
         from samplewise.models.io import is_model_file, save_model
 
@@ -475,6 +481,10 @@ class Model:
         provenance = dict(loaded.provenance)
         if temperature is not None:
             provenance["temperature"] = to_envelope(temperature).values[0]
+        known = starts_of(self.loaded)
+        if starts is not None and known is not None:
+            check_at_least("starts", starts, 1)
+            provenance["starts"] = to_text(known[:starts], self.loaded.model.q_levels)
         if name is not None:
             corpus = dict(provenance.get("corpus") or {})
             corpus["folder"] = Path(str(corpus.get("folder", ""))).name

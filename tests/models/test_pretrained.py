@@ -11,7 +11,7 @@ from samplewise.models.io import read_description
 from samplewise.models.pretrained import model_card, pretrained_file, pretrained_names
 
 NAMES = pretrained_names()
-MOST_BYTES = 4_000_000
+MOST_BYTES = 4 * 2**20
 
 
 def test_there_are_models_of_each_kind():

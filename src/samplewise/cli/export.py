@@ -36,6 +36,9 @@ class ExportArgs:
     temperature: float | None = None
     """Temperature at which generate draws from the file by default, in (0, 10]; default: as the
     model says, which is 1 unless train was given another."""
+    starts: int | None = None
+    """Excerpts of a quarter of a second of the training split that the file keeps, for clips to
+    follow (generate --start corpus); default: all, 16 at most."""
     name: str | None = None
     """Name of the model in the file, for a file that is given to others: the corpus is then named
     without the folders that it lies in."""
@@ -76,6 +79,7 @@ def main(argv: list[str]) -> int:
             force=args.force,
             half=args.half,
             temperature=args.temperature,
+            starts=args.starts,
             name=args.name,
         )
     megabytes = args.output.stat().st_size / 1e6
