@@ -331,6 +331,10 @@ def test_runs_are_found_with_their_curves_and_broken_ones_are_named(tmp_path):
     assert len(points) == 100
     assert points[-1] == (499, 2.501)
     assert library.describe(found["piano"])["usable"]
+    assert [library.describe(found[name])["temperature"] for name in ("piano", "voice")] == [
+        1,
+        0.96,
+    ]
 
 
 def test_a_folder_that_is_not_there_is_named(capsys):

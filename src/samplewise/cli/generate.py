@@ -135,7 +135,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     check_at_least("batch", args.batch, 1)
     check_numbers(seed, [first, first + count - 1])
     model = load_model(args)
-    envelope = envelope or temperature_of(model.loaded)
+    envelope = envelope or temperature_of(model.loaded.provenance)
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
     computed_by = model.backend_for(min(count, args.batch), args.min_p).describe(model.loaded.model)
     length, drawn, finished = samples_of(seconds, rate), 0, 0

@@ -1,10 +1,10 @@
 """Clips: drawn in batches or as a stream, with likelihood and flags."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Integer
@@ -192,7 +192,7 @@ def iterate_clips(
     kept = codes if keep_prompt else None
     groups = even_groups(indices, batch)
     sampler = backend.sampler(loaded.model, max(len(group) for group in groups))
-    temperature = temperature or temperature_of(loaded)
+    temperature = temperature or temperature_of(loaded.provenance)
     if codes is not None and len(set(class_conditioning(loaded.model, label, indices).labels)) > 1:
         raise ValueError("a prompt has one class: name it (--label)")
     starts = starts_of(loaded) if start == "corpus" and codes is None else None
@@ -279,7 +279,7 @@ def stream_chunks(
         seed,
         [index],
         loaded.audio.sample_rate,
-        temperature or temperature_of(loaded),
+        temperature or temperature_of(loaded.provenance),
         class_conditioning(loaded.model, label, [index]),
         codes,
         prompt_progress=prompt_progress,
@@ -357,9 +357,9 @@ def target_of(loaded: LoadedModel, target_bits: TargetBits) -> float | None:
     return target_bits
 
 
-def temperature_of(loaded: LoadedModel) -> Envelope:
+def temperature_of(provenance: Mapping[str, Any]) -> Envelope:
     """Return the temperature at which a model is drawn from by default: 1 unless it says so."""
-    stored = loaded.provenance.get("temperature")
+    stored = provenance.get("temperature")
     if isinstance(stored, int | float) and 0 < stored <= MAX_TEMPERATURE:
         return to_envelope(float(stored))
     return CONSTANT

@@ -107,6 +107,14 @@ function drawWave(canvas, samples, count, total) {
 // --- models
 
 function model() { return models.find((one) => one.id === $("model").value); }
+function chooseModel() {
+  const own = model()?.temperature ?? 1;
+  if (!live) {  // else the take that is being drawn would turn
+    $("temperature").value = own;
+    $("temperature-value").textContent = own.toFixed(2);
+  }
+  showModel();
+}
 function showModel() {
   const chosen = model();
   if (!chosen) return;
@@ -142,7 +150,8 @@ async function listModels() {
     $("model").replaceChildren(...models.map((one) => element("option", one.name, { value: one.id })));
     if (models.some((one) => one.id === chosen)) $("model").value = chosen;
   }
-  showModel();
+  if ($("model").value === chosen) showModel();
+  else chooseModel();
 }
 async function playPreview(chosen, step, button) {
   const player = audio(), same = playing?.point === button;
@@ -240,7 +249,7 @@ $("temperature").addEventListener("input", () => {
 });
 function go() { return live ? stopLive() : generate(); }
 $("go").addEventListener("click", () => guarded(go));
-$("model").addEventListener("change", showModel);
+$("model").addEventListener("change", chooseModel);
 
 // --- prompts
 

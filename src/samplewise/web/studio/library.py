@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplewise.errors import SamplewiseError
+from samplewise.generate.clips import temperature_of
 from samplewise.models.io import read_description
 from samplewise.models.pretrained import model_card, pretrained_file, pretrained_names
 from samplewise.strict_json import read_lines
@@ -83,6 +84,7 @@ class Library:
             "sample_rate": stored.audio.sample_rate,
             "bits": stored.provenance.get("valid_bits"),
             "step": stored.provenance.get("step"),
+            "temperature": temperature_of(stored.provenance).values[0],
             "labels": list(conditioning.classes) if conditioning else [],
             "usable": not (conditioning and conditioning.mel),
             "curve": curve(entry.path),
