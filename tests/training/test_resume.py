@@ -21,6 +21,7 @@ from samplewise.errors import CheckpointError, CorpusError, SamplewiseError, Tra
 from samplewise.models.io import load_model
 from samplewise.training import loop
 from samplewise.training import run as run_module
+from samplewise.training import train_step as step_module
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.logger import RunLogger
 from samplewise.training.loop import fit
@@ -120,8 +121,10 @@ def test_a_run_keeps_the_library_that_was_faster_when_it_began(
     config, corpus, tmp_path, alone, monkeypatch
 ):
     config, used = replace(config, matmul="auto"), []
-    real = loop.products_by
-    monkeypatch.setattr(loop, "products_by", lambda library: used.append(library) or real(library))
+    real = step_module.products_by
+    monkeypatch.setattr(
+        step_module, "products_by", lambda library: used.append(library) or real(library)
+    )
     for measured, steps in (("blas", 1), ("onednn", 2)):
         monkeypatch.setattr(run_module, "faster_library", lambda measured=measured: measured)
         train(with_fields(config, steps=steps), corpus, tmp_path, alone)
@@ -286,7 +289,7 @@ def test_a_broken_cost_stops_before_the_weights_are_touched(
 ):
     train(with_fields(config, steps=3), corpus, tmp_path, alone)
     before = tensors_of(tmp_path)
-    real = loop.accumulate_gradients
+    real = step_module.accumulate_gradients
 
     def accumulate(subsequence, batch, state, **options):
         nats, state = real(subsequence, batch, state, **options)
@@ -294,7 +297,7 @@ def test_a_broken_cost_stops_before_the_weights_are_touched(
             next(subsequence.parameters()).grad.view(-1)[0] = float("inf")
         return {"cost": nats * float("nan"), "explosion": nats * 1000}.get(broken, nats), state
 
-    monkeypatch.setattr(loop, "accumulate_gradients", accumulate)
+    monkeypatch.setattr(step_module, "accumulate_gradients", accumulate)
     with pytest.raises(TrainingError, match=r"last good checkpoint is kept\. Try a lower"):
         train(with_fields(config, steps=6), corpus, tmp_path, alone)
     facts = json.loads((tmp_path / "failed-batch.json").read_text())
