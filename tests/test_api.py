@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -284,3 +285,17 @@ def test_a_pruned_model_loses_its_smallest_blocks_and_keeps_them_lost_in_its_fil
         model.pruned(0.5, "4x4", "gru")
     with pytest.raises(ValueError, match=r"sparsity = 1\.0 must lie in"):
         model.pruned(1.0)
+
+
+def test_a_model_with_damaged_starts_is_exported_all_the_same(model, tmp_path):
+    provenance = model.loaded.provenance | {"starts": {"count": 1, "codes": "?"}}
+    damaged = samplewise.Model(
+        replace(model.loaded, provenance=provenance), model.backend, model.max_memory
+    )
+    damaged.export(tmp_path / "damaged.safetensors")
+    again = samplewise.load(tmp_path / "damaged.safetensors")
+    assert again.loaded.provenance["starts"] == provenance["starts"]
+    with pytest.raises(
+        samplewise.CheckpointError, match="the starts in the model file are damaged"
+    ):
+        damaged.export(tmp_path / "fewer.safetensors", starts=1)

@@ -481,10 +481,11 @@ class Model:
         provenance = dict(loaded.provenance)
         if temperature is not None:
             provenance["temperature"] = to_envelope(temperature).values[0]
-        known = starts_of(self.loaded)
-        if starts is not None and known is not None:
+        if starts is not None:
             check_at_least("starts", starts, 1)
-            provenance["starts"] = to_text(known[:starts], self.loaded.model.q_levels)
+            known = starts_of(loaded)
+            if known is not None:
+                provenance["starts"] = to_text(known[:starts], loaded.model.q_levels)
         if name is not None:
             corpus = dict(provenance.get("corpus") or {})
             corpus["folder"] = Path(str(corpus.get("folder", ""))).name
