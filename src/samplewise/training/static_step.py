@@ -22,9 +22,9 @@ from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gr
 from samplewise.training.train_step import (
     autocast,
     average_weights,
+    check_cost,
     learning_rate,
     most_bits,
-    stop_before_damage,
 )
 
 WARM_UP = 3
@@ -152,8 +152,7 @@ class StaticStep:
             launched.done.synchronize()
         nats, norm = launched.results.tolist()
         bits = nats_to_bits(nats / launched.samples)
-        if not (math.isfinite(bits) and math.isfinite(norm) and bits < most_bits(self._run)):
-            stop_before_damage(self._run, launched.step, bits, norm, launched.cursor)
+        check_cost(self._run, launched.step, bits, norm, launched.cursor)
         return nats, launched.samples, norm
 
     def _launch(self, clock: int) -> None:

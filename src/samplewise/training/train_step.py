@@ -85,8 +85,7 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
     norm = clip_gradients(list(run.model.parameters()), clip, limit)
     (total,) = run.ranks.sum(nats.item())
     bits, size = nats_to_bits(total / batch.samples), norm.item()
-    if not (math.isfinite(bits) and math.isfinite(size) and bits < most_bits(run)):
-        stop_before_damage(run, progress.step, bits, size, run.stream.cursor)
+    check_cost(run, progress.step, bits, size, run.stream.cursor)
     mark("clip")
     run.optimizer.step()
     mark("optimizer")
@@ -120,21 +119,21 @@ def average_weights(run: RunState) -> None:
     average(list(run.averaged.parameters()), list(run.model.parameters()), None)
 
 
-def stop_before_damage(
-    run: RunState, step: int, bits: float, norm: float, cursor: StreamCursor
-) -> None:
-    """Note which batch it was, and stop; the weights are as they were.
+def check_cost(run: RunState, step: int, bits: float, norm: float, cursor: StreamCursor) -> None:
+    """Stop if training has blown up, and note which batch it was; the weights are as they were.
 
     Args:
         run: What is trained.
-        step: Steps made before the one that failed.
+        step: Steps made before the one that is checked.
         bits: Its cost per sample.
         norm: Norm of its gradient.
         cursor: Where the stream was after its batch.
 
     Raises:
-        TrainingError: Always.
+        TrainingError: If the cost or the gradient is not finite, or the cost is too high.
     """
+    if math.isfinite(bits) and math.isfinite(norm) and bits < most_bits(run):
+        return
     if run.ranks.is_first:
         batch = {"step": step, "bits": str(bits), "grad_norm": str(norm), "cursor": cursor.lanes}
         write_json(run.folder / "failed-batch.json", batch)
