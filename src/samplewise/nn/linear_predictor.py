@@ -4,7 +4,8 @@ A decoder can do what the encoder did, so no side information is needed (Chen et
 ITU-T G.728). Here what was drawn so far takes the place of what was decoded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -150,32 +151,12 @@ class LinearPredictor(nn.Module):
     def _burg(
         self, frames: Float[Tensor, "batch blocks window"]
     ) -> Float[Tensor, "batch blocks {self.taps}"]:
-        """Return filters by Burg's method: each k makes both errors of a lattice least.
-
-        White noise of ``noise`` times the power adds what is expected of it to the sums.
-        """
+        """Return the filters of what the fixed predictor leaves, joined with it."""
         start = len(self.tilt)
         flat = frames[..., start:].clone()
         for delay, weight in enumerate(self.tilt, 1):
             flat.add_(frames[..., start - delay : -delay], alpha=-weight)
-        noise = self.noise * flat.square().mean(-1, keepdim=True)
-        forward, backward = flat[..., 1:].clone(), flat[..., :-1].clone()
-        errors = forward.square().sum(-1, keepdim=True) + backward.square().sum(-1, keepdim=True)
-        weights = frames.new_zeros(*frames.shape[:-1], self.order)
-        for n in range(self.order):
-            known, added = weights[..., :n], forward.shape[-1] * noise
-            both = (known * known.flip(-1)).sum(-1, keepdim=True)
-            each = 1 + known.square().sum(-1, keepdim=True)
-            product = torch.linalg.vecdot(forward, backward).unsqueeze(-1)
-            k = 2 * (product + added * both) / (errors + 2 * added * each + FLAT_SILENCE_POWER)
-            weights[..., :n] -= k * known.flip(-1)
-            weights[..., n] = k.squeeze(-1)
-            next_forward = torch.addcmul(forward, k, backward, value=-1)
-            backward.addcmul_(k, forward, value=-1)
-            # The errors at both ends have no partner at the next order.
-            ends = next_forward[..., :1].square() + backward[..., -1:].square()
-            errors = ((1 + k.square()) * errors - 4 * k * product - ends).clamp(min=0)
-            forward, backward = next_forward[..., 1:], backward[..., :-1]
+        weights = burg(flat, self.order, self.noise)
         # 1 - (sum of filter) = (1 - tilt) (1 - weights), polynomials in the delay.
         combined = nn.functional.pad(weights, (0, start))
         for delay, weight in enumerate(self.tilt, 1):
@@ -193,6 +174,47 @@ class LinearPredictor(nn.Module):
         below = below.clamp(0, len(table) - 2)
         share = (amplitudes - table[below]) / (table[below + 1] - table[below])
         return below + share.clamp(0, 1)
+
+
+def burg(
+    flat: Float[Tensor, "*windows samples"], order: int, noise: float
+) -> Float[Tensor, "*windows {order}"]:
+    """Return the filter of each window by Burg's method, the latest sample's weight first.
+
+    Each reflection coefficient k makes the errors of both directions of a lattice least. White
+    noise of ``noise`` times the power adds what is expected of it to the sums.
+    """
+    if flat.is_cuda and (kernel := _burg_kernel()) is not None:
+        return kernel(flat, order, noise, FLAT_SILENCE_POWER)
+    power = noise * flat.square().mean(-1, keepdim=True)
+    forward, backward = flat[..., 1:].clone(), flat[..., :-1].clone()
+    errors = forward.square().sum(-1, keepdim=True) + backward.square().sum(-1, keepdim=True)
+    weights = flat.new_zeros(*flat.shape[:-1], order)
+    for n in range(order):
+        known, added = weights[..., :n], forward.shape[-1] * power
+        both = (known * known.flip(-1)).sum(-1, keepdim=True)
+        each = 1 + known.square().sum(-1, keepdim=True)
+        product = torch.linalg.vecdot(forward, backward).unsqueeze(-1)
+        k = 2 * (product + added * both) / (errors + 2 * added * each + FLAT_SILENCE_POWER)
+        weights[..., :n] -= k * known.flip(-1)
+        weights[..., n] = k.squeeze(-1)
+        next_forward = torch.addcmul(forward, k, backward, value=-1)
+        backward.addcmul_(k, forward, value=-1)
+        # The errors at both ends have no partner at the next order.
+        ends = next_forward[..., :1].square() + backward[..., -1:].square()
+        errors = ((1 + k.square()) * errors - 4 * k * product - ends).clamp(min=0)
+        forward, backward = next_forward[..., 1:], backward[..., :-1]
+    return weights
+
+
+@cache
+def _burg_kernel() -> Callable[..., Tensor] | None:
+    """Return Burg's method in Triton, or None on a machine without it."""
+    try:
+        from samplewise.nn.triton_burg import burg_weights
+    except ImportError:
+        return None
+    return burg_weights
 
 
 def error_sizes(
