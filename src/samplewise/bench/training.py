@@ -58,8 +58,8 @@ def training_speed(
     """Time training steps of ``config`` and of the hand-written loop, on synthetic recordings.
 
     Our steps are those of :func:`training.loop.fit`. Clips are read seldom, when a lane begins one,
-    so each step gets its share of that time. Only a SampleRNN has a hand-written counterpart: the
-    paper's, without a linear predictor and with costs at all samples.
+    so each step gets its share of that time. Only a SampleRNN with a softmax has a hand-written
+    counterpart: the paper's, without a linear predictor and with costs at all samples.
 
     Args:
         config: Model and training.
@@ -88,7 +88,7 @@ def training_speed(
         "ours": lambda: [take_step() for _ in range(steps)]
     }
     bfloat16 = autocast(run) is not None
-    if isinstance(config.model, SampleRNNConfig):
+    if isinstance(config.model, SampleRNNConfig) and config.model.head == "categorical":
         plain = replace(config.model, lp_order=0, mlp_maps=3)  # as in the paper
         theirs = HandWrittenTraining(plain, device, bfloat16)
         shape = (config.lanes, plain.lookback + config.seq_len)
