@@ -117,16 +117,20 @@ def synthesize(
 
 def levinson(lags: Float64[np.ndarray, "parts lags"]) -> Prediction:
     """Solve the normal equations of all parts at once (Levinson & Durbin)."""
-    order = lags.shape[1] - 1
-    weights = np.zeros((len(lags), order))
-    error = lags[:, 0].copy()
+    parts, order = len(lags), lags.shape[1] - 1
+    # One row per delay. A single column would be summed in another order: two at least.
+    rows = np.repeat(lags.T, 2 if parts == 1 else 1, axis=1)
+    weights, products = np.zeros((2, order, rows.shape[1]))
+    error = rows[0].copy()
     for i in range(order):
-        known = weights[:, :i].copy()
-        reflection = (lags[:, i + 1] - (known * lags[:, i:0:-1]).sum(1)) / error
-        weights[:, :i] -= reflection[:, None] * known[:, ::-1]
-        weights[:, i] = reflection
+        known, product = weights[:i], products[:i]
+        np.multiply(known, rows[i:0:-1], out=product)
+        reflection = (rows[i + 1] - product.sum(0)) / error
+        np.multiply(known[::-1], reflection, out=product)
+        known -= product
+        weights[i] = reflection
         error *= 1 - reflection**2
-    return Prediction(weights, np.sqrt(error))
+    return Prediction(np.ascontiguousarray(weights[:, :parts].T), np.sqrt(error[:parts]))
 
 
 @lru_cache

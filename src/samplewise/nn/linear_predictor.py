@@ -144,9 +144,13 @@ class LinearPredictor(nn.Module):
         places = torch.arange(self.order, device=lags.device)
         toeplitz = lags[..., (places[:, None] - places).abs()]
         factor = torch.linalg.cholesky_ex(toeplitz).L  # without a wait for the GPU's verdict
-        return (
-            torch.cholesky_solve(lags[..., 1:].unsqueeze(-1), factor).squeeze(-1).to(frames.dtype)
-        )
+        right = lags[..., 1:].unsqueeze(-1)
+        if factor.is_cuda:  # cholesky_solve allocates memory there, so no CUDA graph could hold it
+            half = torch.linalg.solve_triangular(factor, right, upper=False)
+            weights = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+        else:
+            weights = torch.cholesky_solve(right, factor)
+        return weights.squeeze(-1).to(frames.dtype)
 
     def _burg(
         self, frames: Float[Tensor, "batch blocks window"]
