@@ -22,7 +22,7 @@ import tyro
 ROOT = Path(__file__).parent.parent
 PRESETS = ("paper-3tier", "speech", "paper-2tier", "music")
 LANES = (128, 256, 512)
-GENERATED, CLIPS = ("wavernn-896", "paper-3tier"), (1, 16, 256)
+GENERATED, CLIPS = ("wavernn-896", "paper-3tier"), (1, 16, 256, 512)
 TINY_TESTS = ("-k", "3-tier", "tests/models/test_gpu.py")
 
 
@@ -108,8 +108,10 @@ def generation(args: CheckArgs) -> list[dict[str, Any]]:
         if args.tiny:
             model = replace(model, dim=16)
         for clips in CLIPS[:2] if args.tiny else CLIPS:
-            samples, runs = (8, 1) if args.tiny else (256, 3)
-            timed = generation_speed(model, clips, samples, runs, device=args.device, weights=())
+            samples, runs = (8, 1) if args.tiny else (128, 3)
+            timed = generation_speed(
+                model, clips, samples, runs, device=args.device, graphed=True, weights=()
+            )
             rows += [{"preset": name, **row} for row in timed]
     return rows
 
@@ -192,11 +194,11 @@ def table(results: dict[str, Any]) -> str:
             f"{row['samples_per_s']:>13,.0f}{hand:>14,.0f}"
             f"{row['operations_per_s'] / ceiling:>12.1%}"
         ]
-    lines += ["", f"{'generation':<12}{'preset':<16}{'clips':>6}{'samples/s':>13}"] * (
-        "generation" in results
-    )
+    head = f"{'generation':<12}{'preset':<16}{'clips':>6}  {'back end':<10}{'samples/s':>13}"
+    lines += ["", head] * ("generation" in results)
     lines += [
-        f"{'':<12}{row['preset']:<16}{row['clips']:>6}{row['samples_per_s']:>13,.0f}"
+        f"{'':<12}{row['preset']:<16}{row['clips']:>6}  {row['backend']:<10}"
+        f"{row['samples_per_s']:>13,.0f}"
         for row in results.get("generation", [])
     ]
     for event in results.get("learning", {}).get("events", []):

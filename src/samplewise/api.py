@@ -17,7 +17,7 @@ from samplewise.trained_model import Model, Weights
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
 
-BackendName = Literal["auto", "native", "reference"]
+BackendName = Literal["auto", "native", "graphed", "reference"]
 
 
 def load(
@@ -36,18 +36,19 @@ def load(
         path: A run folder, or a file that ``export`` wrote.
         step: Checkpoint of the run; None: the best weights.
         device: ``auto`` (the CPU for the native engine), ``cpu``, ``cuda`` or ``cuda:N``.
-        backend: What computes the draws: ``native`` (C++, CPU), ``reference`` (PyTorch), or
-            ``auto``: native if it can run the model.
+        backend: What computes the draws: ``native`` (C++, CPU), ``reference`` (PyTorch),
+            ``graphed`` (PyTorch in CUDA graphs, for many clips on a GPU), or ``auto``: native if
+            it can run the model; with ``device="cuda"`` graphed if it can.
         weights: Format of the weights in the native engine; None: ``f16`` for a vocoder, ``int8``
             for other models.
-        threads: CPU threads; None: all for the native engine, one or all for the reference,
+        threads: CPU threads; None: all for the native engine, one or all for the others,
             whichever is faster.
         max_memory: GiB that the model and the clips drawn at once may take; what asks for more is
             refused.
 
     Raises:
         CheckpointError: If there is no model, or it is damaged or too large.
-        EngineError: If ``backend="native"`` cannot run the model.
+        EngineError: If ``backend`` cannot run the model.
     """
     _set_waiting_policy()
     from samplewise.config.validation import check_threads
@@ -57,7 +58,7 @@ def load(
     from samplewise.training.steps import load_at
 
     check_threads(threads)
-    if device == "auto" and backend != "reference" and has_native():
+    if device == "auto" and backend in ("auto", "native") and has_native():
         device = "cpu"  # where the native engine draws a clip faster than PyTorch on a GPU
     loaded = load_at(Path(path), step, use_device(device), max_memory=max_memory * 2**30)
     conditioner = loaded.model.conditioner

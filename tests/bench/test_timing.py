@@ -129,16 +129,20 @@ def test_a_wavefront_is_timed_with_both_back_ends():
 
 
 def test_generation_is_timed_with_every_back_end():
-    rows = generation_speed(CONFIGS[0], 2, 8, 3, weights=["int8", "f32"], threads=[1, 2])
+    options = {"weights": ["int8", "f32"], "threads": [1, 2], "graphed": True}
+    rows = generation_speed(CONFIGS[0], 2, 8, 3, **options)
     names = [(row["backend"], row["weights"], row["threads"]) for row in rows]
-    assert names[1:] == [("native", name, n) for n in (1, 2) for name in ("int8", "f32")]
-    assert names[0] == ("reference", "f32", torch.get_num_threads())
+    assert names[2:] == [("native", name, n) for n in (1, 2) for name in ("int8", "f32")]
+    assert names[:2] == [
+        (name, "f32", torch.get_num_threads()) for name in ("reference", "graphed")
+    ]
+    assert [row["samples"] for row in rows] == [8, 64, 64, 64, 64, 64]
     for row in rows:
         assert row["clips"] == 2
         assert len(row["runs"]) == 3
         assert row["samples_per_s"] == pytest.approx(sorted(row["runs"])[1])
     assert rows[0]["ratio"] == 1
-    for row in rows[1:]:
+    for row in rows[2:]:
         limit = row["limit_samples_per_s"]
         assert row["share_of_limit"] == pytest.approx(row["samples_per_s"] / limit)
 

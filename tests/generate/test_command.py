@@ -37,6 +37,7 @@ def read(folder):
     ("backend", "words"),
     [
         ("reference", "reference back end on cpu, 1 thread"),
+        ("graphed", "graphed back end on cpu, 1 thread"),
         ("native", "native back end (int8), up to 1 thread"),
     ],
 )

@@ -2,13 +2,17 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from tests.models.conftest import CONFIGS, UNTOLD, built
 from tests.models.told import cues_of
 
 from samplewise.generate.backend import reference_sampler
+from samplewise.generate.graphed import GraphedSampler
 from samplewise.generate.uniforms import uniforms
+from samplewise.models.build import FAMILIES
+from samplewise.models.step_model import StepModel
 from samplewise.nn.init import Initializer
 from samplewise.nn.rnn import RecurrentLayer
 
@@ -47,17 +51,60 @@ def test_costs_and_gradients_are_those_of_the_cpu(name, gpu):
     torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4)
 
 
+def folded(name, device):
+    model = deepcopy(built(name)).float().to(device).eval().requires_grad_(False)
+    model.fold()
+    return model
+
+
+def drawn_by(sampler):
+    numbers = uniforms(0, range(1), 0, SAMPLES + sampler.lookahead)
+    codes, log_probs, _ = sampler.draw(sampler.start(1), numbers)
+    return torch.as_tensor(codes), torch.as_tensor(log_probs)
+
+
 @pytest.mark.parametrize("name", UNTOLD)
 def test_the_gpu_draws_the_codes_of_the_cpu(name, gpu):
-    drawn = []
-    for device in ("cpu", gpu):
-        model = deepcopy(built(name)).float().to(device).eval().requires_grad_(False)
-        model.fold()
-        sampler = reference_sampler(model, 1)
-        numbers = uniforms(0, range(1), 0, SAMPLES + sampler.lookahead)
-        drawn.append(torch.as_tensor(sampler.draw(sampler.start(1), numbers)[0]).cpu())
+    here, there = (drawn_by(reference_sampler(folded(name, d), 1))[0] for d in ("cpu", gpu))
     # A tie that rounding decides changes every later code: rare in so few samples.
-    assert (drawn[0] == drawn[1]).double().mean() > 0.9
+    assert (here == there).double().mean() > 0.9
+
+
+STEPWISE = [
+    name for name, config in CONFIGS.items() if issubclass(FAMILIES[config.family][1], StepModel)
+]
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_a_graph_draws_what_its_operators_draw(name, gpu, caplog):
+    model, samples = folded(name, gpu), 3 * SAMPLES
+    graphed, eager = GraphedSampler(model, 5), GraphedSampler(model, 5)
+    eager._captures, clips = False, graphed.max_batch
+    numbers, vectors = uniforms(0, range(clips), 0, samples), None
+    if model.conditioner is not None:
+        count = -(-samples // model.conditioner.config.hold)
+        generator = np.random.default_rng(1)
+        vectors = generator.standard_normal((clips, count, model.condition_width()), np.float32)
+    temperatures = np.linspace(0.8, 1.2, clips * samples).reshape(clips, samples)
+    for _ in range(2):  # the second draw replays what the first has captured
+        ours = graphed.draw(graphed.start(clips), numbers, temperatures, vectors)
+        theirs = eager.draw(eager.start(clips), numbers, temperatures, vectors)
+        assert np.array_equal(ours[0], theirs[0])
+        assert np.array_equal(ours[1], theirs[1])
+    assert not caplog.records
+    graphs = [static.graph for static in graphed._statics.values()]
+    assert len(graphs) > 0
+    assert gpu.type == "cpu" or None not in graphs
+
+
+@pytest.mark.parametrize("name", [name for name in STEPWISE if name in UNTOLD])
+def test_graphs_draw_the_codes_of_the_cpu(name, gpu):
+    expected, scores = drawn_by(reference_sampler(folded(name, "cpu"), 1))
+    codes, log_probs = drawn_by(GraphedSampler(folded(name, gpu), 1))
+    same = codes == expected
+    assert same.double().mean() > 0.9
+    until = int(same.long().cumprod(-1).sum())
+    torch.testing.assert_close(log_probs[:, :until], scores[:, :until], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("cell", ["gru", "gru-reset-after", "lstm"])

@@ -1,4 +1,4 @@
-"""Benchmark of generation: the native engine, the reference, and the limit of the machine."""
+"""Benchmark of generation: every back end, and the limit of the machine."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -13,19 +13,21 @@ from samplewise.engine.native import default_threads, has_native, native_module
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.engine.weights import can_pack
 from samplewise.generate.backend import Sampler, reference_sampler
+from samplewise.generate.graphed import GraphedSampler
 from samplewise.generate.uniforms import uniforms
 from samplewise.generate.wavefront import NativeWavefrontSampler
 from samplewise.models.base import AutoregressiveModel
 from samplewise.models.build import build_model
 from samplewise.models.pruning import prune_model
+from samplewise.models.step_model import StepModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 
 SAMPLE_RATE, WAVERNN_RATE = 16000, 24000
 """Sample rates of the SampleRNN and the WaveRNN paper, Hz."""
 WARM_UP_SAMPLES = 16
 """Samples that are generated before the clock starts."""
-NATIVE_STEPS = 8
-"""Factor by which the engine generates more samples in a run than the reference."""
+MORE_SAMPLES = 8
+"""Factor by which the others generate more samples in a run than the reference."""
 
 
 def generation_speed(
@@ -37,11 +39,12 @@ def generation_speed(
     weights: Sequence[WeightFormat] = ("int8", "f16"),
     threads: Sequence[int] | None = None,
     device: str = "cpu",
+    graphed: bool | None = None,
     sparsity: float = 0.0,
     block: tuple[int, int] = (16, 4),
     after_run: Callable[[], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Time the reference and, where available, the native engine, in turn.
+    """Time the reference, the graphed back end on a GPU, and the native engine on a CPU, in turn.
 
     Args:
         config: Configuration of the model, which has its initial weights.
@@ -51,7 +54,8 @@ def generation_speed(
         weights: Weight formats of the native engine.
         threads: Numbers of threads of the native engine; None for one, and for every core that
             this process may use.
-        device: Device of the reference.
+        device: cpu, cuda or cuda:N.
+        graphed: Whether to time the graphed back end, if it can draw the model; None: on a GPU.
         sparsity: Share of the blocks that are pruned; with initial weights, in effect at random.
         block: Rows and columns of a block.
         after_run: Called after every run.
@@ -72,6 +76,8 @@ def generation_speed(
     model.fold()
     threads_of_torch = torch.get_num_threads()
     rows = [_in_groups(reference_sampler(model, clips), clips, samples, "f32", threads_of_torch)]
+    if (device != "cpu" if graphed is None else graphed) and isinstance(model, StepModel):
+        rows += [_graphed(model, clips, samples * MORE_SAMPLES, threads_of_torch)]
     for count in contestant_threads(threads) if _runs_natively(model, device) else ():
         rows += [_native(model, clips, samples, name, count) for name in weights]
     draws = [row.pop("draw") for row in rows]
@@ -102,8 +108,18 @@ def contestant_threads(threads: Sequence[int] | None) -> list[int]:
     return sorted(set(threads or (1, default_threads())))
 
 
+def _graphed(model: StepModel, clips: int, samples: int, threads: int) -> dict[str, Any]:
+    # The first run captures the graphs.
+    return _in_groups(GraphedSampler(model, clips), clips, samples, "f32", threads, samples)
+
+
 def _in_groups(
-    sampler: Sampler, clips: int, samples: int, weights: WeightFormat, threads: int
+    sampler: Sampler,
+    clips: int,
+    samples: int,
+    weights: WeightFormat,
+    threads: int,
+    warm_up: int = WARM_UP_SAMPLES,
 ) -> dict[str, Any]:
     # The sampler may take fewer clips at once; the other groups follow.
     groups = [
@@ -116,7 +132,7 @@ def _in_groups(
                 sampler.start(len(group)), uniforms(0, group, 0, count + sampler.lookahead)
             )
 
-    draw(WARM_UP_SAMPLES)
+    draw(warm_up)
     return {
         "clips": clips,
         "backend": sampler.name,
@@ -135,7 +151,7 @@ def _native(
         front = NativeWavefrontSampler(model, clips, weights, threads)
         return _in_groups(front, clips, samples, weights, threads) | {"isa": front.cell.packed.isa}
     sampler = NativeSampler(model, clips, weights, threads)
-    random_numbers = uniforms(0, range(clips), 0, samples * NATIVE_STEPS)
+    random_numbers = uniforms(0, range(clips), 0, samples * MORE_SAMPLES)
 
     def draw(uniforms: np.ndarray = random_numbers) -> None:
         sampler.draw(sampler.start(clips), uniforms)

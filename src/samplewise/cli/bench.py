@@ -12,8 +12,9 @@ STEP_SAMPLES = {"cpu": 16384, "cuda": 2**22}
 """Samples that a run of training takes at least, so that small models are not lost in noise."""
 CPU_LANES = 16
 """In place of a preset's on a CPU, if its steps are of more samples than a run takes."""
+CPU_CLIPS, GPU_CLIPS = (1, 16), (1, 16, 256, 512)
 GENERATION_STEPS = 256
-"""Samples of each clip in a run of generation."""
+"""Samples of each clip in a run of generation by the reference."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class BenchArgs:
     lanes: int | None = None
     """Sequences trained side by side; default: the preset's, or 16 on a CPU if its steps are of
     more than 16,384 samples."""
-    batch: tuple[int, ...] = (1, 16)
-    """Numbers of clips that are generated together."""
+    batch: tuple[int, ...] = ()
+    """Numbers of clips that are generated together; default: 1 and 16, on a GPU 256 and 512 too."""
     weights: tuple[Literal["int8", "int8x16", "f16", "f32"], ...] = ("int8", "f16")
     """Formats of the native engine's weights."""
     threads: int | None = None
@@ -91,8 +92,8 @@ def main(argv: list[str]) -> int:
     parse_block(args.block)
     families = [PRESETS[name].model.family for name in args.preset if args.what != "generate"]
     trainings = len(families) + families.count("samplernn")  # and the hand-written loop
-    generations = len(args.preset) * len(args.batch) * (args.what != "train")
-    total = (args.runs + 1) * (trainings + generations * _contestants(args))
+    generations = len(_batch(args)) * _contestants(args) * (args.what != "train")
+    total = (args.runs + 1) * (trainings + generations)
     with progress_bar("benchmark, runs", total) as update:
         result = measure(args, _Counter(update, total))
     print(to_text(result, indent=2, ascii_only=True) if args.json else format_benchmark(result))
@@ -151,7 +152,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
             name = f"{name}, unconditioned"
         if args.sparsity:
             name = f"{name}, {args.sparsity:.0%} of {args.block} blocks zero"
-        for clips in args.batch if args.what != "train" else ():
+        for clips in _batch(args) if args.what != "train" else ():
             rows = generation_speed(
                 config.model,
                 clips,
@@ -224,16 +225,26 @@ def _generation_line(row: dict[str, Any], width: int) -> str:
     ).rstrip()
 
 
-def _contestants(args: BenchArgs) -> int:
-    """Return the number of back ends, formats and numbers of threads that take turns."""
-    from samplewise.bench.generation import contestant_threads
-    from samplewise.engine.native import has_native
+def _batch(args: BenchArgs) -> tuple[int, ...]:
     from samplewise.nn.device import choose_device
 
-    if str(choose_device(args.device)) != "cpu" or not has_native():
-        return 1
+    return args.batch or (CPU_CLIPS if str(choose_device(args.device)) == "cpu" else GPU_CLIPS)
+
+
+def _contestants(args: BenchArgs) -> int:
+    """Return the number of back ends, formats and numbers of threads, of all presets together."""
+    from samplewise.bench.generation import contestant_threads
+    from samplewise.config.presets import PRESETS
+    from samplewise.engine.native import has_native
+    from samplewise.models.build import FAMILIES
+    from samplewise.models.step_model import StepModel
+    from samplewise.nn.device import choose_device
+
+    if str(choose_device(args.device)) != "cpu":
+        families = [FAMILIES[PRESETS[name].model.family][1] for name in args.preset]
+        return len(families) + sum(issubclass(family, StepModel) for family in families)
     threads = contestant_threads(None if args.threads is None else [args.threads])
-    return 1 + len(args.weights) * len(threads)
+    return len(args.preset) * (1 + len(args.weights) * len(threads) * has_native())
 
 
 def _picture(rows: list[dict[str, Any]]) -> bytes:

@@ -4,7 +4,7 @@ With float32 weights all give the same codes for a seed, up to rounding ties; na
 a slightly different model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from samplewise.engine.sampler import ConditioningVectors, NativeSampler, Weight
 from samplewise.engine.weights import can_pack
 from samplewise.errors import EngineError
 from samplewise.generate.batch_invariance import pick_threads
+from samplewise.generate.graphed import GraphedSampler
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.segments import SegmentSampler
 from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampler
@@ -84,12 +85,12 @@ class Sampler(Protocol):
 class Backend:
     """Which back end, and its settings."""
 
-    name: Literal["auto", "native", "reference"] = "auto"
-    """auto: native where it can run the model, else reference."""
+    name: Literal["auto", "native", "graphed", "reference"] = "auto"
+    """auto: native where it can run the model; on a GPU graphed where it can, else reference."""
     weights: WeightFormat = "int8"
     """How the native engine stores weights."""
     threads: int | None = None
-    """CPU threads; None: every core for the native engine, torch's setting for the reference."""
+    """CPU threads; None: every core for the native engine, torch's setting for the others."""
     min_p: float = 0.0
     """Codes at most so many times as probable as the most probable one are not drawn, in [0, 1)."""
 
@@ -102,11 +103,18 @@ class Backend:
         """Return the same with a name other than ``auto``.
 
         Raises:
-            EngineError: If the native engine was asked for and cannot run this model.
+            EngineError: If what was asked for cannot run this model.
         """
         if self.name == "reference":
             return self
-        values = model.real_values
+        values, in_steps = model.real_values, isinstance(model, StepModel)
+        if self.name == "graphed":
+            if not in_steps:
+                raise EngineError(
+                    "the graphed back end draws one sample after the other, but a "
+                    f"{model.config.family} model draws in another order; use --backend reference"
+                )
+            return self
         fits = values.device.type == "cpu" and values.dtype == torch.float32
         if self.name == "native":
             if not fits:
@@ -116,6 +124,8 @@ class Backend:
                 )
             native_module()
             return self
+        if values.device.type == "cuda" and in_steps:
+            return replace(self, name="graphed")
         return replace(
             self, name="native" if fits and can_pack(model) and has_native() else "reference"
         )
@@ -123,7 +133,7 @@ class Backend:
     def for_clips(self, model: AutoregressiveModel, clips: int, min_p: float) -> "Backend":
         """Return the same with ``min_p``, and with threads that suit ``clips`` clips at once."""
         backend = replace(self, min_p=min_p)
-        if backend.name == "reference" and backend.threads is None:
+        if backend.name in BY_TORCH and backend.threads is None:
             backend = replace(backend, threads=pick_threads(model, clips))
         return backend
 
@@ -137,24 +147,26 @@ class Backend:
             raise ValueError(
                 f"min_p = {self.min_p}, but a mixture of Gaussians has no codes to cut"
             )
-        if self.resolve(model).name == "reference":
+        make = BY_TORCH.get(self.resolve(model).name)
+        if make is not None:
             if self.threads is None or model.real_values.device.type != "cpu":
-                return reference_sampler(model, clips, self.min_p)
+                return make(model, clips, self.min_p)
             with torch_threads(self.threads):  # rows of a batch are planned with these threads
-                return ThreadedSampler(reference_sampler(model, clips, self.min_p), self.threads)
+                return ThreadedSampler(make(model, clips, self.min_p), self.threads)
         if isinstance(model, SubscaleWaveRNN):
             return NativeWavefrontSampler(model, clips, self.weights, self.threads, self.min_p)
         return NativeSampler(model, clips, self.weights, self.threads, min_p=self.min_p)
 
     def describe(self, model: AutoregressiveModel) -> str:
         """Return a description for messages: ``native back end (int8), up to 2 threads``."""
-        if self.resolve(model).name == "native":
+        name = self.resolve(model).name
+        if name == "native":
             threads = self.threads or default_threads()
             return f"native back end ({self.weights}), up to {_threads(threads)}"
         device = model.real_values.device
         threads = self.threads or torch.get_num_threads()
         where = f"cpu, {_threads(threads)}" if device.type == "cpu" else str(device)
-        return f"reference back end on {where}"
+        return f"{name} back end on {where}"
 
 
 def reference_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) -> Sampler:
@@ -165,6 +177,19 @@ def reference_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0
         return SegmentSampler(model, clips, min_p)
     assert isinstance(model, StepModel)
     return ReferenceSampler(model, clips, min_p)
+
+
+def graphed_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) -> Sampler:
+    """Return what draws up to ``clips`` clips with PyTorch, many samples a launch."""
+    assert isinstance(model, StepModel)
+    return GraphedSampler(model, clips, min_p)
+
+
+BY_TORCH: dict[str, Callable[..., Sampler]] = {
+    "reference": reference_sampler,
+    "graphed": graphed_sampler,
+}
+"""Back ends in PyTorch, on any device."""
 
 
 class ThreadedSampler:

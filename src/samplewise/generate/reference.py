@@ -1,10 +1,11 @@
 """The reference back end: PyTorch eager on any device, the truth that others are compared with."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int, Int64
+from jaxtyping import Float, Float32, Float64, Int, Int64, Shaped
 from torch import Tensor
 
 from samplewise.engine.sampler import ConditioningVectors
@@ -82,10 +83,13 @@ class ReferenceSampler:
         codes = np.concatenate([[self.model.quantizer.silence], prompt.astype(np.int64)])
         prefix = torch.from_numpy(codes).to(self.model.real_values.device)
         state = self.model.initial_state(1)
+        held = self._held_vectors(conditioning, 0, len(prompt), 1) if len(prompt) else None
         for start in range(0, len(prompt), PROMPT_CHUNK):
             stop = min(start + PROMPT_CHUNK, len(prompt))
             following = prefix[start + 1 : stop + 1].unsqueeze(0)
-            vectors = self._expand_vectors(conditioning, 0, start, stop - start, 1)
+            vectors = self._expand_vectors(held, 0, start, stop - start)
+            if vectors is not None:
+                vectors = vectors.transpose(0, 1)
             _, state = self.model(prefix[start:stop].unsqueeze(0), state, following, vectors)
             if progress:
                 progress(stop, len(prompt))
@@ -121,16 +125,24 @@ class ReferenceSampler:
         Returns:
             Codes; ln p of each under the model at temperature 1, in nats; the state after them.
         """
-        codes, scores, clock = [], [], sampler_state.model.clock
-        for start in range(0, uniforms.shape[1], SCORE_CHUNK):
-            part = slice(start, start + SCORE_CHUNK)
-            temperatures = None if temperature is None else temperature[..., part]
-            size = len(uniforms[0, part])
-            vectors = self._expand_vectors(
-                conditioning, clock, clock + start, size, len(sampler_state.previous)
-            )
+        clock, samples = sampler_state.model.clock, uniforms.shape[1]
+        rows = len(sampler_state.previous)
+        padding = ((0, rows - sampler_state.clips), (0, 0))
+        numbers = self._by_time(np.pad(uniforms, padding))
+        temperatures = None
+        if temperature is not None and not (temperature == 1).all():
+            whole = np.broadcast_to(temperature, uniforms.shape)
+            temperatures = self._by_time(np.pad(whole, padding, constant_values=1.0))
+        held = self._held_vectors(conditioning, clock, clock + samples, rows)
+        codes, scores = [], []
+        for size in self._parts(clock, samples):
+            now = sampler_state.model.clock
+            part = slice(now - clock, now - clock + size)
             drawn, log_prob, sampler_state = self._draw_part(
-                sampler_state, uniforms[:, part], temperatures, vectors
+                sampler_state,
+                numbers[part],
+                None if temperatures is None else temperatures[part],
+                self._expand_vectors(held, clock, now, size),
             )
             codes.append(drawn[: sampler_state.clips])
             scores.append(log_prob[: sampler_state.clips])
@@ -169,66 +181,88 @@ class ReferenceSampler:
                 f"codes have {len(codes)} rows, but there are {sampler_state.clips} clips"
             )
         rows = np.pad(codes, ((0, len(sampler_state.previous) - sampler_state.clips), (0, 0)))
-        by_time = torch.from_numpy(rows.T.astype(np.int64)).to(sampler_state.previous.device)
+        by_time = self._by_time(rows.astype(np.int64))
         previous, state = sampler_state.previous, sampler_state.model
-        vectors = self._expand_vectors(
-            conditioning, state.clock, state.clock, len(by_time), len(previous)
-        )
+        end = state.clock + len(by_time)
+        held = self._held_vectors(conditioning, state.clock, end, len(previous))
+        vectors = self._expand_vectors(held, state.clock, state.clock, len(by_time))
         for t, column in enumerate(by_time):
-            own = None if vectors is None else vectors[:, t]
+            own = None if vectors is None else vectors[t]
             _, state = self.model.step(previous, state, column, own)
             previous = column
         return SamplerState(state, previous, sampler_state.clips)
 
-    def _expand_vectors(
-        self,
-        conditioning: ConditioningVectors | None,
-        first: int,
-        clock: int,
-        samples: int,
-        rows: int,
-    ) -> Float[Tensor, "rows samples width"] | None:
-        """Return the vectors in force at ``samples`` samples from ``clock`` on.
+    def _by_time(self, rows: np.ndarray) -> Shaped[Tensor, "samples rows"]:
+        """Bring numbers, one row per clip, to the device of the model."""
+        return torch.from_numpy(rows.T.copy()).to(self.model.real_values.device)
+
+    def _held_vectors(
+        self, conditioning: ConditioningVectors | None, first: int, end: int, rows: int
+    ) -> Float[Tensor, "vectors rows width"] | None:
+        """Check conditioning vectors, and bring them to the device of the model.
 
         Args:
             conditioning: Vectors, beginning with the one in force at ``first``.
             first: Clock of the first vector.
-            clock: Clock of the first sample.
-            samples: Number of samples.
+            end: Clock after the last sample.
             rows: Number of rows: clips, and rows that only fill up the batch.
         """
         self.model.check_conditioning(conditioning)
         if conditioning is None:
             return None
-        hold = self.model.conditioner.config.hold  # pyright: ignore[reportOptionalMemberAccess]
-        place = np.arange(clock, clock + samples) // hold - first // hold
-        if samples and place[-1] >= conditioning.shape[1]:
+        hold = self._hold
+        needed = (end - 1) // hold - first // hold + 1
+        if end > first and needed > conditioning.shape[1]:
             raise ValueError(
                 f"{conditioning.shape[1]} vectors of conditioning are not enough: "
-                f"{place[-1] + 1} are in force, each for {hold} samples"
+                f"{needed} are in force, each for {hold} samples"
             )
         vectors = np.pad(conditioning, ((0, rows - len(conditioning)), (0, 0), (0, 0)))
-        return torch.from_numpy(vectors[:, place]).to(self.model.real_values)
+        by_time = np.ascontiguousarray(vectors.swapaxes(0, 1))
+        return torch.from_numpy(by_time).to(self.model.real_values)
+
+    def _expand_vectors(
+        self,
+        held: Float[Tensor, "vectors rows width"] | None,
+        first: int,
+        clock: int,
+        samples: int,
+    ) -> Float[Tensor, "{samples} rows width"] | None:
+        """Return the vectors in force at ``samples`` samples from ``clock`` on.
+
+        Args:
+            held: From :meth:`_held_vectors`.
+            first: Clock of the first of them.
+            clock: Clock of the first sample.
+            samples: Number of samples.
+        """
+        if held is None:
+            return None
+        times = torch.arange(clock, clock + samples, device=held.device)
+        return held[times // self._hold - first // self._hold]
+
+    @property
+    def _hold(self) -> int:
+        """Samples for which a conditioning vector is in force."""
+        return self.model.conditioner.config.hold  # pyright: ignore[reportOptionalMemberAccess]
+
+    def _parts(self, clock: int, samples: int) -> Iterator[int]:
+        """Yield how many samples to draw at once, from ``clock`` on."""
+        for start in range(0, samples, SCORE_CHUNK):
+            yield min(SCORE_CHUNK, samples - start)
 
     def _draw_part(
         self,
         sampler_state: SamplerState,
-        uniforms: Float32[np.ndarray, "clips samples"],
-        temperature: Float64[np.ndarray, "*clips samples"] | None,
-        vectors: Float[Tensor, "rows samples width"] | None,
-    ) -> tuple[Tensor, Tensor, SamplerState]:
-        rows, device = len(sampler_state.previous), sampler_state.previous.device
-        padding = ((0, rows - sampler_state.clips), (0, 0))
-        by_time = torch.from_numpy(np.pad(uniforms, padding).T.copy()).to(device)
-        temperatures = None
-        if temperature is not None and not (temperature == 1).all():
-            whole = np.broadcast_to(temperature, uniforms.shape)
-            whole = np.pad(whole, padding, constant_values=1.0).T.copy()
-            temperatures = torch.from_numpy(whole).to(device)
+        numbers: Float32[Tensor, "samples rows"],
+        temperatures: Float64[Tensor, "samples rows"] | None,
+        vectors: Float[Tensor, "samples rows width"] | None,
+    ) -> tuple[Int64[Tensor, "rows samples"], Float64[Tensor, "rows samples"], SamplerState]:
+        """Draw some samples on the device, and score them together."""
         previous, state, codes, params = sampler_state.previous, sampler_state.model, [], []
-        for t, uniform in enumerate(by_time):
+        for t, uniform in enumerate(numbers):
             own = None if temperatures is None else temperatures[t]
-            vector = None if vectors is None else vectors[:, t]
+            vector = None if vectors is None else vectors[t]
             previous, state, step = self.model.sample(
                 previous, state, uniform, own, vector, self.min_p
             )
