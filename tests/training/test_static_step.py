@@ -21,6 +21,7 @@ from samplewise.training.static_step import (
     WARM_UP,
     StaticStep,
     describe_launches,
+    describe_recurrence,
     uses_graph,
 )
 from samplewise.training.tbptt import Subsequence
@@ -170,3 +171,9 @@ def test_a_line_says_how_steps_are_launched_on_a_gpu(config, corpus, tmp_path, a
     assert line(optimizer="muon").endswith("(muon takes its step sizes from the host)")
     assert line(sparsity=0.5).endswith("(pruning changes the masks)")
     assert line(replace(gpu, world=2)).endswith("(several ranks exchange gradients)")
+
+
+def test_a_line_says_how_recurrent_layers_run_on_a_gpu(config, corpus, tmp_path, alone):
+    run = start(with_fields(config, recurrence="eager"), corpus, tmp_path / "run", alone)
+    (line,) = describe_recurrence(run)
+    assert line == "recurrent layers (gru, 8 units): a time loop of PyTorch's operators"

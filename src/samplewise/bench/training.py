@@ -112,6 +112,7 @@ def training_speed(
         "precision": "bfloat16" if bfloat16 else "float32",
         "matmul": run.config.matmul,
         "cuda_graph": static is not None,
+        "recurrence": run.config.recurrence,
         "samples_per_s": median_rate(samples, seconds["ours"]),
         "runs": {name: [samples / value for value in part] for name, part in seconds.items()},
         "parts": {

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from samplewise.config.fields import Recurrence
 from samplewise.strict_json import read_object, to_text
 
 STEP_SAMPLES = {"cpu": 16384, "cuda": 2**22}
@@ -53,6 +54,7 @@ class BenchArgs:
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Precision of training; default: the preset's."""
+    recurrence: Recurrence = "auto"
     json: bool = False
     """Print JSON instead of tables."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -143,7 +145,11 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
             lanes = args.lanes or (config.lanes if fits else CPU_LANES)
             steps = max(1, least // (lanes * config.seq_len))
             config = replace(
-                config, lanes=lanes, accumulate=1, precision=args.precision or config.precision
+                config,
+                lanes=lanes,
+                accumulate=1,
+                precision=args.precision or config.precision,
+                recurrence=args.recurrence,
             )
             speed = training_speed(config, steps, args.runs, device, after_run)
             result["training"].append({"preset": name, **speed})

@@ -17,6 +17,15 @@ Cell = Annotated[
         "cuDNN's, faster on GPUs; lstm: forget bias 3."
     ),
 ]
+Recurrence = Annotated[
+    Literal["auto", "persistent", "phases", "cudnn", "eager"],
+    Doc(
+        "How recurrent layers run on a GPU. persistent: one Triton kernel for all steps; phases: a "
+        "Triton kernel for each product of a step; cudnn: not for the cell gru; eager: PyTorch's "
+        "operators; auto: phases for gru, cudnn for the others. What cannot run is replaced by the "
+        "next."
+    ),
+]
 QuantizerName = Annotated[
     Literal["linear", "mulaw", "mulaw-midtread"],
     Doc(

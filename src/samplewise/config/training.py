@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from samplewise.config.fields import Recurrence
 from samplewise.config.models import Level, ModelConfig, SampleRNNConfig
 from samplewise.config.validation import (
     MAX_DIM,
@@ -18,7 +19,7 @@ from samplewise.config.validation import (
 RESUMABLE = frozenset(
     {
         *("steps", "epochs", "minutes", "patience", "ranks"),
-        *("device", "precision", "matmul", "cuda_graph", "threads"),
+        *("device", "precision", "matmul", "recurrence", "cuda_graph", "threads"),
         *("log_seconds", "valid_every", "save_every", "save_minutes", "keep"),
         *("preview_minutes", "preview_seconds", "preview_count"),
         "temperature",
@@ -257,6 +258,7 @@ class TrainConfig:
     matmul: Literal["auto", "onednn", "blas"] = "auto"
     """Library of float32 products on a CPU: oneDNN, or torch's BLAS (MKL on x86); auto: the one
     that is measured to be faster when the run begins."""
+    recurrence: Recurrence = "auto"
     cuda_graph: bool = True
     """On a GPU, launch a step as one CUDA graph; otherwise operator by operator."""
     threads: int | None = None

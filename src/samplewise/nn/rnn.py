@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samplewise.config.fields import Cell
+from samplewise.config.fields import Cell, Recurrence
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.recurrence import LSTM, GRUResetAfter, GRUResetBefore
+from samplewise.nn.recurrence_choice import choose_recurrence
 
 FORGET_BIAS = 3.0
 """Initial bias of an LSTM's forget gate (section 3; Gers 2001, Zaremba 2015)."""
@@ -46,10 +47,16 @@ class RecurrentLayer(nn.Module):
         state: Float[Tensor, "batch {self.state_dim}"],
     ) -> tuple[Float[Tensor, "batch frames {self.dim}"], Float[Tensor, "batch {self.state_dim}"]]:
         """Run over the frames; return h at every frame and the last state."""
-        if x.is_cuda and self.cell != "gru":
+        way: Recurrence = "eager"
+        if x.is_cuda:
+            batch, frames, _ = x.shape
+            way = choose_recurrence(self.cell, frames, batch, self.dim, _operand_type(x), x.device)
+        if way == "cudnn":
             return self._cudnn(x, state)
         gates = self.input(x.transpose(0, 1))  # (frames, batch, gates * dim)
         weight = self.recurrent().to(gates.dtype)
+        if way != "eager":
+            return self._fused(way, gates, state, weight)
         # Under autocast both are bfloat16: the operands of products remain so, the state is not.
         gates = gates.to(torch.promote_types(gates.dtype, torch.float32))
         h0 = state[:, : self.dim].to(gates.dtype)
@@ -67,6 +74,19 @@ class RecurrentLayer(nn.Module):
             last = h[-1]
         return h.transpose(0, 1), last.to(state.dtype)
 
+    def _fused(
+        self, way: Recurrence, gates: Tensor, state: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run Triton kernels, with the arithmetic of the time loop."""
+        from samplewise.nn.triton_recurrence import FusedRecurrence
+
+        h0, *c0 = state.float().split(self.dim, -1)
+        h, c = FusedRecurrence.apply(
+            self.cell, way, None, gates, h0, c0[0] if c0 else None, weight, self.candidate_bias
+        )
+        last = torch.cat([h[-1], c], -1) if c0 else h[-1]
+        return h.transpose(0, 1), last.to(state.dtype)
+
     def _cudnn(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Run torch's own layer, in cuDNN on a GPU; cuDNN stores h in the type of the operands."""
         bias = self.input.bias
@@ -74,8 +94,7 @@ class RecurrentLayer(nn.Module):
         hidden_bias = torch.zeros_like(bias)
         if self.candidate_bias is not None:
             hidden_bias = torch.cat([hidden_bias[: 2 * self.dim], self.candidate_bias])
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        device, dtype = x.device.type, _operand_type(x)
         weights = [self.input.weight(), self.recurrent(), bias, hidden_bias]
         weights = [weight.to(dtype) for weight in weights]
         parts = [part.to(dtype).contiguous() for part in state.unsqueeze(0).split(self.dim, -1)]
@@ -89,6 +108,12 @@ class RecurrentLayer(nn.Module):
             else:
                 h, *last = torch.gru(x.to(dtype), parts[0], *options)
         return h, torch.cat(last, -1).squeeze(0).to(state.dtype)
+
+
+def _operand_type(x: Tensor) -> torch.dtype:
+    """Return the type in which ``x`` is multiplied: autocast's, where it is on."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class RecurrentStack(nn.Module):

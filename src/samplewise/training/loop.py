@@ -18,7 +18,12 @@ from samplewise.training.prefetch import Prefetch
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
 from samplewise.training.run import RunState, validation_clips
-from samplewise.training.static_step import StaticStep, describe_launches, uses_graph
+from samplewise.training.static_step import (
+    StaticStep,
+    describe_launches,
+    describe_recurrence,
+    uses_graph,
+)
 from samplewise.training.tbptt import Subsequence
 from samplewise.training.train_step import ADVICE, share_of, share_used, train_step
 
@@ -92,7 +97,8 @@ def _fit(
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             subsequence = DistributedDataParallel(subsequence, broadcast_buffers=False)
     if logger is not None and run.ranks.device.type == "cuda":
-        logger.say(describe_launches(run))
+        for line in (describe_launches(run), *describe_recurrence(run)):
+            logger.say(line)
     static = StaticStep(run) if uses_graph(run) else None
     # A static step is read one step late: what follows must not happen before it was.
     settle = (lambda: (0.0, 0, 0.0)) if static is None else static.settle

@@ -8,14 +8,18 @@ the weights as they are. On a CPU there is no graph: the same operators run at e
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from samplewise.config.fields import Cell
 from samplewise.data.lanes import Batch, StreamCursor
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.nn.matmul import products_by
+from samplewise.nn.recurrence_choice import DESCRIPTIONS, choose_recurrence, recurrence_by
+from samplewise.nn.rnn import RecurrentLayer
 from samplewise.nn.state import map_tensors, to_tensors
 from samplewise.training.run import RunState
 from samplewise.training.tbptt import Subsequence, accumulate_gradients, clip_gradients
@@ -44,6 +48,19 @@ def describe_launches(run: RunState) -> str:
         return "each step is one CUDA graph"
     reason = needs_the_host(run) or "--no-cuda-graph"
     return f"each step is launched operator by operator ({reason})"
+
+
+def describe_recurrence(run: RunState) -> Iterator[str]:
+    """Yield a line about each kind of recurrent layer, on a GPU: how it runs."""
+    config, device = run.config, run.ranks.device
+    dtype = torch.float32 if autocast(run) is None else torch.bfloat16
+    batch = config.lanes // run.ranks.world // config.accumulate
+    layers = [layer for layer in run.model.modules() if isinstance(layer, RecurrentLayer)]
+    with recurrence_by(config.recurrence):
+        kinds: dict[tuple[Cell, int], None] = {(layer.cell, layer.dim): None for layer in layers}
+        for cell, dim in kinds:
+            way = choose_recurrence(cell, config.seq_len, batch, dim, dtype, device)
+            yield f"recurrent layers ({cell}, {dim} units): {DESCRIPTIONS[way]}"
 
 
 def needs_the_host(run: RunState) -> str | None:
@@ -121,7 +138,8 @@ class StaticStep:
         self._rate.fill_(learning_rate(run))
         self._weight.fill_(1 / batch.samples)
         clock = run.state.clock
-        with products_by("blas" if run.config.matmul == "blas" else "onednn"):
+        library = "blas" if run.config.matmul == "blas" else "onednn"
+        with products_by(library), recurrence_by(run.config.recurrence):
             self._launch(clock)
         results, done = self._on_host[self._made % 2], None
         results.copy_(self._results, non_blocking=True)

@@ -11,6 +11,7 @@ from samplewise.data.lanes import StreamCursor
 from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.nn.matmul import products_by
+from samplewise.nn.recurrence_choice import recurrence_by
 from samplewise.training.run import RunState
 from samplewise.training.tbptt import Mark, accumulate_gradients, clip_gradients, no_mark
 
@@ -71,7 +72,8 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
     mark("data")
     run.optimizer.param_groups[0]["lr"] = learning_rate(run)
     run.optimizer.zero_grad(set_to_none=True)
-    with products_by("blas" if config.matmul == "blas" else "onednn"):
+    library = "blas" if config.matmul == "blas" else "onednn"
+    with products_by(library), recurrence_by(config.recurrence):
         nats, state = accumulate_gradients(
             subsequence,
             batch,

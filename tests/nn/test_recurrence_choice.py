@@ -1,0 +1,57 @@
+"""Which way a recurrent layer runs on a GPU."""
+
+import sys
+
+import pytest
+import torch
+
+from samplewise.nn import recurrence_choice as module
+from samplewise.nn.recurrence_choice import choose_recurrence, recurrence_by, why_not
+
+GPU = torch.device("cuda", 0)
+
+
+def choose(cell="gru", asked=None, steps=64, dtype=torch.bfloat16, device=GPU):
+    with recurrence_by(asked or "auto"):
+        return choose_recurrence(cell, steps, 128, 1024, dtype, device)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Ways whose kernels cannot run."""
+    ways = set()
+    monkeypatch.setattr(module, "why_not", lambda way, *shape: "no" if way in ways else None)
+    return ways
+
+
+def test_what_cannot_run_is_followed_by_the_next(broken):
+    assert choose() == "phases"
+    assert choose(asked="persistent") == "persistent"
+    broken.add("persistent")
+    assert choose(asked="persistent") == "phases"
+    broken.add("phases")
+    assert choose(asked="persistent") == "eager"
+    assert choose("lstm", "persistent") == "cudnn"
+
+
+def test_cudnn_has_no_cell_that_resets_before(broken):
+    assert choose("gru-reset-after") == choose("lstm") == choose("lstm", "cudnn") == "cudnn"
+    assert choose("gru", "cudnn") == "eager"
+    assert choose("lstm", "eager") == "eager"
+
+
+def test_short_sequences_double_precision_and_cpus_have_no_kernels(broken):
+    assert choose(steps=1) == choose(dtype=torch.float64) == "eager"
+    assert choose(device=torch.device("cpu")) == "eager"
+    assert choose("lstm", device=torch.device("cpu")) == "eager"
+
+
+def test_a_line_says_why_kernels_cannot_run(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "samplewise.nn.triton_recurrence", None)
+    why_not.cache_clear()
+    assert why_not("phases", "gru", 2, 16, torch.float32, torch.device("cpu"))
+    why_not.cache_clear()
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "recurrent layers (gru): not by a Triton kernel for each phase of a step (ModuleNotFound"
+    )
