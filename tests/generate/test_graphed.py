@@ -27,6 +27,9 @@ FAMILIES = {
     for name, config in CONFIGS.items()
     if not isinstance(build_model(config, None), SegmentModel)
 }
+FAMILIES |= {
+    f"{name}-long-hop": replace(CONFIGS[name], lp_hop=48) for name in ("predictor", "predictor-mol")
+}  # several graphs to a period
 
 
 def vectors_of(model, clips, samples):
