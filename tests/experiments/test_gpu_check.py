@@ -53,7 +53,7 @@ def test_the_first_stage_that_fails_ends_the_check(in_this_process, tmp_path, ca
     assert check.main(["-o", str(tmp_path / "cpu.json"), *TINY]) == 1
     results = json.loads((tmp_path / "cpu.json").read_text())
     assert list(results) == ["seconds", "limits", "failed"]
-    assert results["failed"] == {"stage": "identities", "error": "E  assert cuda == cpu"}
+    assert results["failed"] == {"identities": "E  assert cuda == cpu"}
     assert "identities failed:\nE  assert cuda == cpu" in capsys.readouterr().out
 
 
