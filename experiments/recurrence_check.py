@@ -25,7 +25,9 @@ import tyro
 from samplewise.config.fields import Cell
 
 ROOT = Path(__file__).parent.parent
-COMPILERS, START_SECONDS, ROW_SECONDS = 12, 30.0, 12.0
+COMPILERS, START_SECONDS, ROW_SECONDS = 12, 30.0, 8.0
+BROKEN = 3
+"""Exit code of a process whose device cannot go on."""
 STEPS, CHECKED_STEPS, REPEATS = 64, 16, 7
 """Steps that are timed; steps that are compared with float64; runs of which the median counts."""
 WANTED = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 1e-2}
@@ -215,7 +217,11 @@ def measure(row: Row, device: str) -> dict[str, Any]:
         for name in ("forward", "backward"):
             if name == "backward":
                 layer.forward()  # what the graph saved may be gone
-            seconds, replayed = timed(getattr(layer, name), device)
+            try:
+                seconds, replayed = timed(getattr(layer, name), device)
+            except RuntimeError as error:  # without a graph, then
+                result[f"{name}_no_graph"] = str(error)[:300]
+                seconds, replayed = seconds_of(getattr(layer, name)), None
             result[f"{name}_us"] = 1e6 * seconds / row.steps
             if first and replayed is not None:
                 expected = first[: len(replayed)] if name == "forward" else first[-len(replayed) :]
@@ -290,7 +296,7 @@ def measure_rows(args: RecurrenceArgs, rows: list[Row]) -> int:
             result = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
         print(json.dumps(result | {"seconds": time.perf_counter() - began}), flush=True)
         if "CUDA error" in result.get("failed", ""):
-            return 1
+            return BROKEN
     return 0
 
 
@@ -354,43 +360,49 @@ def compile_all(args: RecurrenceArgs, rows: list[Row]) -> None:
             process.kill()
 
 
-def results_of(args: RecurrenceArgs, rows: list[Row], end: float) -> Iterator[dict[str, Any]]:
-    """Yield the result of each row; one that hangs or breaks its process is said to have failed."""
-    done = 0
-    while done < len(rows) and time.monotonic() < end:
+def results_of(
+    args: RecurrenceArgs, rows: list[Row], end: float
+) -> Iterator[tuple[Row, dict[str, Any]]]:
+    """Yield each row and its result; a row that hangs or ends its process has failed.
+
+    When a row hangs, others that run the same way are skipped.
+    """
+    left = list(rows)
+    while left and time.monotonic() < end:
         with subprocess.Popen(
-            command(args, "measure", rows[done:]),
-            env=environment(args),
-            stdout=subprocess.PIPE,
-            text=True,
+            command(args, "measure", left), env=environment(args), stdout=subprocess.PIPE, text=True
         ) as process:
-            assert process.stdout is not None
             lines: queue.Queue[str | None] = queue.Queue()
-
-            def read(stream: Any = process.stdout, lines: queue.Queue = lines) -> None:
-                for line in stream:
-                    lines.put(line)
-                lines.put(None)
-
-            threading.Thread(target=read, daemon=True).start()
+            threading.Thread(target=read_lines, args=(process, lines), daemon=True).start()
             limit = START_SECONDS
-            while done < len(rows) and time.monotonic() < end:
+            while left and time.monotonic() < end:
                 try:
                     line = lines.get(timeout=min(limit, max(1.0, end - time.monotonic())))
                 except queue.Empty:
-                    line, why = None, f"no result within {limit:.0f} s"
-                else:
-                    why = "the process ended"
-                if line is None:
-                    if process.poll() not in (0, 1) or why != "the process ended":
-                        yield {"failed": why}
-                        done += 1
+                    row = left.pop(0)
+                    yield row, {"failed": f"no result within {limit:.0f} s"}
+                    for other in left:
+                        if other.way == row.way:
+                            yield other, {"failed": "skipped: another hung"}
+                    left = [other for other in left if other.way != row.way]
                     break
-                yield json.loads(line)
-                done, limit = done + 1, ROW_SECONDS
+                if line is None:
+                    if process.wait() != BROKEN:
+                        yield left.pop(0), {"failed": f"the process ended: {process.returncode}"}
+                    break
+                yield left.pop(0), json.loads(line)
+                limit = ROW_SECONDS
             process.kill()
-    for _ in rows[done:]:
-        yield {"failed": "skipped: out of time"}
+    for row in left:
+        yield row, {"failed": "skipped: out of time"}
+
+
+def read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
+    """Put the lines that a process prints into ``lines``, and None when it has ended."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put(None)
 
 
 def line_of(row: Row, result: dict[str, Any]) -> str:
@@ -403,7 +415,7 @@ def line_of(row: Row, result: dict[str, Any]) -> str:
     errors = [result.get(f"{name}_errors") for name in ("forward", "backward")]
     line += "".join(f"{max(found):>9.1e}" if found else f"{'-':>9}" for found in errors)
     line += f"{result['forward_us']:>8.1f}{result['backward_us']:>8.1f}"
-    wrong = [name for name in ("wrong",) if result.get(name)]
+    wrong = [name for name in ("wrong", "forward_no_graph", "backward_no_graph") if name in result]
     names = ("repeats", "equals_phases", "forward_graph", "backward_graph")
     return " ".join([line, *wrong, *(f"not {name}" for name in names if result.get(name) is False)])
 
@@ -425,7 +437,7 @@ def main(argv: list[str]) -> int:
     head += f"{'err fwd':>9}{'err bwd':>9}{'us fwd':>8}{'us bwd':>8}"
     print(f"compiled in {compiled:.1f} s\n{head}")
     report: dict[str, Any] = {"compile_seconds": compiled, "rows": []}
-    for row, result in zip(rows, results_of(args, rows, began + args.seconds), strict=True):
+    for row, result in results_of(args, rows, began + args.seconds):
         print(line_of(row, result), flush=True)
         report["rows"].append(asdict(row) | result)
         args.output.write_text(json.dumps(report, indent=1))

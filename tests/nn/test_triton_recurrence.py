@@ -236,7 +236,11 @@ def test_on_a_gpu_kernels_equal_double_precision_and_repeat_bit_for_bit(
 @pytest.mark.parametrize("way", ["phases", "persistent"])
 def test_on_a_gpu_a_graph_of_the_kernels_repeats_them_bit_for_bit(way, cuda):
     values, gradients = arguments("gru", 16, 256, 9, torch.bfloat16, cuda)
-    expected = outputs_and_gradients(run_kernels("gru", way), values, gradients)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        expected = outputs_and_gradients(run_kernels("gru", way), values, gradients)
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for value in values:

@@ -12,6 +12,7 @@ from samplewise.config.presets import PRESET_STEPS
 from samplewise.data.excerpts import Excerpt
 from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits, score
+from samplewise.nn.recurrence_choice import recurrence_by
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.logger import RunLogger
 from samplewise.training.prefetch import Prefetch
@@ -179,7 +180,8 @@ def validate(run: RunState, logger: RunLogger | None, clips: Sequence[Excerpt]) 
     own = clips[ranks.rank :: ranks.world]
     nats = 0.0
     if own:
-        nats = math.fsum(score(run.usable, run.corpus, own, config.level, run.labels).nats)
+        with recurrence_by(config.recurrence):
+            nats = math.fsum(score(run.usable, run.corpus, own, config.level, run.labels).nats)
     nats, samples = ranks.sum(nats, sum(clip.samples for clip in own))
     bits = nats_to_bits(nats / samples)
     if not math.isfinite(bits):
