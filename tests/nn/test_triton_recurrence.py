@@ -16,9 +16,9 @@ from samplewise.nn.recurrence import LSTM, GRUResetAfter, GRUResetBefore
 CELLS = ("gru", "gru-reset-after", "lstm")
 TIME, DIM = 2, 20
 CASES = {
-    "one tile": (3, (16, 32, 32), torch.float32),
+    "3 lanes": (3, (16, 16, 32), torch.float32),
     "half": (3, (16, 32, 32), torch.float16),
-    "tiles": (19, (16, 16, 16), torch.float32),
+    "19 lanes": (19, (16, 32, 16), torch.float32),
 }
 """Lanes; lanes, units and columns of a tile; type of the operands. The width fills no tile."""
 INTERPRETED = """
@@ -82,8 +82,8 @@ def exact(cell, values, gradients):
 
 
 def interpreted_cases():
-    whole = product(CELLS, ("phases", "persistent"), ("one tile",))
-    return [*whole, *product(CELLS, ("phases",), ("half",)), ("gru", "phases", "tiles")]
+    whole = product(CELLS, ("phases", "persistent"), ("3 lanes",))
+    return [*whole, *product(CELLS, ("phases",), ("half",)), ("gru", "phases", "19 lanes")]
 
 
 def check_errors(found, expected, limit):
@@ -113,7 +113,7 @@ def test_outputs_and_gradients_are_those_of_the_time_loop_in_double_precision(ca
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_one_launch_for_all_steps_is_a_launch_for_each_phase_bit_for_bit(cell, interpreted):
-    found = [interpreted[cell, way, "one tile"] for way in ("phases", "persistent")]
+    found = [interpreted[cell, way, "3 lanes"] for way in ("phases", "persistent")]
     assert all(map(torch.equal, *found))
 
 
