@@ -4,6 +4,8 @@
 for 256 orders; this is one.
 """
 
+from typing import no_type_check
+
 import torch
 import triton
 import triton.language as tl
@@ -12,6 +14,7 @@ from torch import Tensor
 
 
 @triton.jit
+@no_type_check
 def burg_kernel(
     flat,
     weights,
