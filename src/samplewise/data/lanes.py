@@ -6,6 +6,7 @@ up takes the next one from the common queue.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -120,7 +121,8 @@ class LaneStream:
         self._random_offsets = random_offsets and clip_samples > 0
         self._rows = range(lanes)[rows]
         self._orders: dict[int, list[Excerpt]] = {}
-        self._contents: dict[tuple[int, int], ClipContent] = {}
+        self._contents: dict[tuple[int, int], ClipContent | Future[ClipContent]] = {}
+        self._pool: ThreadPoolExecutor | None = None
         cursor = cursor or StreamCursor()
         self._epoch, self._index = cursor.epoch, cursor.index
         self._lanes = [_Lane() for _ in range(lanes)]
@@ -143,9 +145,10 @@ class LaneStream:
 
     def next_batch(self) -> Batch:
         """Return the next subsequence of the lanes of this rank."""
-        reset = []
+        reset = [lane.is_done for lane in self._lanes]
+        if self._pool is not None:
+            self._read_following([row for row, is_done in enumerate(reset) if is_done])
         for lane in self._lanes:
-            reset.append(lane.is_done)
             if lane.is_done:
                 self._take_next(lane)
         own = [self._lanes[row] for row in self._rows]
@@ -167,23 +170,44 @@ class LaneStream:
         ]
         clip = self._clip_samples or max(recording.samples for recording in self._recordings)
         count = -(-len(self._rows) * self._seq_len // clip)
-        epoch, index = self._epoch, self._index
-        for row in sorted(range(len(left)), key=left.__getitem__):
+        soonest = sorted(range(len(left)), key=left.__getitem__)
+        self._read_following(soonest, most=count)
+
+    def read_in_threads(self, threads: int) -> None:
+        """From now on read clips in threads of their own; 0: no more."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._pool = ThreadPoolExecutor(threads, "clips") if threads else None
+
+    def _read_following(self, rows: Sequence[int], most: int | None = None) -> None:
+        """Read the next clips of the queue, the first for the first of ``rows``, and so on.
+
+        Args:
+            rows: Lanes, in the order in which they take clips.
+            most: Clips to read at most, beside those that are read already.
+        """
+        epoch, index, count = self._epoch, self._index, 0
+        for row in rows:
+            if count == most:
+                return
             if index == len(self._order(epoch)):
                 epoch, index = epoch + 1, 0
             if row in self._rows and (epoch, index) not in self._contents:
-                self._contents[epoch, index] = self._reader.read(self._order(epoch)[index])
-                count -= 1
+                clip = self._order(epoch)[index]
+                reading = self._reader.read
+                self._contents[epoch, index] = (
+                    self._pool.submit(reading, clip) if self._pool else reading(clip)
+                )
+                count += 1
             index += 1
-            if not count:
-                return
 
     def _take_next(self, lane: _Lane) -> None:
         if self._index == len(self._order(self._epoch)):
             self._epoch, self._index = self._epoch + 1, 0
         lane.clip = self._order(self._epoch)[self._index]
         lane.epoch, lane.index, lane.position = self._epoch, self._index, 0
-        lane.content = self._contents.pop((lane.epoch, lane.index), None)
+        content = self._contents.pop((lane.epoch, lane.index), None)
+        lane.content = content.result() if isinstance(content, Future) else content
         self._index += 1
 
     def _order(self, epoch: int) -> list[Excerpt]:

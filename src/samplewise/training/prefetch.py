@@ -1,5 +1,6 @@
 """Batches that a thread reads while the device works on those before."""
 
+import os
 from queue import SimpleQueue
 from threading import Thread
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from samplewise.data.lanes import Batch, LaneStream, StreamCursor
 
 BUFFERS = 2
+READERS = 8
+"""Threads that read clips, which takes long where spectrograms and filters are computed."""
 
 
 class Prefetch:
@@ -49,6 +52,7 @@ class Prefetch:
             Exception: What reading raised.
         """
         if self._thread is None:
+            self._stream.read_in_threads(min(READERS, os.cpu_count() or 1))
             self._thread = Thread(target=self._run, name="prefetch", daemon=True)
             self._thread.start()
         read = self._read.get()
@@ -66,6 +70,7 @@ class Prefetch:
             self._free.put(None)
             self._thread.join()
             self._thread = None
+            self._stream.read_in_threads(0)
 
     def _run(self) -> None:
         while (buffer := self._free.get()) is not None:
