@@ -159,8 +159,8 @@ def learning(args: CheckArgs) -> dict[str, Any]:
 
 
 STAGES: dict[str, tuple[Callable[[CheckArgs], Any], float]] = {
-    "limits": (limits, 60),
     "identities": (identities, 240),
+    "limits": (limits, 60),
     "training": (training, 300),
     "generation": (generation, 120),
     "learning": (learning, 300),

@@ -25,8 +25,9 @@ def broken(monkeypatch):
 
 
 def test_what_cannot_run_is_followed_by_the_next(broken):
-    assert choose() == "phases"
-    assert choose(asked="persistent") == "persistent"
+    assert choose() == "persistent"
+    assert choose(dtype=torch.float32) == "eager"
+    assert choose(dtype=torch.float32, asked="phases") == "phases"
     broken.add("persistent")
     assert choose(asked="persistent") == "phases"
     broken.add("phases")

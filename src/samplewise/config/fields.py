@@ -22,8 +22,8 @@ Recurrence = Annotated[
     Doc(
         "How recurrent layers run on a GPU. persistent: one Triton kernel for all steps; phases: a "
         "Triton kernel for each product of a step; cudnn: not for the cell gru; eager: PyTorch's "
-        "operators; auto: phases for gru, cudnn for the others. What cannot run is replaced by the "
-        "next."
+        "operators; auto: persistent for gru in 16 bits, cudnn for the others. What cannot run is "
+        "replaced by the next."
     ),
 ]
 QuantizerName = Annotated[
