@@ -254,7 +254,7 @@ class TrainConfig:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 products on GPUs that have them, float32 elsewhere."""
+    """auto: bfloat16 products on GPUs that have them, float32 elsewhere and for mixtures."""
     matmul: Literal["auto", "onednn", "blas"] = "auto"
     """Library of float32 products on a CPU: oneDNN, or torch's BLAS (MKL on x86); auto: the one
     that is measured to be faster when the run begins."""

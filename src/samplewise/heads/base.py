@@ -27,6 +27,8 @@ class Head(nn.Module, ABC):
 
     is_density: bool = False
     """Whether the cost is that of a density, which cannot be compared with the cost of codes."""
+    needs_float32: bool = False
+    """Whether places among 65,536 codes do not survive a model with 8 bits of mantissa."""
 
     @abstractmethod
     def nll(

@@ -31,6 +31,7 @@ class GaussianMixtureHead(OneStageHead):
     """
 
     is_density = True
+    needs_float32 = True
 
     def __init__(self, values: Float[Tensor, " q_levels"]):
         super().__init__()
@@ -113,6 +114,8 @@ class LogisticMixtureHead(OneStageHead):
     Args:
         q_levels: Number of codes.
     """
+
+    needs_float32 = True
 
     def __init__(self, q_levels: int):
         super().__init__()

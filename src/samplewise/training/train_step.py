@@ -47,8 +47,7 @@ def autocast(run: RunState) -> Any:
     device = run.ranks.device
     wanted = run.config.precision
     if device.type == "cuda" and wanted == "auto":
-        # A density of 16-bit amplitudes does not survive 8 bits of mantissa.
-        fits = torch.cuda.is_bf16_supported() and not run.model.head.is_density
+        fits = torch.cuda.is_bf16_supported() and not run.model.head.needs_float32
         wanted = "bfloat16" if fits else "float32"
     return torch.autocast(device.type, torch.bfloat16) if wanted == "bfloat16" else None
 
