@@ -8,6 +8,8 @@ import torch
 from samplewise.config.training import TrainConfig
 from samplewise.heads.categorical import CategoricalHead
 from samplewise.heads.mixture import LogisticMixtureHead
+from samplewise.training.ranks import Ranks
+from samplewise.training.run import RunState
 from samplewise.training.train_step import autocast
 
 
@@ -17,11 +19,9 @@ from samplewise.training.train_step import autocast
 def test_auto_is_bfloat16_on_a_gpu_except_for_mixtures(head, device, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     monkeypatch.setattr(torch, "autocast", lambda *arguments: arguments)
-    run = SimpleNamespace(
-        ranks=SimpleNamespace(device=torch.device(device)),
-        config=TrainConfig(precision=precision),
-        model=SimpleNamespace(head=head),
-    )
+    run = object.__new__(RunState)
+    run.ranks = Ranks(0, 1, torch.device(device))
+    run.config, run.model = TrainConfig(precision=precision), SimpleNamespace(head=head)
     by_itself = device == "cuda" and isinstance(head, CategoricalHead)
     wanted = precision == "bfloat16" or (precision == "auto" and by_itself)
     assert autocast(run) == ((device, torch.bfloat16) if wanted else None)
