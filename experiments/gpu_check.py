@@ -7,7 +7,6 @@ Every stage is a process with a limit of its own. The JSON is written after each
 that fails ends the check, unless --keep-going.
 """
 
-import gc
 import os
 import subprocess
 import sys
@@ -101,9 +100,6 @@ def training(args: CheckArgs) -> list[dict[str, Any]]:
                 speed["operations_per_s"] = each * speed["samples_per_s"]
                 if on_gpu:
                     speed["peak_bytes"] = torch.cuda.max_memory_allocated(args.device)
-                    torch.cuda.reset_peak_memory_stats(args.device)
-                    gc.collect()
-                    torch.cuda.empty_cache()
                 rows.append({"preset": name, **speed})
     return rows
 

@@ -192,11 +192,24 @@ def test_the_command_prints_and_writes_the_same_figures(tmp_path, capsys):
     assert bench.main([*options, "--lanes", "2"]) == 0
     table = capsys.readouterr().out
     assert "hand-written" in table
+    assert "of limit\n" not in table.partition("parts of a step")[0]
     parts = next(line for line in table.splitlines() if line.startswith("parts of a step"))
     assert parts.split()[4:] == ["optimizer", "precision", "products", *bench_training.PARTS]
     assert "at 16 kHz" in table
     assert bench.main(["train", *options]) == 0
     assert "at 16 kHz" not in capsys.readouterr().out
+
+
+def test_on_a_gpu_a_column_says_how_near_to_its_products_training_comes(capsys):
+    options = ["train", "--preset", "tiny", "--dim", "8", "--runs", "1", "--json"]
+    assert bench.main([*options, "--device", "cpu"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    result["machine"]["bfloat16_operations_per_s"] = 8e14
+    result["training"][0]["share_of_limit"] = 0.175
+    head, row = bench.format_benchmark(result).splitlines()[2:4]
+    assert head.endswith("of limit")
+    assert row.endswith("17.5%")
+    assert "limit: products of bfloat16 matrices, 800 TFLOP/s" in bench.format_benchmark(result)
 
 
 def test_a_sparse_wavernn_is_named_and_stands_beside_published_figures(capsys):

@@ -3,12 +3,13 @@
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from samplewise.bench.timing import synchronize
-from samplewise.config.models import ModelConfig
+from samplewise.config.models import ModelConfig, SampleRNNConfig, conditioning_of
 from samplewise.data.lanes import Batch
 from samplewise.models.build import build_model
 from samplewise.nn.state import detach
@@ -57,10 +58,14 @@ def step_operations(config: ModelConfig, lanes: int, seq_len: int) -> int:
     The step runs on torch's ``meta`` device, which computes shapes alone.
 
     Args:
-        config: A model without conditioning and without a linear predictor.
+        config: The model; its conditioning and its linear predictor are left out.
         lanes: Sequences trained side by side.
         seq_len: Samples of a subsequence.
     """
+    if conditioning_of(config) is not None:
+        config = replace(config, conditioning=None)  # pyright: ignore[reportCallIssue]
+    if isinstance(config, SampleRNNConfig):
+        config = replace(config, lp_order=0)
     model = build_model(config, seed=None).to("meta")
     codes = torch.empty(lanes, seq_len, dtype=torch.int64, device="meta")
     mask = torch.empty(lanes, seq_len, dtype=torch.bool, device="meta")

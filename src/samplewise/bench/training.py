@@ -1,5 +1,6 @@
 """Benchmark of training: the steps of a preset and of a hand-written loop, in one run."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -73,6 +74,10 @@ def training_speed(
         beside a hand-written loop, its hand_written_samples_per_s and ratio: the median of the
         ratios of neighbouring runs.
     """
+    if torch.device(device).type == "cuda":
+        gc.collect()  # graphs of an earlier call hold memory
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
     if config.optimizer.name == "muon":  # as many steps of the matrices in each run
         steps = -(-steps // config.optimizer.muon_every) * config.optimizer.muon_every
     # Without random offsets all clips have one length.

@@ -117,6 +117,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     """Run the benchmark and return what ``--json`` prints."""
     import torch
 
+    from samplewise.bench.ceilings import product_speed, step_operations
     from samplewise.bench.generation import generation_speed
     from samplewise.bench.published import WAVERNN
     from samplewise.bench.timing import machine
@@ -132,6 +133,8 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
         torch.set_num_threads(args.threads)
     result: dict[str, Any] = {"machine": machine(device), "training": [], "generation": []}
     result["published"] = []
+    if is_gpu and args.what != "generate":
+        result["machine"]["bfloat16_operations_per_s"] = product_speed(device)
     for name in args.preset:
         config = PRESETS[name]
         if args.dim is not None:
@@ -152,6 +155,11 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
                 recurrence=args.recurrence,
             )
             speed = training_speed(config, steps, args.runs, device, after_run)
+            if is_gpu:
+                operations = step_operations(config.model, lanes, config.seq_len)
+                done = operations / (lanes * config.seq_len) * speed["samples_per_s"]
+                limit = result["machine"]["bfloat16_operations_per_s"]
+                speed |= {"operations_per_s": done, "share_of_limit": done / limit}
             result["training"].append({"preset": name, **speed})
         if conditioning_of(config.model) is not None:
             config = replace(config, model=replace(config.model, conditioning=None))
@@ -187,7 +195,8 @@ def format_benchmark(result: dict[str, Any]) -> str:
     if result["training"]:
         width = max(13, *(len(row["preset"]) for row in result["training"])) + 1
         head = f"{'training':<{width}}{'batch':>6}{'seq_len':>9}{'samples/s':>12}"
-        lines += ["", f"{head}{'hand-written':>15}{'ratio':>8}"]
+        is_gpu = "share_of_limit" in result["training"][0]
+        lines += ["", f"{head}{'hand-written':>15}{'ratio':>8}" + f"{'of limit':>10}" * is_gpu]
         lines += [
             f"{row['preset']:<{width}}{row['lanes']:>6}{row['seq_len']:>9}"
             f"{row['samples_per_s']:>12,.0f}"
@@ -196,8 +205,12 @@ def format_benchmark(result: dict[str, Any]) -> str:
                 if "ratio" in row
                 else f"{'-':>15}{'-':>8}"
             )
+            + (f"{row['share_of_limit']:>10.1%}" if is_gpu else "")
             for row in result["training"]
         ]
+        if is_gpu:
+            limit = info["bfloat16_operations_per_s"]
+            lines += [f"limit: products of bfloat16 matrices, {limit / 1e12:.3g} TFLOP/s"]
         parts = result["training"][0]["parts"]
         head = f"{'parts of a step':<{width + 2}}{'optimizer':<11}{'precision':<10}{'products':<9}"
         lines += ["", head + "".join(f"{name:>11}" for name in parts)]
