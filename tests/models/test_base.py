@@ -6,7 +6,6 @@ import torch
 from torch.nn import functional as F
 
 from samplewise.config.models import HybridConfig, RNNConfig, SampleRNNConfig
-from samplewise.models import sample_level
 from samplewise.models.build import build_model
 
 SMALL = {"dim": 6, "emb_size": 5, "q_levels": 16}
@@ -53,21 +52,6 @@ def test_folding_makes_the_table_of_embeddings():
     model.fold()
     torch.testing.assert_close(model.sample_level.folded, model.sample_level.table())
     assert not any(name.endswith(".g") for name, _ in model.named_parameters())
-
-
-def test_a_lookup_in_parts_equals_one_in_a_whole(monkeypatch):
-    level = build_model(
-        SampleRNNConfig(frame_sizes=(2, 2), dim=4, emb_size=3, q_levels=8)
-    ).sample_level
-    codes = torch.arange(21).view(1, 7, 3)[..., 1:] % 8
-    results = []
-    for most in (sample_level.MAX_ELEMENTS, 3 * 4):
-        monkeypatch.setattr(sample_level, "MAX_ELEMENTS", most)
-        found = level._look_up(codes)
-        (gradient,) = torch.autograd.grad(found.square().sum(), level.embedding)
-        results.append((found, gradient))
-    assert torch.equal(results[0][0], results[1][0])
-    torch.testing.assert_close(results[0][1], results[1][1])
 
 
 @torch.no_grad()

@@ -13,14 +13,13 @@ from samplewise.models.base import OUTPUT_SCALE, output_mlp
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.linear_predictor import LogisticPrior
+from samplewise.nn.lookup import sum_of_rows
 from samplewise.nn.matmul import linear
 
 LOG_SCALE = -0.5
 """Initial log scale of the logistic distribution around a prediction, in mean error sizes."""
 LOG_SCALES = (-3.0, 5.0)
 """Least and largest log scale of it, in codes of 256; of more codes it can be larger."""
-MAX_ELEMENTS = 2**31 - 1
-"""Most elements of a lookup's result: its backward pass on GPUs counts them in 32 bits."""
 MIXTURE_SPREAD = 0.5
 """Distance of the initial log scales of a mixture's neighbours."""
 
@@ -154,14 +153,8 @@ class SampleLevelModule(nn.Module):
             self.folded = self.table().detach()
 
     def _look_up(self, codes: Tensor) -> Tensor:
-        place = torch.arange(self.frame_size, device=codes.device) * self.q_levels
         table = self.table() if self.folded is None else self.folded
-        rows = (codes + place).flatten(0, -2)
-        parts = [
-            F.embedding_bag(part, table, mode="sum")
-            for part in rows.split(max(1, MAX_ELEMENTS // table.shape[1]))
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return sum_of_rows(codes.flatten(0, -2), table)
 
 
 def log_scale_limits(q_levels: int) -> tuple[float, float]:
