@@ -4,19 +4,23 @@ The reference launches dozens of operators a sample, and the host is slower at t
 computing them. Here a graph holds some dozens of samples, from the codes before them to their
 log-probabilities. States, random numbers, temperatures and conditioning vectors are copied to
 fixed places in memory before a graph is launched. Nothing waits for the GPU until the codes of a
-whole :meth:`GraphedSampler.draw` are copied to the host. The operators are those of the reference.
-On a CPU they run without a graph, on the same fixed places.
+whole :meth:`GraphedSampler.draw` are copied to the host. The operators are those of
+:mod:`samplewise.generate.fused_step`, or else of the reference. On a CPU they run without a graph,
+on the same fixed places.
 """
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from samplewise.generate.fused_step import fuse
 from samplewise.generate.reference import ReferenceSampler, SamplerState
+from samplewise.generate.step_operators import Products
 from samplewise.models.step_model import StepModel
 from samplewise.nn.state import map_tensors, to_tensors
 
@@ -50,12 +54,27 @@ class GraphedSampler(ReferenceSampler):
         model: As for the reference.
         clips: Largest number of clips that are drawn together.
         min_p: As for the reference.
+        products: Precision of the products.
+
+    Raises:
+        ValueError: If products are ``tf32``, but the model is not float32.
     """
 
     name = "graphed"
 
-    def __init__(self, model: StepModel, clips: int = 1, min_p: float = 0.0):
+    def __init__(
+        self,
+        model: StepModel,
+        clips: int = 1,
+        min_p: float = 0.0,
+        products: Products = "float32",
+    ):
         super().__init__(model, clips, min_p)
+        dtype, self.products = model.real_values.dtype, products
+        if products == "tf32" and dtype != torch.float32:
+            raise ValueError(f"products = tf32 are for float32 models, not for {dtype}")
+        self.fused = fuse(model, products)
+        """What draws with few operators; None for a model that has nothing of the kind."""
         period = model.config.top_frame
         frame = getattr(model.config, "frame_sizes", (period,))[-1]
         # A graph either holds whole periods of the clock, or a period holds whole graphs.
@@ -74,7 +93,9 @@ class GraphedSampler(ReferenceSampler):
 
     def draw(self, *arguments: Any, **named: Any) -> Any:
         """As the reference does."""
-        with torch.backends.cudnn.flags(enabled=False):  # its layers pack their weights every time
+        is_rounded = self.products == "tf32" and self.model.real_values.is_cuda
+        # cuDNN's layers pack their weights every time.
+        with torch.backends.cudnn.flags(enabled=False), _tf32(is_rounded):
             return super().draw(*arguments, **named)
 
     def _parts(self, clock: int, samples: int) -> Iterator[int]:
@@ -116,16 +137,31 @@ class GraphedSampler(ReferenceSampler):
                 kept.copy_(new)
         if static.graph is not None:
             static.graph.replay()
-        drawn, scores, after = static.results or super()._draw_part(*static.inputs)
+        drawn, scores, after = static.results or self._launch(*static.inputs)
         after, drawn, scores, _ = _copy_all((after, drawn, scores, None))
         state = replace(after.model, clock=clock + samples)
         return drawn, scores, SamplerState(state, after.previous, sampler_state.clips)
+
+    def _launch(
+        self,
+        sampler_state: SamplerState,
+        numbers: Tensor,
+        temperatures: Tensor | None,
+        vectors: Tensor | None,
+    ) -> Drawn:
+        """Draw whole frames by operators, as few as there are."""
+        inputs = (sampler_state, numbers, temperatures, vectors)
+        if self.fused is None:
+            return super()._draw_part(*inputs)
+        drawn, params, after = self.fused.draw(*inputs, self.min_p)
+        scores = self.model.head.log_prob(params.flatten(0, 1), drawn.flatten())
+        return drawn, scores.view_as(drawn), after
 
     def _capture(self, static: _Static) -> None:
         """Make a graph of what draws samples from ``static.inputs``."""
 
         def compute() -> Drawn:
-            return super(GraphedSampler, self)._draw_part(*static.inputs)
+            return self._launch(*static.inputs)
 
         try:
             static.graph, static.results = capture(compute, self._pool)
@@ -152,6 +188,19 @@ def capture(compute: Callable[[], Drawn], pool: Any = None) -> tuple[torch.cuda.
     finally:
         torch.cuda.set_stream(current)  # torch leaves another one after an error
     return graph, results
+
+
+@contextmanager
+def _tf32(is_rounded: bool) -> Iterator[None]:
+    """Let a GPU round the operands of products within the block."""
+    before = torch.get_float32_matmul_precision()
+    if is_rounded:
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        if is_rounded:
+            torch.set_float32_matmul_precision(before)
 
 
 def _copy_all(parts: Any) -> Any:

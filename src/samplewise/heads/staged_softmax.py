@@ -66,13 +66,21 @@ class StagedSoftmaxHead(Head):
             min_p: As for :meth:`OneStageHead.sample`.
         """
         symbol, cdf, value = invert_cdf(logits, uniform, temperature, min_p)
-        below = torch.where(symbol > 0, cdf.gather(-1, (symbol - 1).clamp(min=0)), 0.0)
-        share = cdf.gather(-1, symbol) - below
-        # Rounding may give 1, which is no random number: the result stays a little below.
-        remainder = ((value - below) / share).clamp(0.0, 1.0 - 2.0**-50)
-        return symbol.squeeze(-1), remainder.squeeze(-1)
+        return symbol.squeeze(-1), next_uniform(symbol, cdf, value)
 
     def _places(self, like: Tensor) -> Int[Tensor, " {self.stages}"]:
         """Return the value of one step of each symbol."""
         places = torch.arange(self.stages - 1, -1, -1, device=like.device)
         return self.levels**places
+
+
+def next_uniform(
+    symbol: Int[Tensor, "batch 1"],
+    cdf: Float[Tensor, "batch levels"],
+    value: Float[Tensor, "batch 1"],
+) -> Float[Tensor, " batch"]:
+    """Return the position within the share of a symbol that :func:`invert_cdf` has drawn."""
+    below = torch.where(symbol > 0, cdf.gather(-1, (symbol - 1).clamp(min=0)), 0.0)
+    share = cdf.gather(-1, symbol) - below
+    # Rounding may give 1, which is no random number: the result stays a little below.
+    return ((value - below) / share).clamp(0.0, 1.0 - 2.0**-50).squeeze(-1)
