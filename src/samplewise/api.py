@@ -17,7 +17,7 @@ from samplewise.trained_model import Model, Weights
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
 
-BackendName = Literal["auto", "native", "graphed", "reference"]
+BackendName = Literal["auto", "native", "graphed", "persistent", "reference"]
 
 
 def load(
@@ -37,8 +37,9 @@ def load(
         step: Checkpoint of the run; None: the best weights.
         device: ``auto`` (the CPU for the native engine), ``cpu``, ``cuda`` or ``cuda:N``.
         backend: What computes the draws: ``native`` (C++, CPU), ``reference`` (PyTorch),
-            ``graphed`` (PyTorch in CUDA graphs, for many clips on a GPU), or ``auto``: native if
-            it can run the model; with ``device="cuda"`` graphed if it can.
+            ``graphed`` (PyTorch in CUDA graphs, for many clips on a GPU), ``persistent`` (one
+            kernel, for a clip of a WaveRNN on a GPU), or ``auto``: native if it can run the
+            model; with ``device="cuda"`` graphed if it can.
         weights: Format of the weights in the native engine; None: ``f16`` for a vocoder, ``int8``
             for other models.
         threads: CPU threads; None: all for the native engine, one or all for the others,

@@ -130,20 +130,25 @@ class Recorder:
 
 
 @pytest.fixture
-def compiled(monkeypatch):
-    """Kernels that would have been launched."""
+def h100(monkeypatch):
+    """An H100 to compile for."""
     pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
     from triton.runtime.driver import driver
 
-    from samplewise.nn import triton_recurrence as module
-
-    h100 = SimpleNamespace(
+    active = SimpleNamespace(
         get_current_target=lambda: GPUTarget("cuda", 90, 32),
         get_current_device=lambda: 0,
         get_current_stream=lambda device: 0,
     )
-    monkeypatch.setattr(driver, "_active", h100)
+    monkeypatch.setattr(driver, "_active", active)
+
+
+@pytest.fixture
+def compiled(h100, monkeypatch):
+    """Kernels that would have been launched."""
+    from samplewise.nn import triton_recurrence as module
+
     monkeypatch.setattr(module, "multiprocessors", lambda device: 132)
     kernels = []
     for name in ("one_phase", "all_steps"):

@@ -90,9 +90,10 @@ class GenerateArgs:
     """Seconds of sound per write of a stream."""
     device: str = "auto"
     """auto (cpu for the native engine), cpu, cuda or cuda:N."""
-    backend: Literal["auto", "native", "graphed", "reference"] = "auto"
-    """What computes: the native engine (CPU), PyTorch in CUDA graphs (for many clips on a GPU), or
-    PyTorch step by step; auto: native if it can, with --device cuda graphed if it can."""
+    backend: Literal["auto", "native", "graphed", "persistent", "reference"] = "auto"
+    """What computes: the native engine (CPU), PyTorch in CUDA graphs (for many clips on a GPU), one
+    kernel (for one clip of a WaveRNN on a GPU), or PyTorch step by step; auto: native if it can,
+    with --device cuda graphed if it can."""
     weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
     """How the native engine stores weights: int8 is fastest, f16 nearly exact."""
     threads: int | None = None

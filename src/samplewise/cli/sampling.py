@@ -31,7 +31,7 @@ class SamplingArgs(Protocol):
     @property
     def device(self) -> str: ...  # noqa: D102
     @property
-    def backend(self) -> Literal["auto", "native", "graphed", "reference"]: ...  # noqa: D102
+    def backend(self) -> Literal["auto", "native", "graphed", "persistent", "reference"]: ...  # noqa: D102
     @property
     def weights(self) -> Literal["int8", "int8x16", "f16", "f32"]: ...  # noqa: D102
     @property

@@ -98,9 +98,10 @@ class VocodeArgs:
     """Also write the spectrogram of each sound file, as a .npy file."""
     device: str = "auto"
     """auto (cpu for the native engine), cpu, cuda or cuda:N."""
-    backend: Literal["auto", "native", "graphed", "reference"] = "auto"
-    """What computes: the native engine (CPU), PyTorch in CUDA graphs (for many clips on a GPU), or
-    PyTorch step by step; auto: native if it can, with --device cuda graphed if it can."""
+    backend: Literal["auto", "native", "graphed", "persistent", "reference"] = "auto"
+    """What computes: the native engine (CPU), PyTorch in CUDA graphs (for many clips on a GPU), one
+    kernel (for one clip of a WaveRNN on a GPU), or PyTorch step by step; auto: native if it can,
+    with --device cuda graphed if it can."""
     weights: Literal["int8", "int8x16", "f16", "f32"] = "f16"
     """How the native engine stores weights: f16 is nearly exact, int8 faster and coarser."""
     threads: int | None = None

@@ -19,6 +19,7 @@ from samplewise.engine.weights import can_pack
 from samplewise.errors import EngineError
 from samplewise.generate.batch_invariance import pick_threads
 from samplewise.generate.graphed import GraphedSampler
+from samplewise.generate.persistent import PersistentSampler, obstacle
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.segments import SegmentSampler
 from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampler
@@ -26,6 +27,7 @@ from samplewise.models.base import AutoregressiveModel
 from samplewise.models.segment_model import SegmentModel
 from samplewise.models.step_model import StepModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
+from samplewise.models.wavernn import WaveRNN
 from samplewise.progress import ProgressCallback
 
 
@@ -85,7 +87,7 @@ class Sampler(Protocol):
 class Backend:
     """Which back end, and its settings."""
 
-    name: Literal["auto", "native", "graphed", "reference"] = "auto"
+    name: Literal["auto", "native", "graphed", "persistent", "reference"] = "auto"
     """auto: native where it can run the model; on a GPU graphed where it can, else reference."""
     weights: WeightFormat = "int8"
     """How the native engine stores weights."""
@@ -114,6 +116,11 @@ class Backend:
                     "the graphed back end draws one sample after the other, but a "
                     f"{model.config.family} model draws in another order; use --backend reference"
                 )
+            return self
+        if self.name == "persistent":
+            reason = obstacle(model)
+            if reason is not None:
+                raise EngineError(f"the persistent back end cannot draw this model: {reason}")
             return self
         fits = values.device.type == "cpu" and values.dtype == torch.float32
         if self.name == "native":
@@ -185,9 +192,16 @@ def graphed_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) 
     return GraphedSampler(model, clips, min_p)
 
 
+def persistent_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) -> Sampler:
+    """Return what draws up to 4 clips of a WaveRNN on a GPU, thousands of samples a launch."""
+    assert isinstance(model, WaveRNN)
+    return PersistentSampler(model, clips, min_p)
+
+
 BY_TORCH: dict[str, Callable[..., Sampler]] = {
     "reference": reference_sampler,
     "graphed": graphed_sampler,
+    "persistent": persistent_sampler,
 }
 """Back ends in PyTorch, on any device."""
 
