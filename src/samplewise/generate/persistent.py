@@ -74,7 +74,7 @@ class PersistentSampler(ReferenceSampler):
         self._division = divide(model.config.dim, multiprocessors(values.device))
 
     def _parts(self, clock: int, samples: int) -> Iterator[int]:
-        size = SAMPLES // self.max_batch
+        size = SAMPLES // self.max_batch // 16 * 16  # so that parts are aligned
         for start in range(0, samples, size):
             yield min(size, samples - start)
 
@@ -87,7 +87,7 @@ class PersistentSampler(ReferenceSampler):
     ) -> tuple[Tensor, Tensor, SamplerState]:
         from samplewise.nn.triton_wavernn import draw_wavernn
 
-        previous, state = sampler_state.previous.contiguous(), sampler_state.model
+        previous, state = sampler_state.previous, sampler_state.model
         assert self._input_bias is not None
         base = self._input_bias.expand(1, len(previous), -1)
         if vectors is not None:

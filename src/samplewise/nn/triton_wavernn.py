@@ -182,10 +182,10 @@ def _new_state(r, u, e, bias, s_r, s_u, s_e, h):
 
 @triton.jit
 @no_type_check
-def _draw(logits, uniform, temperature, least, M: tl.constexpr, TEMPERED: tl.constexpr):
+def _draw(logits, uniform, temperature, least, TEMPERED: tl.constexpr):
     """Invert the CDF as :func:`samplewise.heads.categorical.invert_cdf` does, in float64.
 
-    Returns codes, and where the random numbers lie within the share of the code.
+    Returns codes, the CDF, its end and its value.
     """
     top = tl.max(logits, 1).to(tl.float64)
     scaled = logits.to(tl.float64)
@@ -197,13 +197,19 @@ def _draw(logits, uniform, temperature, least, M: tl.constexpr, TEMPERED: tl.con
     cdf = tl.cumsum(share, 1)
     total = tl.max(cdf, 1)
     value = uniform * total
-    is_lower = cdf <= value[:, None]
-    code = tl.sum(is_lower.to(tl.int32), 1)
-    below = tl.max(tl.where(is_lower, cdf, 0.0), 1)
-    above = tl.min(tl.where(is_lower, total[:, None], cdf), 1)
-    rest = (value - below) / (above - below)
+    code = tl.sum((cdf <= value[:, None]).to(tl.int32), 1)
+    return tl.minimum(code, 255), cdf, total, value
+
+
+@triton.jit
+@no_type_check
+def _next_uniform(cdf, total, value, M: tl.constexpr):
+    """Return where ``value`` lies within the share of its code."""
+    lower = cdf <= value[:, None]
+    below = tl.max(tl.where(lower, cdf, 0.0), 1)
+    above = tl.min(tl.where(lower, total[:, None], cdf), 1)
     last = tl.full((M,), 1 - 2**-50, tl.float64)
-    return tl.minimum(code, 255), tl.minimum(tl.maximum(rest, 0.0), last)
+    return tl.minimum(tl.maximum((value - below) / (above - below), 0.0), last)
 
 
 @triton.jit(do_not_specialize=["steps", "base_stride"])
@@ -300,7 +306,7 @@ def draw_samples(weights, state, numbers, results, exchange, steps, base_stride,
         now = sums + parity * (ROWS * 3 * D) + HALF
         f_r, f_u, f_e = _receive_sums(now, lane, k, number, ROWS, D)
         values = _receive(logits_c + lane[:, None] * LEVELS + level[None, :], is_level, number)
-        coarse, rest = _draw(values, uniform, temperature, least, M, TEMPERED)
+        coarse, cdf, total, value = _draw(values, uniform, temperature, least, TEMPERED)
         r, u, e = _add_input(r, u, e, columns + 6 * D + HALF, _scale(coarse), k, D)
         h_f = _new_state(r, u, e, bias, f_r, f_u, f_e, h_f)
         y = tl.maximum(_output(w3, o3, v3, h_f, row, HALF, k, HALF, M), 0.0)
@@ -315,10 +321,13 @@ def draw_samples(weights, state, numbers, results, exchange, steps, base_stride,
             out = _output(w4, o4, v4, x, own, LEVELS, k, HALF, M)
             _send(logits_f + lane[:, None] * LEVELS + own[None, :], is_own, out, number)
             tl.store(scores + LEVELS, out, mask=is_own)
+
+        # What can be done while the logits are on their way.
         c_r, c_u, c_e = _receive_sums(following, lane, k, number + 1, ROWS, D)
+        rest = _next_uniform(cdf, total, value, M)
 
         values = _receive(logits_f + lane[:, None] * LEVELS + level[None, :], is_level, number)
-        fine, _ = _draw(values, rest, temperature, least, M, TEMPERED)
+        fine, _, _, _ = _draw(values, rest, temperature, least, TEMPERED)
         if program == 0:
             code = (coarse * LEVELS + fine).to(tl.int64)
             tl.store(codes + t * ROWS + lane, code, mask=clip)
@@ -415,6 +424,8 @@ def draw_wavernn(
         return torch.zeros(2, *shape, dtype=torch.int64, device=h.device)
 
     h = h.clone(memory_format=torch.contiguous_format)
+    # A copy is aligned as always; else another kernel would be compiled.
+    previous = previous.clone(memory_format=torch.contiguous_format)
     results = new(samples, rows, dtype=torch.int64), new(samples, rows, 512, dtype=torch.float32)
     exchange = words(rows, 3 * dim), words(2, rows, dim // 2), words(2, rows, LEVELS.value)
     options = {"num_warps": WARPS, "num_stages": 1, "launch_cooperative_grid": True}
