@@ -86,66 +86,87 @@ class _Layer:
 
 
 class _Tier:
-    """One frame of a frame-level tier, whose biases are part of the conditions from above."""
+    """One frame of a frame-level tier."""
 
     def __init__(self, tier: FrameLevelModule, upsample: _Map, products: Products):
-        self.size, self.ratio, self.dim = tier.frame_size, tier.ratio, tier.dim
-        self.upsample = upsample
-        self.is_top = tier.input is None
+        self.size, self.upsample = tier.frame_size, upsample
         stack: RecurrentStack = tier.rnn
         self.layers = [_Layer(layer, products) for layer in stack.layers]  # pyright: ignore[reportArgumentType]
         self.skips = [_map_of(skip, products) for skip in stack.skips]  # pyright: ignore[reportArgumentType]
-        first = self.layers[0]
-        # The top tier's frames are inputs of its first layer.
-        source = first.input if tier.input is None else _map_of(tier.input, products)
-        self.frame_weights = source.weight.t()[: self.size].contiguous()
+        self.takes_gates = takes_gates(tier)
+        self.bias = self.layers[0].layer.input.bias
+        self.frame_weights: Tensor | None = None
+        weight = self.layers[0].layer.input.weight()
+        if tier.input is not None:
+            own = tier.input.weight()
+            weight = _product(weight, own) if self.takes_gates else own
+        if self.takes_gates or tier.input is not None:
+            self.frame_weights = weight.t().contiguous()
 
     def __call__(
         self,
         codes: Int64[Tensor, "size rows"],
         values: Float[Tensor, " q_levels"],
-        above: Float[Tensor, "rows dim"] | None,
+        above: Float[Tensor, "rows units"] | None,
         vector: Float[Tensor, "rows width"] | None,
         states: list[Tensor],
     ) -> Float[Tensor, "rows dim"]:
-        """Return h of a frame; replace the layers' states."""
-        first, outputs = self.layers[0], []
-        x = gates = None
-        is_narrow = self.size < WIDE_FRAME
-        if above is not None:
-            if is_narrow:
-                x = operators.add_values(codes, values, self.frame_weights, above)
-            else:
-                x = torch.addmm(above, values[codes.t()], self.frame_weights)
-        elif is_narrow and vector is None and not self.skips and first.cell != "lstm":
-            assert first.input.bias is not None
-            gates = operators.add_values(codes, values, self.frame_weights, first.input.bias)
-        else:
-            x = values[codes.t()]
-        if vector is not None and x is not None:
+        """Return h of a frame; replace the layers' states.
+
+        Args:
+            codes: The frame.
+            values: Real values of codes.
+            above: What the tier above adds to the gates, or to the inputs; None in the top tier.
+            vector: Conditions the tier.
+            states: Of the layers.
+        """
+        if self.takes_gates:
+            base = self.bias if above is None else above
+            h = states[0] = self.layers[0].after_gates(
+                self._add_frame(codes, values, base), states[0]
+            )
+            for index, layer in list(enumerate(self.layers))[1:]:
+                h, states[index] = layer(h, states[index])
+            return h
+        x = values[codes.t()] if above is None else self._add_frame(codes, values, above)
+        if vector is not None:
             x = torch.cat([x, vector], -1)
-        h = x
+        h, outputs = x, []
         for index, layer in enumerate(self.layers):
-            if index == 0 and gates is not None:
-                h = states[0] = layer.after_gates(gates, states[0])
-                continue
-            assert h is not None
-            inputs = torch.cat([h, x], -1) if index and self.skips and x is not None else h
+            inputs = torch.cat([h, x], -1) if index and self.skips else h
             h, states[index] = layer(inputs, states[index])
             if self.skips:
                 outputs.append(self.skips[index](h))
-        assert h is not None
         return torch.stack(outputs).sum(0) if outputs else h
 
-    def condition(self, conditions: Float[Tensor, "rows units"], place: int) -> Tensor:
-        """Return the conditioning vector of one frame of the tier below."""
-        return conditions[:, place * self.dim : (place + 1) * self.dim]
+    def _add_frame(self, codes: Tensor, values: Tensor, base: Tensor | None) -> Tensor:
+        assert base is not None
+        assert self.frame_weights is not None
+        if self.size < WIDE_FRAME:
+            return operators.add_values(codes, values, self.frame_weights, base)
+        return torch.addmm(base, values[codes.t()], self.frame_weights)
+
+
+def takes_gates(tier: FrameLevelModule) -> bool:
+    """Return whether frames and the tier above are inputs of nothing but a GRU's gates."""
+    first = tier.rnn.layers[0]
+    assert isinstance(first, RecurrentLayer)
+    is_alone = first.input.weight.v.shape[1] == (
+        tier.frame_size if tier.input is None else tier.dim
+    )
+    return is_alone and not tier.rnn.skips and first.cell != "lstm"
+
+
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """Multiply two matrices in double precision; return the type of the first."""
+    return (first.double() @ second.double()).to(first.dtype)
 
 
 class FusedSampleRNN:
     """Parts of clips of a SampleRNN over codes, without a linear predictor.
 
-    The first map of the MLP is part of the table of codes and of tier 2's upsampling.
+    The first map of the MLP is part of the table of codes and of tier 2's upsampling. What a tier
+    adds to the gates of the tier below is one map.
     """
 
     def __init__(self, model: SampleRNN, products: Products):
@@ -159,22 +180,18 @@ class FusedSampleRNN:
             weight, bias = tier.upsample.weight(), tier.upsample.bias
             assert bias is not None
             if index:
-                below = model.tiers[index - 1].input
-                assert below is not None
-                assert below.bias is not None
-                bias = bias + below.bias.repeat(tier.ratio)
+                below = model.tiers[index - 1]
+                assert below.input is not None
+                assert below.input.bias is not None
+                bias = bias + below.input.bias.repeat(tier.ratio)
+                if takes_gates(below):
+                    layer = below.rnn.layers[0]
+                    assert isinstance(layer, RecurrentLayer)
+                    weight, bias = _continue(weight, bias, layer.input)
             elif first:
-                weight, bias = self._fold(first[0], weight, bias)
+                self.table = _product(self.table, first[0].weight().t())
+                weight, bias = _continue(weight, bias, first[0])
             self.tiers.append(_Tier(tier, _Map(weight, bias, products), products))
-
-    def _fold(self, first: Linear, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Multiply the table by the MLP's first map; return the upsampling multiplied by it."""
-        assert first.bias is not None
-        by, dim = first.weight().double(), self.model.config.dim
-        self.table = (self.table.double() @ by.t()).to(self.table.dtype)
-        blocks = by @ weight.double().view(-1, dim, dim)
-        biases = bias.double().view(-1, dim) @ by.t() + first.bias.double()
-        return blocks.flatten(0, 1).to(weight.dtype), biases.flatten().to(bias.dtype)
 
     def draw(
         self,
@@ -206,16 +223,15 @@ class FusedSampleRNN:
                 if t % tier.size:
                     continue
                 above = None
-                if not tier.is_top:
-                    upper = self.tiers[index + 1]
-                    place = t % upper.size // tier.size
-                    above = upper.condition(conditions[index + 1], place)
+                if tier is not self.tiers[-1]:
+                    place = t % self.tiers[index + 1].size // tier.size
+                    above = conditions[index + 1][:, place]
                 vector = None if vectors is None else vectors[t]
                 frame = codes[now - tier.size : now]
                 outputs[index] = tier(frame, values, above, vector, h[index])
-                conditions[index] = tier.upsample(outputs[index])
-            lowest = self.tiers[0]
-            condition = lowest.condition(conditions[0], t % lowest.size)
+                ratio = self.model.tiers[index].ratio
+                conditions[index] = tier.upsample(outputs[index]).unflatten(-1, (ratio, -1))
+            condition = conditions[0][:, t % self.tiers[0].size]
             x = operators.add_rows(codes[now - window : now], self.table, q_levels, condition)
             logits = self.last(self.hidden.relu(x))
             own = None if temperatures is None else temperatures[t]
@@ -233,6 +249,15 @@ class FusedSampleRNN:
         )
         after = SamplerState(after, codes[-1], sampler_state.clips)
         return codes[lookback:].t(), torch.stack(params, 1), after
+
+
+def _continue(weight: Tensor, bias: Tensor, following: Linear) -> tuple[Tensor, Tensor]:
+    """Return an upsampling each of whose vectors goes through the map that follows."""
+    assert following.bias is not None
+    by = following.weight().double()
+    weights = by @ weight.double().unflatten(0, (-1, by.shape[1]))
+    biases = bias.double().unflatten(0, (-1, by.shape[1])) @ by.t() + following.bias.double()
+    return weights.flatten(0, 1).to(weight.dtype), biases.flatten().to(bias.dtype)
 
 
 class FusedWaveRNN:
