@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 PRESETS = ("paper-3tier", "speech", "paper-2tier", "music")
 LANES = (128, 512)
 GENERATED, CLIPS = ("wavernn-896", "paper-3tier"), (1, 16, 256, 512)
+REFERENCE_CLIPS = (1, 256)
 TINY_TESTS = ("-k", "3-tier", "tests/models/test_gpu.py")
 
 
@@ -111,6 +112,7 @@ def generation(args: CheckArgs) -> list[dict[str, Any]]:
     """Time the generation of one clip and of many at once."""
     from samplewise.bench.generation import generation_speed
     from samplewise.config.presets import PRESETS as CONFIGS
+    from samplewise.generate.step_operators import Products
 
     rows = []
     for name in GENERATED:
@@ -119,8 +121,10 @@ def generation(args: CheckArgs) -> list[dict[str, Any]]:
             model = replace(model, dim=16)
         for clips in CLIPS[:2] if args.tiny else CLIPS:
             samples, runs = (8, 1) if args.tiny else (128, 3)
+            products: list[Products] = ["float32", "tf32"] if clips > 1 else ["float32"]
+            options = {"products": products, "reference": clips in REFERENCE_CLIPS}
             timed = generation_speed(
-                model, clips, samples, runs, device=args.device, graphed=True, weights=()
+                model, clips, samples, runs, device=args.device, graphed=True, weights=(), **options
             )
             rows += [{"preset": name, **row} for row in timed]
     return rows
@@ -210,10 +214,10 @@ def table(results: dict[str, Any]) -> str:
             f"{row['samples_per_s']:>13,.0f}{hand:>14,.0f}"
             f"{row['operations_per_s'] / ceiling:>12.1%}"
         ]
-    head = f"{'generation':<12}{'preset':<16}{'clips':>6}  {'back end':<10}{'samples/s':>13}"
+    head = f"{'generation':<12}{'preset':<16}{'clips':>6}  {'back end':<14}{'samples/s':>13}"
     lines += ["", head] * ("generation" in results)
     lines += [
-        f"{'':<12}{row['preset']:<16}{row['clips']:>6}  {row['backend']:<10}"
+        f"{'':<12}{row['preset']:<16}{row['clips']:>6}  {row['backend'] + ' ' + row['weights']:<14}"
         f"{row['samples_per_s']:>13,.0f}"
         for row in results.get("generation", [])
     ]

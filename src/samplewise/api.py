@@ -27,6 +27,7 @@ def load(
     device: str = "auto",
     backend: BackendName = "auto",
     weights: Weights | None = None,
+    products: Literal["float32", "tf32"] = "float32",
     threads: int | None = None,
     max_memory: float = 2.0,
 ) -> Model:
@@ -42,6 +43,8 @@ def load(
             model; with ``device="cuda"`` graphed if it can.
         weights: Format of the weights in the native engine; None: ``f16`` for a vocoder, ``int8``
             for other models.
+        products: Products of the graphed back end; ``tf32``: operands of 10 bits of mantissa,
+            which GPUs multiply faster.
         threads: CPU threads; None: all for the native engine, one or all for the others,
             whichever is faster.
         max_memory: GiB that the model and the clips drawn at once may take; what asks for more is
@@ -64,7 +67,7 @@ def load(
     loaded = load_at(Path(path), step, use_device(device), max_memory=max_memory * 2**30)
     conditioner = loaded.model.conditioner
     is_vocoder = conditioner is not None and conditioner.config.mel is not None
-    chosen = Backend(backend, weights or ("f16" if is_vocoder else "int8"), threads)
+    chosen = Backend(backend, weights or ("f16" if is_vocoder else "int8"), threads, products)
     return Model(loaded, chosen.resolve(loaded.model), max_memory * 2**30)
 
 

@@ -147,6 +147,16 @@ def test_generation_is_timed_with_every_back_end():
         assert row["share_of_limit"] == pytest.approx(row["samples_per_s"] / limit)
 
 
+def test_products_are_timed_without_the_reference():
+    options = {"weights": (), "graphed": True, "reference": False, "products": ("float32", "tf32")}
+    rows = generation_speed(CONFIGS[0], 2, 8, 1, **options)
+    assert [(row["backend"], row["weights"]) for row in rows] == [
+        ("graphed", "f32"),
+        ("graphed", "tf32"),
+    ]
+    assert all("ratio" not in row for row in rows)
+
+
 @pytest.mark.parametrize("config", [WaveRNNConfig(dim=64), replace(CONFIGS[0], dim=32)])
 def test_a_pruned_model_is_timed_as_what_it_still_multiplies(config):
     options = {"weights": ["int8"], "threads": [1]}

@@ -182,16 +182,36 @@ def test_a_sample_takes_few_launches(preset, most, monkeypatch):
     assert calls.total() / 64 < most
 
 
-@pytest.mark.parametrize("name", ["3-tier", "wavernn"])
-def test_rounded_operands_change_scores_little(name, monkeypatch):
+def score_errors(name, device, monkeypatch):
+    """By how many nats scores under rounded operands differ from those of the exact model."""
     monkeypatch.setattr(reference, "plan_rows", lambda model, clips: RowPlan(clips, clips))
-    model = make_model(FAMILIES[name])
+    model = make_model(FAMILIES[name]).to(device)
     model.fold()
     sampler = GraphedSampler(model, 8, products="tf32")
     codes, scores, _ = sampler.draw(sampler.start(8), uniforms(0, range(8), 0, 64))
-    drawn = torch.from_numpy(codes)
+    drawn = torch.from_numpy(codes).to(device)
     previous = F.pad(drawn[:, :-1], (1, 0), value=model.quantizer.silence)
     params, _ = model(previous, model.initial_state(8), drawn)
     exact = model.head.log_prob(params.flatten(0, 1), drawn.flatten()).view_as(drawn)
-    error = (torch.from_numpy(scores) - exact).abs()
-    assert 1e-6 < error.mean() < 2e-3
+    return (torch.from_numpy(scores) - exact.cpu()).abs()
+
+
+@pytest.mark.parametrize("name", ["3-tier", "wavernn"])
+def test_rounded_operands_change_scores_little(name, monkeypatch):
+    assert 1e-5 < score_errors(name, "cpu", monkeypatch).mean() < 2e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["3-tier", "wavernn"])
+def test_on_a_gpu_rounded_operands_change_scores_little(name, gpu, monkeypatch):
+    assert score_errors(name, gpu, monkeypatch).mean() < 2e-3
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_rounded_operands_are_for_this_back_end():
+    model = build_model(CONFIGS["3-tier"]).eval()
+    assert Backend("graphed", products="tf32").sampler(model, 1).products == "tf32"
+    with pytest.raises(EngineError, match="tf32 are for the graphed back end, not reference"):
+        Backend("reference", products="tf32").resolve(model)
+    with pytest.raises(ValueError, match="are for float32 models"):
+        GraphedSampler(model.double(), 1, products="tf32")

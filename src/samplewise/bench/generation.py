@@ -2,7 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
+from operator import truediv
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.engine.weights import can_pack
 from samplewise.generate.backend import Sampler, reference_sampler
 from samplewise.generate.graphed import GraphedSampler
+from samplewise.generate.step_operators import Products
 from samplewise.generate.uniforms import uniforms
 from samplewise.generate.wavefront import NativeWavefrontSampler
 from samplewise.models.base import AutoregressiveModel
@@ -40,6 +42,8 @@ def generation_speed(
     threads: Sequence[int] | None = None,
     device: str = "cpu",
     graphed: bool | None = None,
+    products: Sequence[Products] = ("float32",),
+    reference: bool = True,
     sparsity: float = 0.0,
     block: tuple[int, int] = (16, 4),
     after_run: Callable[[], None] | None = None,
@@ -56,6 +60,8 @@ def generation_speed(
             this process may use.
         device: cpu, cuda or cuda:N.
         graphed: Whether to time the graphed back end, if it can draw the model; None: on a GPU.
+        products: Precisions of the graphed back end's products.
+        reference: Whether to time the reference.
         sparsity: Share of the blocks that are pruned; with initial weights, in effect at random.
         block: Rows and columns of a block.
         after_run: Called after every run.
@@ -63,8 +69,8 @@ def generation_speed(
     Returns:
         One row for each contestant: backend, weights, threads, clips, macs_per_sample (native);
         samples_per_s of all clips; real_time and real_time_24khz, the speed of one clip at 16 and
-        24 kHz; ratio to the reference; limit_samples_per_s, the bound by the bandwidth and
-        multiply-adds of the machine (measured in the same run), and share_of_limit.
+        24 kHz; ratio to the reference, if it is timed; limit_samples_per_s, the bound by the
+        bandwidth and multiply-adds of the machine (measured in the same run), and share_of_limit.
 
     Raises:
         ValueError: If blocks do not tile the model's matrices.
@@ -75,23 +81,29 @@ def generation_speed(
         prune_model(model, sparsity, block)
     model.fold()
     threads_of_torch = torch.get_num_threads()
-    rows = [_in_groups(reference_sampler(model, clips), clips, samples, "f32", threads_of_torch)]
+    rows = []
+    if reference:
+        own = reference_sampler(model, clips)
+        rows += [_in_groups(own, clips, samples, "f32", threads_of_torch)]
     if (device != "cpu" if graphed is None else graphed) and isinstance(model, StepModel):
-        rows += [_graphed(model, clips, samples * MORE_SAMPLES, threads_of_torch)]
+        rows += [
+            _graphed(model, clips, samples * MORE_SAMPLES, threads_of_torch, name)
+            for name in products
+        ]
     for count in contestant_threads(threads) if _runs_natively(model, device) else ():
         rows += [_native(model, clips, samples, name, count) for name in weights]
     draws = [row.pop("draw") for row in rows]
     seconds = interleave(
         {str(index): draw for index, draw in enumerate(draws)}, runs, device, after_run
     )
-    reference = [value / (clips * samples) for value in seconds["0"]]
     for index, row in enumerate(rows):
         own = [value / (clips * row["samples"]) for value in seconds[str(index)]]
         rate = median_rate(1, own)
         row |= {"samples_per_s": rate, "real_time": rate / clips / SAMPLE_RATE}
         row["real_time_24khz"] = rate / clips / WAVERNN_RATE
-        pairs = zip(reference, own, strict=True)
-        row["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
+        if reference:
+            theirs = [value / (clips * samples) for value in seconds["0"]]
+            row["ratio"] = statistics.median(map(truediv, theirs, own))
         row["runs"] = [1 / value for value in own]
         if "limit_samples_per_s" in row:
             row["share_of_limit"] = rate / row["limit_samples_per_s"]
@@ -108,16 +120,20 @@ def contestant_threads(threads: Sequence[int] | None) -> list[int]:
     return sorted(set(threads or (1, default_threads())))
 
 
-def _graphed(model: StepModel, clips: int, samples: int, threads: int) -> dict[str, Any]:
+def _graphed(
+    model: StepModel, clips: int, samples: int, threads: int, products: Products
+) -> dict[str, Any]:
+    sampler = GraphedSampler(model, clips, products=products)
+    weights = "f32" if products == "float32" else products
     # The first run captures the graphs.
-    return _in_groups(GraphedSampler(model, clips), clips, samples, "f32", threads, samples)
+    return _in_groups(sampler, clips, samples, weights, threads, samples)
 
 
 def _in_groups(
     sampler: Sampler,
     clips: int,
     samples: int,
-    weights: WeightFormat,
+    weights: WeightFormat | Literal["tf32"],
     threads: int,
     warm_up: int = WARM_UP_SAMPLES,
 ) -> dict[str, Any]:

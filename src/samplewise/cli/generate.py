@@ -96,6 +96,8 @@ class GenerateArgs:
     with --device cuda graphed if it can."""
     weights: Literal["int8", "int8x16", "f16", "f32"] = "int8"
     """How the native engine stores weights: int8 is fastest, f16 nearly exact."""
+    products: Literal["float32", "tf32"] = "float32"
+    """Products of the graphed back end; tf32: operands of 10 bits of mantissa, faster."""
     threads: int | None = None
     """CPU threads; unless given, 1 or all, whichever is faster."""
     max_memory: float = 2.0
@@ -293,6 +295,7 @@ def _settings(args: GenerateArgs, model: "Model", seed: int, temperature: str) -
         "seed": seed,
         "backend": model.backend.name,
         "weights": model.backend.weights if model.backend.name == "native" else "f32",
+        **({} if args.products == "float32" else {"products": args.products}),
         "temperature": temperature,
         **({"min_p": args.min_p} if args.min_p else {}),
         **({} if args.step is None else {"step": args.step}),

@@ -35,6 +35,8 @@ class SamplingArgs(Protocol):
     @property
     def weights(self) -> Literal["int8", "int8x16", "f16", "f32"]: ...  # noqa: D102
     @property
+    def products(self) -> Literal["float32", "tf32"]: ...  # noqa: D102
+    @property
     def threads(self) -> int | None: ...  # noqa: D102
     @property
     def max_memory(self) -> float: ...  # noqa: D102
@@ -50,6 +52,7 @@ def load_model(args: SamplingArgs) -> "Model":
         device=args.device,
         backend=args.backend,
         weights=args.weights,
+        products=args.products,
         threads=args.threads,
         max_memory=args.max_memory,
     )

@@ -104,6 +104,8 @@ class VocodeArgs:
     with --device cuda graphed if it can."""
     weights: Literal["int8", "int8x16", "f16", "f32"] = "f16"
     """How the native engine stores weights: f16 is nearly exact, int8 faster and coarser."""
+    products: Literal["float32", "tf32"] = "float32"
+    """Products of the graphed back end; tf32: operands of 10 bits of mantissa, faster."""
     threads: int | None = None
     """CPU threads; unless given, 1 or all, whichever is faster."""
     max_memory: float = 2.0

@@ -7,6 +7,7 @@ a slightly different model.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,7 @@ from samplewise.generate.graphed import GraphedSampler
 from samplewise.generate.persistent import PersistentSampler, obstacle
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.segments import SegmentSampler
+from samplewise.generate.step_operators import Products
 from samplewise.generate.wavefront import NativeWavefrontSampler, WavefrontSampler
 from samplewise.models.base import AutoregressiveModel
 from samplewise.models.segment_model import SegmentModel
@@ -93,6 +95,8 @@ class Backend:
     """How the native engine stores weights."""
     threads: int | None = None
     """CPU threads; None: every core for the native engine, torch's setting for the others."""
+    products: Products = "float32"
+    """tf32: a GPU rounds operands of products to 10 bits of mantissa (graphed alone)."""
     min_p: float = 0.0
     """Codes at most so many times as probable as the most probable one are not drawn, in [0, 1)."""
 
@@ -107,6 +111,15 @@ class Backend:
         Raises:
             EngineError: If what was asked for cannot run this model.
         """
+        backend = self._choose(model)
+        if self.products != "float32" and backend.name != "graphed":
+            raise EngineError(
+                f"products = {self.products} are for the graphed back end, not {backend.name}; "
+                "use --backend graphed"
+            )
+        return backend
+
+    def _choose(self, model: AutoregressiveModel) -> "Backend":
         if self.name == "reference":
             return self
         values, in_steps = model.real_values, isinstance(model, StepModel)
@@ -154,8 +167,11 @@ class Backend:
             raise ValueError(
                 f"min_p = {self.min_p}, but a mixture of Gaussians has no codes to cut"
             )
-        make = BY_TORCH.get(self.resolve(model).name)
+        name = self.resolve(model).name
+        make = BY_TORCH.get(name)
         if make is not None:
+            if name == "graphed":
+                make = partial(graphed_sampler, products=self.products)
             if self.threads is None or model.real_values.device.type != "cpu":
                 return make(model, clips, self.min_p)
             with torch_threads(self.threads):  # rows of a batch are planned with these threads
@@ -173,7 +189,8 @@ class Backend:
         device = model.real_values.device
         threads = self.threads or torch.get_num_threads()
         where = f"cpu, {_threads(threads)}" if device.type == "cpu" else str(device)
-        return f"{name} back end on {where}"
+        rounded = "" if self.products == "float32" else f" ({self.products})"
+        return f"{name} back end{rounded} on {where}"
 
 
 def reference_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) -> Sampler:
@@ -186,10 +203,12 @@ def reference_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0
     return ReferenceSampler(model, clips, min_p)
 
 
-def graphed_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) -> Sampler:
+def graphed_sampler(
+    model: AutoregressiveModel, clips: int, min_p: float = 0.0, products: Products = "float32"
+) -> Sampler:
     """Return what draws up to ``clips`` clips with PyTorch, many samples a launch."""
     assert isinstance(model, StepModel)
-    return GraphedSampler(model, clips, min_p)
+    return GraphedSampler(model, clips, min_p, products)
 
 
 def persistent_sampler(model: AutoregressiveModel, clips: int, min_p: float = 0.0) -> Sampler:

@@ -21,7 +21,7 @@ def _tanh(x):
     return 2 * tl.sigmoid(2 * x) - 1
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 @no_type_check
 def values_kernel(codes, values, weights, base, out, rows, width, base_stride,
                   SIZE: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
@@ -36,7 +36,7 @@ def values_kernel(codes, values, weights, base, out, rows, width, base_stride,
     tl.store(out + row * width + unit, total, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 @no_type_check
 def rows_kernel(codes, table, base, out, rows, q_levels, width, base_stride,
                 SIZE: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
