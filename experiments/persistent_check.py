@@ -23,8 +23,8 @@ import tyro
 ROOT = Path(__file__).parent.parent
 ROWS = [(896, 1), (896, 4), (384, 1), (224, 1), (384, 4), (224, 4)]
 """Units and clips: what matters most comes first."""
-CHECKED, TIMED = 1000, 24_000
-"""Samples that are compared, and that are timed."""
+CHECKED, TIMED = 2000, 24_000
+"""Samples that are compared, a quarter of them after the first row, and that are timed."""
 WANTED = 0.99
 """Least share of equal codes."""
 
@@ -39,7 +39,7 @@ class PersistentArgs:
     """cuda, cuda:N or cpu."""
     tiny: bool = False
     """One small model: tries out the check itself."""
-    seconds: float = 40.0
+    seconds: float = 60.0
     """When this time is over, what still runs is stopped."""
     rows: int = len(ROWS)
     """How many rows to measure, from the first on."""
@@ -125,7 +125,8 @@ def measure(dim: int, clips: int, args: PersistentArgs) -> dict[str, Any]:
     from samplewise.generate.uniforms import uniforms
 
     sampler = make_sampler(dim, clips, args.device)
-    result = compare(sampler, 2 if args.tiny else CHECKED)
+    checked = CHECKED if (dim, clips) == ROWS[0] else CHECKED // 4
+    result = compare(sampler, 2 if args.tiny else checked)
     samples = 1 if args.tiny else TIMED
     numbers = uniforms(2, range(clips), 0, samples)
     state, seconds = sampler.start(clips), []
@@ -214,7 +215,7 @@ def main(argv: list[str]) -> int:
     if args.device != "cpu":
         for process in [start(args, "--compile", str(i)) for i in range(len(rows))]:
             try:
-                process.wait(max(1.0, began + args.seconds / 2 - time.monotonic()))
+                process.wait(max(1.0, began + args.seconds * 2 / 3 - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
     print(f"compiled in {time.monotonic() - began:.1f} s", flush=True)
