@@ -30,7 +30,18 @@ DRAWN = sum(LENGTHS)
 FUSED = ("add_values", "add_rows", "reset", "update", "reset_after")
 FUSED += ("draw_code", "draw_symbol", "relu_product")
 """Operators that are one launch each on a GPU."""
-VIEWS = ("t", "view", "slice", "select", "unbind", "transpose", "unsqueeze", "squeeze", "split")
+VIEWS = (
+    "t",
+    "view",
+    "unflatten",
+    "slice",
+    "select",
+    "unbind",
+    "transpose",
+    "unsqueeze",
+    "squeeze",
+    "split",
+)
 NOT_LAUNCHED = (
     *VIEWS,
     "expand",
