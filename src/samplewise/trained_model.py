@@ -120,7 +120,8 @@ class Model:
             start: What a clip without a prompt follows: corpus, a short excerpt of the training
                 split if the model has any, or silence.
             target_bits: Bits per sample near which the temperature keeps each clip; auto: the
-                validation bits for a model with a linear predictor; None: no control.
+                validation bits for a model with a linear predictor, or, with a mixture, the level
+                of its training recordings; None: no control.
             label: Class of every clip, for a model with classes; None: each class in turn.
             batch: Largest number of clips drawn together.
             first_index: Index of the first clip.

@@ -13,8 +13,9 @@ from tests.cli.conftest import RATE, SMALL
 from samplewise.api import load
 from samplewise.atomic_io import lock
 from samplewise.cli.main import main
+from samplewise.config.codec import to_json
 from samplewise.data.corpus import Corpus
-from samplewise.data.tiles import training_noise
+from samplewise.data.tiles import training_level, training_noise
 from samplewise.generate.artifacts import find_artifacts
 from samplewise.generate.clips import noise_of_recordings
 from samplewise.generate.retries import retry_seed
@@ -144,13 +145,18 @@ def test_an_exported_file_is_the_model(run_folder, corpus, tmp_path, command):
     assert bits[0] == bits[1]
 
 
-def test_a_model_knows_how_noisy_its_recordings_were(run_folder, corpus, tmp_path, command):
+def test_a_model_knows_the_noise_and_the_level_of_its_recordings(
+    run_folder, corpus, tmp_path, command
+):
     file = tmp_path / "mine.safetensors"
     command("export", run_folder, file)
     expected = training_noise(Corpus.open(corpus), "keep")
+    level = training_level(Corpus.open(corpus), "keep")
     assert expected is not None
+    assert level is not None
     for model in (load(run_folder), load(run_folder, step=4), load(file)):
         assert noise_of_recordings(model.loaded) == expected
+        assert model.loaded.provenance["level"] == to_json(level)
     [clip] = load(file, threads=1).generate(seconds=1.0, seed=1)
     found = find_artifacts(clip.samples, RATE, recordings=expected)
     assert dict(zip(clip.flags, clip.flag_reasons, strict=True)) == found

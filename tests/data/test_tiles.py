@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from tests.evaluate.small import make_corpus
 
-from samplewise.audio.level import paper_min_max
+from samplewise.audio.level import LevelRange, paper_min_max
 from samplewise.audio.noise import measure_noise, noise_range
-from samplewise.data.tiles import read_tiles, training_noise
+from samplewise.data.tiles import read_tiles, training_level, training_noise
 
 CORPUS = make_corpus({"train": [70, 5, 90, 31], "test": [12]})
 WHOLE = np.concatenate([CORPUS.amplitude(recording) for recording in CORPUS.split("train")])
@@ -49,3 +49,15 @@ def test_the_noise_of_the_training_split_is_that_of_its_tiles():
     assert expected is not None
     assert training_noise(corpus, "keep") == expected
     assert training_noise(make_corpus({"train": [8 * 128 - 1]}), "keep") is None
+
+
+def test_the_level_of_the_training_split_is_that_of_its_seconds():
+    corpus = make_corpus({"train": [30_000, 35_000], "test": [100]})
+    rate = corpus.sample_rate
+    wave = np.concatenate([corpus.amplitude(recording) for recording in corpus.split("train")])
+    seconds = wave[: len(wave) // rate * rate].reshape(-1, rate)
+    levels = 10 * np.log10((seconds.astype(float) ** 2).mean(1))
+    expected = LevelRange(*np.percentile(levels, [5, 75]))
+    found = training_level(corpus, "keep")
+    assert (found.low_db, found.high_db) == pytest.approx((expected.low_db, expected.high_db))
+    assert training_level(make_corpus({"train": [rate - 1]}), "keep") is None

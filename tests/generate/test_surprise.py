@@ -30,7 +30,8 @@ def test_the_factor_follows_the_mean_of_the_bits():
     for _ in range(10):
         np.testing.assert_allclose(control.factor, expected)
         for part in (5, 27):
-            control.observe(np.repeat(-bits[:, None] * math.log(2), part, 1))
+            nats = np.repeat(bits[:, None] * math.log(2), part, 1)
+            control.observe(np.zeros(nats.shape, np.int64), -nats)
         mean += (1 - math.exp(-0.032 / MEMORY_S)) * (bits - mean)
         lacking = np.array([max(0.0, 3.0 - mean[0] - DEADBAND), 0.0])  # within the deadband
         expected = np.exp(GAIN * lacking)
@@ -59,12 +60,13 @@ class Recorder:
 def test_the_temperature_is_that_of_the_envelope_times_the_factor_of_each_clip():
     sampler, control, expected = Recorder(), SurpriseControl(2.0, 2, 1000), []
     envelope = parse_envelope("0:0.5,1:1.5")
-    drawing = Drawing(sampler, 1, range(2), 1000, envelope, target_bits=2.0)
+    drawing = Drawing(sampler, 1, range(2), 1000, envelope, control=SurpriseControl(2.0, 2, 1000))
     for samples in (20, 50, 314):
         drawing.draw(samples)
     for begin in range(0, 384, control.block):
         expected.append(control.factor[:, None] * envelope.at(begin, control.block, 1000))
-        control.observe(-np.repeat(sampler.nats, control.block, 1))
+        nats = np.repeat(sampler.nats, control.block, 1)
+        control.observe(np.zeros(nats.shape, np.int64), -nats)
     np.testing.assert_allclose(np.concatenate(sampler.temperatures, 1), np.concatenate(expected, 1))
     assert control.factor[0] > 1.0 > control.factor[1]
 

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 
 import samplewise
+from samplewise.audio.write import write_wav
 from samplewise.cli import models
 from samplewise.models.io import read_description
 from samplewise.models.pretrained import model_card, pretrained_file, pretrained_names
 
 NAMES = pretrained_names()
+VOCODER = "voice-vocoder"
 MOST_BYTES = 4 * 2**20
 
 
 def test_there_are_models_of_each_kind():
-    assert set(NAMES) >= {"piano", "sounds", "voice"}
+    assert set(NAMES) >= {"piano", "sounds", "voice", VOCODER}
     assert pretrained_file("piano") is not None
     assert pretrained_file("nothing") is None
 
@@ -26,7 +28,8 @@ def test_a_model_describes_itself(name):
     assert file.stat().st_size <= MOST_BYTES
     stored = read_description(file)
     assert stored.provenance["name"] == name
-    assert stored.provenance["starts"]
+    assert (stored.provenance["starts"] is None) == (name == VOCODER)
+    assert (stored.provenance["mel"] is None) == (name != VOCODER)
     assert stored.provenance["noise"]
     assert "/" not in stored.provenance["corpus"]["folder"]
     card = model_card(name)
@@ -36,7 +39,17 @@ def test_a_model_describes_itself(name):
     assert f"{stored.provenance['valid_bits']:.3f}" in card
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_vocoder_makes_the_sound_of_a_spectrogram(tmp_path):
+    model = samplewise.load(VOCODER)
+    time = np.arange(8000) / model.sample_rate
+    wave = 0.2 * np.sign(np.sin(2 * np.pi * 150 * time)).astype(np.float32)
+    write_wav(tmp_path / "tone.wav", wave, model.sample_rate)
+    clip = model.vocode(tmp_path / "tone.wav", seed=1)
+    assert len(clip.samples) == len(wave)
+    assert np.abs(clip.samples).mean() == pytest.approx(np.abs(wave).mean(), rel=0.5)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {VOCODER}))
 def test_a_name_stands_for_a_file(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = samplewise.load(name)

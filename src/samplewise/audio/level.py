@@ -1,6 +1,8 @@
 """Levels: the gain of a corpus, and the per-clip scaling of the official SampleRNN code."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -11,8 +13,31 @@ LARGEST_GAIN = 2.0**16
 """Gain of a corpus whose samples are within half a 16-bit step of their mean."""
 PAPER_Q_LEVELS = 256
 PAPER_EPSILON = 1e-5
+LEAST_POWER = 1e-10
+"""Power of a tile that is all silence."""
+LOW, HIGH = 5.0, 75.0
+"""Percentiles that bound a range of levels."""
 _BIN_GUARD = 2.0**-22
 """Distance kept below the next code, so that float32 rounding of x + 1 cannot reach it."""
+
+
+@dataclass(frozen=True)
+class LevelRange:
+    """Range of the level of recordings over a second, RMS in dB relative to full scale."""
+
+    low_db: float
+    """Their 5th percentile."""
+    high_db: float
+    """Their 75th percentile: what is louder for long is a drift."""
+
+
+def level_range(sounds: Iterable[Float[np.ndarray, " samples"]]) -> LevelRange | None:
+    """Return the range over some sounds of a second; None if there are none."""
+    powers = [max(LEAST_POWER, float(np.mean(np.square(sound, dtype=float)))) for sound in sounds]
+    if not powers:
+        return None
+    low, high = np.percentile(10 * np.log10(powers), [LOW, HIGH])
+    return LevelRange(float(low), float(high))
 
 
 def peak_gain(peak: float, target: float = PEAK_TARGET) -> float:

@@ -66,7 +66,8 @@ class GenerateArgs:
     the model file has any, which is not part of the clip; or silence."""
     target_bits: str = "auto"
     """Bits per sample near which small changes of the temperature keep each clip, so that it does
-    not fade or turn into noise; auto: the validation bits if the model has a linear predictor."""
+    not fade or turn into noise; auto: if the model has a linear predictor its validation bits, or,
+    with a mixture, the level of its training recordings; off: neither."""
     retry_flagged: int = 0
     """How often a clip with a flag (silence, noise, hiss, stuck) is drawn again at most, with seeds
     that follow from the first."""
@@ -125,7 +126,7 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
         default_folder,
         recorded_seed,
     )
-    from samplewise.generate.clips import samples_of, target_of, temperature_of
+    from samplewise.generate.clips import level_of, samples_of, target_of, temperature_of
     from samplewise.generate.uniforms import check_numbers, pick_seed
 
     seconds = DEFAULT_SECONDS if args.seconds is None else args.seconds
@@ -143,8 +144,11 @@ def _make_clips(args: GenerateArgs, argv: list[str]) -> int:
     rate, prompt = model.sample_rate, load_prompt(args.prompt, model)
     computed_by = model.backend_for(min(count, args.batch), args.min_p).describe(model.loaded.model)
     length, drawn, finished = samples_of(seconds, rate), 0, 0
-    target_bits = target_of(model.loaded, _target(args))
-    settings = _settings(args, model, seed, str(envelope)) | _control(args, target_bits)
+    target_bits = _target(args)
+    control = _control(args, target_of(model.loaded, target_bits))
+    if (level := level_of(model.loaded, target_bits)) is not None:
+        control["level_db"] = [level.low_db, level.high_db]
+    settings = _settings(args, model, seed, str(envelope)) | control
     with (
         claim(path, "generate", INDEX, KIND),
         late_bar(PROMPT_BAR) as prompt_progress,

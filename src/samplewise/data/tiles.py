@@ -6,7 +6,7 @@ from itertools import accumulate
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.audio.level import paper_min_max
+from samplewise.audio.level import LevelRange, level_range, paper_min_max
 from samplewise.audio.noise import NoiseRange, frame_length, measure_noise, noise_range
 from samplewise.config.models import Level
 from samplewise.data.corpus import Corpus, Recording
@@ -14,6 +14,9 @@ from samplewise.data.excerpts import evenly_spaced
 
 NOISE_S, NOISE_TILES, LEAST_NOISE_TILES = 4.0, 100, 8
 """Longest duration of the tiles whose noise is measured, and their number at most and at least."""
+
+LEVEL_S, LEVEL_TILES = 1.0, 1000
+"""Duration of the tiles whose level is measured, and their number at most."""
 
 
 def read_tiles(
@@ -53,6 +56,12 @@ def training_noise(corpus: Corpus, level: Level) -> NoiseRange | None:
         return None
     tiles = read_tiles(corpus, "train", samples, level, NOISE_TILES)
     return noise_range(measure_noise(tile, rate) for tile in tiles)
+
+
+def training_level(corpus: Corpus, level: Level) -> LevelRange | None:
+    """Return how loud the training split is; None if it is shorter than a second."""
+    samples = round(LEVEL_S * corpus.sample_rate)
+    return level_range(read_tiles(corpus, "train", samples, level, LEVEL_TILES))
 
 
 def _read(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Integer
 
+from samplewise.audio.level import LevelRange
 from samplewise.audio.loops import Loop, close_loop
 from samplewise.audio.noise import NOISE_VERSION, NoiseRange
 from samplewise.audio.write import write_audio, write_wav
@@ -19,7 +20,9 @@ from samplewise.generate.artifacts import Flag, find_artifacts
 from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.drawing import Drawing
+from samplewise.generate.level_control import LevelControl
 from samplewise.generate.starts import choose, from_text
+from samplewise.generate.surprise import SurpriseControl
 from samplewise.generate.temperature import CONSTANT, Envelope, to_envelope
 from samplewise.models.io import LoadedModel
 from samplewise.models.step_model import StepModel
@@ -178,7 +181,7 @@ def iterate_clips(
         start: What a clip without a prompt follows: corpus, a short excerpt of the training split
             if the model file has any (:mod:`generate.starts`), or silence.
         target_bits: Bits per sample near which the temperature keeps each clip; see
-            :func:`target_of`.
+            :func:`control_of`.
 
     Raises:
         ValueError: If there is nothing to draw, or the prompt exceeds full scale.
@@ -210,7 +213,7 @@ def iterate_clips(
             prefilled,
             prompt_progress,
             None if starts is None else choose(starts, seed, group),
-            target_of(loaded, target_bits),
+            control_of(loaded, target_bits, len(group)),
         )
         prefilled = drawing.prefilled
         drawn = np.empty((len(group), total), np.min_scalar_type(loaded.model.q_levels - 1))
@@ -284,7 +287,7 @@ def stream_chunks(
         codes,
         prompt_progress=prompt_progress,
         starts=None if starts is None else choose(starts, seed, [index]),
-        target_bits=target_of(loaded, target_bits),
+        control=control_of(loaded, target_bits, 1),
     )
     if codes is not None and keep_prompt:
         yield quantizer.decode(codes)
@@ -330,11 +333,43 @@ def noise_of_recordings(loaded: LoadedModel) -> NoiseRange | None:
     return found if found and found.version == NOISE_VERSION else None
 
 
-def target_of(loaded: LoadedModel, target_bits: TargetBits) -> float | None:
-    """Return the bits per sample near which clips are kept; None leaves the temperature as it is.
+def control_of(
+    loaded: LoadedModel, target_bits: TargetBits, clips: int
+) -> SurpriseControl | LevelControl | None:
+    """Return what changes the temperature of ``clips`` clips; None if nothing does.
 
-    auto: the validation bits of a SampleRNN with a linear predictor and a softmax, which would
-    drift. With a mixture the bits depend on the level: a target would turn pauses into noise.
+    A SampleRNN with a linear predictor drifts: with a softmax its bits are kept, see
+    :func:`target_of`, with a mixture its level (:func:`level_of`).
+    """
+    bits, rate = target_of(loaded, target_bits), loaded.audio.sample_rate
+    if bits is not None:
+        return SurpriseControl(bits, clips, rate)
+    level = level_of(loaded, target_bits)
+    if level is None:
+        return None
+    return LevelControl(level, loaded.model.quantizer.amplitudes, clips, rate)
+
+
+def level_of(loaded: LoadedModel, target_bits: TargetBits) -> LevelRange | None:
+    """Return the range of levels that clips are kept in; None: their level is left alone.
+
+    auto: that of the training recordings, for a SampleRNN with a linear predictor and a mixture.
+    """
+    config, known = loaded.model.config, loaded.provenance.get("level")
+    predicts = isinstance(config, SampleRNNConfig) and config.lp_order > 0 and config.head == "mol"
+    if target_bits != "auto" or not predicts or known is None:
+        return None
+    try:
+        return from_json(LevelRange, known, "level")
+    except ValueError:
+        return None
+
+
+def target_of(loaded: LoadedModel, target_bits: TargetBits) -> float | None:
+    """Return the bits per sample near which clips are kept; None leaves them as they are.
+
+    auto: the validation bits of a SampleRNN with a linear predictor and a softmax. With a mixture
+    the bits depend on the level: a target would turn pauses into noise.
 
     Raises:
         ValueError: If the target is not above 0, or the model draws whole segments.

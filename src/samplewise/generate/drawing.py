@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int, Int64
 from samplewise.engine.sampler import ConditioningVectors
 from samplewise.generate.backend import Sampler
 from samplewise.generate.class_conditioning import ClassConditioning
+from samplewise.generate.level_control import LevelControl
 from samplewise.generate.surprise import SurpriseControl
 from samplewise.generate.temperature import CONSTANT, Envelope
 from samplewise.generate.uniforms import uniforms
@@ -31,8 +32,7 @@ class Drawing:
         prompt: Codes that every clip continues; it has the conditioning of the first clip.
         prefilled: State after the prompt, if it is known from a drawing with the same prompt.
         starts: Codes after which each clip begins, in place of a prompt.
-        target_bits: Bits per sample near which the temperature keeps each clip
-            (:mod:`samplewise.generate.surprise`); None leaves the temperature as it is.
+        control: What changes the temperature of each clip; None leaves it as it is.
         prompt_progress: Called with samples of the prompt done, and their total.
     """
 
@@ -48,7 +48,7 @@ class Drawing:
         prefilled: Any = None,
         prompt_progress: ProgressCallback | None = None,
         starts: Int[np.ndarray, "clips samples"] | None = None,
-        target_bits: float | None = None,
+        control: SurpriseControl | LevelControl | None = None,
     ):
         self._sampler, self._seed, self._indices = sampler, seed, indices
         self._rate, self._temperature = sample_rate, temperature
@@ -62,9 +62,7 @@ class Drawing:
         self._state = sampler.start(len(indices), self.prefilled)
         if starts is not None:
             self._state = sampler.teacher_force(self._state, starts)
-        self._control = None
-        if target_bits is not None:
-            self._control = SurpriseControl(target_bits, len(indices), sample_rate)
+        self._control = control
         self.time = 0
         """Samples of each clip so far, without the prompt."""
 
@@ -81,13 +79,13 @@ class Drawing:
             vectors = self._vectors(samples)
         return self._draw(samples, vectors)
 
-    def _draw_controlled(self, samples: int, control: SurpriseControl) -> Chunk:
+    def _draw_controlled(self, samples: int, control: SurpriseControl | LevelControl) -> Chunk:
         parts = []
         while samples:
             part = min(samples, control.left)
             factor = control.factor[:, None]
             parts.append(self._draw(part, self._vectors(part), factor))
-            control.observe(parts[-1][1])
+            control.observe(*parts[-1])
             samples -= part
         codes, log_probs = zip(*parts, strict=True)
         return np.concatenate(codes, 1), np.concatenate(log_probs, 1)

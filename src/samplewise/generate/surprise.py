@@ -8,7 +8,7 @@ temperature keep them near a target, as Mirostat does for text (Basu et al. 2021
 import math
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 BLOCK_S = 0.032
 """Seconds between two changes of the temperature."""
@@ -50,10 +50,15 @@ class SurpriseControl:
         lacking = np.sign(lacking) * np.maximum(np.abs(lacking) - DEADBAND, 0)
         return np.clip(np.exp(GAIN * lacking), LOWEST, HIGHEST)
 
-    def observe(self, log_probs: Float64[np.ndarray, "clips samples"]) -> None:
+    def observe(
+        self,
+        codes: Int64[np.ndarray, "clips samples"],
+        log_probs: Float64[np.ndarray, "clips samples"],
+    ) -> None:
         """Take in what was drawn, at most :attr:`left` samples of each clip.
 
         Args:
+            codes: What was drawn: not used.
             log_probs: Log-probability of each sample at temperature 1, in nats.
         """
         self._nats -= log_probs.sum(1)

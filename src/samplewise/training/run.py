@@ -22,7 +22,7 @@ from samplewise.data.excerpts import cut, evenly_spaced
 from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.lanes import LaneStream, StreamCursor
 from samplewise.data.reader import ClipReader, mel_statistics
-from samplewise.data.tiles import training_noise
+from samplewise.data.tiles import training_level, training_noise
 from samplewise.errors import CheckpointError, CorpusError
 from samplewise.models.base import AutoregressiveModel, State
 from samplewise.models.build import build_model
@@ -51,9 +51,9 @@ KIND = "a run folder"
 FORMAT = 3
 """Format of config.json. Formats 1 and 2, whose settings are flat, are read too; in format 1
 `mulaw` is not torchaudio's."""
-MEASURED = ("mel", "starts", "noise")
+MEASURED = ("mel", "starts", "noise", "level")
 """Figures of the training split in config.json: statistics of spectrograms, the excerpts after
-which clips begin, and how noisy it is."""
+which clips begin, how noisy it is and how loud."""
 logger = logging.getLogger(__name__)
 
 
@@ -397,7 +397,7 @@ def _describe_run(
     config: TrainConfig, corpus: Corpus, labels: dict[str, str] | None
 ) -> dict[str, Any]:
     mel = mel_statistics(corpus, conditioning_of(config.model))
-    noise = training_noise(corpus, config.level)
+    noise, level = training_noise(corpus, config.level), training_level(corpus, config.level)
     return {
         "format": FORMAT,
         "train": to_json(config),
@@ -406,6 +406,7 @@ def _describe_run(
         "mel": None if mel is None else to_json(mel),
         "starts": describe_starts(config, corpus),
         "noise": None if noise is None else to_json(noise),
+        "level": None if level is None else to_json(level),
         "labels_sha256": None if labels is None else labels_digest(labels),
         "parameters": count_parameters(build_model(config.model, seed=None)),
         "versions": {
