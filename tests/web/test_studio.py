@@ -323,7 +323,8 @@ def test_runs_are_found_with_their_curves_and_broken_ones_are_named(tmp_path):
     metrics.write_text("\n".join(map(json.dumps, lines)))
     library = Library([tmp_path])
     found = {entry.name: entry for entry in library.entries()}
-    assert set(found) == {"piano", "sounds", "voice", "runs/mine"}
+    assert set(found) == {"piano", "sounds", "voice", "voice-vocoder", "runs/mine"}
+    assert not library.describe(found["voice-vocoder"])["usable"]  # it needs a spectrogram
     described = library.describe(found["runs/mine"])
     assert not described["usable"]
     assert "mine cannot be used: its header is longer" in described["about"]
