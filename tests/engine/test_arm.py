@@ -24,6 +24,8 @@ def test_the_core_is_right_on_arm():
         "-DSAMPLEWISE_TESTS=ON",
         "-DCMAKE_BUILD_TYPE=None",
         "-DCMAKE_CXX_FLAGS=-O1",
+        "-DCMAKE_UNITY_BUILD=ON",
+        "-DCMAKE_UNITY_BUILD_BATCH_SIZE=0",
     ]
     folder = BUILDS / "arm"
     folder.mkdir(parents=True, exist_ok=True)
