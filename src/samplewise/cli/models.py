@@ -50,9 +50,10 @@ def main(argv: list[str]) -> int:
     if args.json:
         print(to_text(rows, indent=2, ascii_only=True))
         return 0
+    width = max(map(len, names))
     for row in rows:
         print(
-            f"{row['name']:<8} {row['family']:<10} {row['sample_rate']} Hz  "
+            f"{row['name']:<{width}} {row['family']:<10} {row['sample_rate']} Hz  "
             f"{row['megabytes']} MB  {row['about']}"
         )
     return 0
