@@ -85,7 +85,7 @@ def training(args: CheckArgs) -> list[dict[str, Any]]:
     """Time steps of training, beside a hand-written loop."""
     import torch
 
-    from samplewise.bench.ceilings import step_operations
+    from samplewise.bench.ceilings import operations_per_s
     from samplewise.bench.training import training_speed
     from samplewise.config.presets import PRESETS as CONFIGS
 
@@ -96,13 +96,11 @@ def training(args: CheckArgs) -> list[dict[str, Any]]:
             if args.tiny:
                 small = replace(config.model, dim=16, emb_size=4)
                 config = replace(config, model=small, seq_len=32, clip_seconds=0.1)
-            operations = step_operations(config.model, lanes, config.seq_len)
             also_without = on_gpu and (name, lanes) == (PRESETS[0], LANES[0])
             for cuda_graph in (True, False) if also_without else (on_gpu,):
                 config = replace(config, cuda_graph=cuda_graph)
                 speed = training_speed(config, *((1, 1) if args.tiny else (5, 5)), args.device)
-                each = operations / lanes / config.seq_len
-                speed["operations_per_s"] = each * speed["samples_per_s"]
+                speed["operations_per_s"] = operations_per_s(config, speed["samples_per_s"])
                 if on_gpu:
                     speed["peak_bytes"] = torch.cuda.max_memory_allocated(args.device)
                 rows.append({"preset": name, **speed})

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from samplewise.bench.timing import synchronize
 from samplewise.config.models import ModelConfig, SampleRNNConfig, conditioning_of
+from samplewise.config.training import TrainConfig
 from samplewise.data.lanes import Batch
 from samplewise.models.build import build_model
 from samplewise.nn.state import detach
@@ -73,3 +74,9 @@ def step_operations(config: ModelConfig, lanes: int, seq_len: int) -> int:
     with FlopCounterMode(display=False) as counter:
         accumulate_gradients(Subsequence(model), batch, detach(model.initial_state(lanes)))
     return counter.get_total_flops()
+
+
+def operations_per_s(config: TrainConfig, samples_per_s: float) -> float:
+    """Return the operations of :func:`step_operations` that training makes in a second."""
+    operations = step_operations(config.model, config.lanes, config.seq_len)
+    return operations / config.lanes / config.seq_len * samples_per_s

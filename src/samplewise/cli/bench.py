@@ -117,7 +117,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
     """Run the benchmark and return what ``--json`` prints."""
     import torch
 
-    from samplewise.bench.ceilings import product_speed, step_operations
+    from samplewise.bench.ceilings import operations_per_s, product_speed
     from samplewise.bench.generation import generation_speed
     from samplewise.bench.published import WAVERNN
     from samplewise.bench.timing import machine
@@ -156,8 +156,7 @@ def measure(args: BenchArgs, after_run: Any) -> dict[str, Any]:
             )
             speed = training_speed(config, steps, args.runs, device, after_run)
             if is_gpu:
-                operations = step_operations(config.model, lanes, config.seq_len)
-                done = operations / (lanes * config.seq_len) * speed["samples_per_s"]
+                done = operations_per_s(config, speed["samples_per_s"])
                 limit = result["machine"]["bfloat16_operations_per_s"]
                 speed |= {"operations_per_s": done, "share_of_limit": done / limit}
             result["training"].append({"preset": name, **speed})

@@ -24,6 +24,7 @@ from samplewise.generate.level_control import LevelControl
 from samplewise.generate.starts import choose, from_text
 from samplewise.generate.surprise import SurpriseControl
 from samplewise.generate.temperature import CONSTANT, Envelope, to_envelope
+from samplewise.generate.temperature_control import TemperatureControl
 from samplewise.models.io import LoadedModel
 from samplewise.models.step_model import StepModel
 from samplewise.progress import ProgressCallback
@@ -335,7 +336,7 @@ def noise_of_recordings(loaded: LoadedModel) -> NoiseRange | None:
 
 def control_of(
     loaded: LoadedModel, target_bits: TargetBits, clips: int
-) -> SurpriseControl | LevelControl | None:
+) -> TemperatureControl | None:
     """Return what changes the temperature of ``clips`` clips; None if nothing does.
 
     A SampleRNN with a linear predictor drifts: with a softmax its bits are kept, see

@@ -9,9 +9,8 @@ from jaxtyping import Float64, Int, Int64
 from samplewise.engine.sampler import ConditioningVectors
 from samplewise.generate.backend import Sampler
 from samplewise.generate.class_conditioning import ClassConditioning
-from samplewise.generate.level_control import LevelControl
-from samplewise.generate.surprise import SurpriseControl
 from samplewise.generate.temperature import CONSTANT, Envelope
+from samplewise.generate.temperature_control import TemperatureControl
 from samplewise.generate.uniforms import uniforms
 from samplewise.progress import ProgressCallback
 
@@ -48,7 +47,7 @@ class Drawing:
         prefilled: Any = None,
         prompt_progress: ProgressCallback | None = None,
         starts: Int[np.ndarray, "clips samples"] | None = None,
-        control: SurpriseControl | LevelControl | None = None,
+        control: TemperatureControl | None = None,
     ):
         self._sampler, self._seed, self._indices = sampler, seed, indices
         self._rate, self._temperature = sample_rate, temperature
@@ -79,7 +78,7 @@ class Drawing:
             vectors = self._vectors(samples)
         return self._draw(samples, vectors)
 
-    def _draw_controlled(self, samples: int, control: SurpriseControl | LevelControl) -> Chunk:
+    def _draw_controlled(self, samples: int, control: TemperatureControl) -> Chunk:
         parts = []
         while samples:
             part = min(samples, control.left)

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from jaxtyping import Float64, Int64
 
-BLOCK_S = 0.032
-"""Seconds between two changes of the temperature."""
+from samplewise.generate.temperature_control import TemperatureControl
+
 MEMORY_S = 2.0
 """Time constant over which bits are averaged, in seconds."""
 DEADBAND, GAIN = 0.1, 0.5
@@ -20,7 +20,7 @@ LOWEST, HIGHEST = 0.85, 1.6
 """Bounds of the factor of the temperature."""
 
 
-class SurpriseControl:
+class SurpriseControl(TemperatureControl):
     """Keeps the bits per sample of each clip near a target.
 
     Args:
@@ -29,19 +29,11 @@ class SurpriseControl:
         sample_rate: Hertz.
     """
 
-    def __init__(self, target: float, clips: int, sample_rate: int):
-        self.block = max(1, round(BLOCK_S * sample_rate))
-        """Samples between two changes."""
-        self._target = target
-        self._step = -math.expm1(-self.block / (MEMORY_S * sample_rate))
-        self._mean = np.full(clips, target)
-        self._nats = np.zeros(clips)
-        self._count = 0
+    _unit = math.log(2)
 
-    @property
-    def left(self) -> int:
-        """Samples until the next change."""
-        return self.block - self._count
+    def __init__(self, target: float, clips: int, sample_rate: int):
+        super().__init__(target, MEMORY_S, clips, sample_rate)
+        self._target = target
 
     @property
     def factor(self) -> Float64[np.ndarray, " clips"]:
@@ -50,20 +42,9 @@ class SurpriseControl:
         lacking = np.sign(lacking) * np.maximum(np.abs(lacking) - DEADBAND, 0)
         return np.clip(np.exp(GAIN * lacking), LOWEST, HIGHEST)
 
-    def observe(
+    def _total(
         self,
         codes: Int64[np.ndarray, "clips samples"],
         log_probs: Float64[np.ndarray, "clips samples"],
-    ) -> None:
-        """Take in what was drawn, at most :attr:`left` samples of each clip.
-
-        Args:
-            codes: What was drawn: not used.
-            log_probs: Log-probability of each sample at temperature 1, in nats.
-        """
-        self._nats -= log_probs.sum(1)
-        self._count += log_probs.shape[1]
-        if self._count == self.block:
-            bits = self._nats / self.block / math.log(2)
-            self._mean += self._step * (bits - self._mean)
-            self._nats, self._count = np.zeros_like(self._nats), 0
+    ) -> Float64[np.ndarray, " clips"]:
+        return -log_probs.sum(1)
