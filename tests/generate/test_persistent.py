@@ -2,19 +2,16 @@
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.generate.conftest import make_model
 from tests.generate.test_graphed import vectors_of
+from tests.interpreted import run_interpreted
 from tests.models.conftest import CONFIGS
 from tests.nn.test_triton_recurrence import Recorder, cuda, h100, stack_bytes  # noqa: F401
 
@@ -119,13 +116,9 @@ def interpret(family, units, clips, programs, least):
 
 @pytest.fixture(scope="module")
 def interpreted(tmp_path_factory):
-    """Results of Triton's interpreter, which must be chosen before Triton is imported."""
-    pytest.importorskip("triton")
+    """Results of Triton's interpreter."""
     target = tmp_path_factory.mktemp("interpreted") / "results.pt"
-    root = Path(__file__).parents[2]
-    path = os.pathsep.join([str(root), str(root / "src")])
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": path}
-    subprocess.run([sys.executable, "-c", INTERPRETED, str(target)], env=environment, check=True)
+    run_interpreted(INTERPRETED, target)
     return torch.load(target, weights_only=False)
 
 

@@ -1,14 +1,11 @@
 """Kernels of the graphed back end: interpreted against float64, compiled for an H100, on a GPU."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.interpreted import run_interpreted
 from tests.nn.test_triton_recurrence import Recorder, stack_bytes
 
 from samplewise.generate import step_operators
@@ -113,11 +110,8 @@ def check(found):
 
 
 def test_kernels_compute_what_the_operators_do(tmp_path):
-    pytest.importorskip("triton")
-    root, target = Path(__file__).parents[2], tmp_path / "results.pt"
-    path = os.pathsep.join([str(root), str(root / "src")])
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": path}
-    subprocess.run([sys.executable, "-c", INTERPRETED, str(target)], env=environment, check=True)
+    target = tmp_path / "results.pt"
+    run_interpreted(INTERPRETED, target)
     check(torch.load(target))
 
 

@@ -1,11 +1,8 @@
 """Burg's method in Triton equals the operators of PyTorch, by Triton's interpreter on a CPU."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
+from tests.interpreted import run_interpreted
 
 from samplewise.nn.linear_predictor import FLAT_SILENCE_POWER, burg
 
@@ -33,12 +30,9 @@ def check(found, flat):
 
 
 def test_one_program_a_window_gives_the_same_weights(tmp_path):
-    pytest.importorskip("triton")
     source, target = tmp_path / "windows.pt", tmp_path / "weights.pt"
     torch.save(windows(), source)
-    arguments = [str(source), str(target), str(ORDER), str(NOISE), str(FLAT_SILENCE_POWER)]
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRETED, *arguments], env=environment, check=True)
+    run_interpreted(INTERPRETED, source, target, ORDER, NOISE, FLAT_SILENCE_POWER)
     check(torch.load(target), windows())
 
 

@@ -1,15 +1,14 @@
 """Recurrences in Triton: interpreted against float64, compiled for an H100, and run on a GPU."""
 
-import os
 import re
 import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.interpreted import run_interpreted
 
 from samplewise.nn.recurrence import LSTM, GRUResetAfter, GRUResetBefore
 
@@ -93,13 +92,9 @@ def check_errors(found, expected, limit):
 
 @pytest.fixture(scope="module")
 def interpreted(tmp_path_factory):
-    """Results of Triton's interpreter, which must be chosen before Triton is imported."""
-    pytest.importorskip("triton")
+    """Results of Triton's interpreter."""
     target = tmp_path_factory.mktemp("interpreted") / "results.pt"
-    root = Path(__file__).parents[2]
-    path = os.pathsep.join([str(root), str(root / "src")])
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": path}
-    subprocess.run([sys.executable, "-c", INTERPRETED, str(target)], env=environment, check=True)
+    run_interpreted(INTERPRETED, target)
     return torch.load(target)
 
 
