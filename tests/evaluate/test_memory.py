@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from tests.evaluate.test_speakers import classifier, tone
+from tests.evaluate.test_speakers import classifier, spoken, tone
 from tests.generate.conftest import AUDIO, RATE, SMALL, make_model
 
+from samplewise.errors import CorpusError
 from samplewise.evaluate import memory
 from samplewise.evaluate.memory import (
     JudgedClip,
@@ -15,6 +16,7 @@ from samplewise.evaluate.memory import (
     MemoryResult,
     interrupted_clips,
     memory_experiment,
+    recorded_openings,
 )
 from samplewise.evaluate.speakers import Share
 from samplewise.generate import drawing
@@ -63,6 +65,29 @@ def test_what_follows_the_silence_is_what_follows_it_as_a_prompt(loaded, backend
         numbers = uniforms(7, [clip.index], BEFORE + SILENT, AFTER)
         codes, _, _ = sampler.draw(sampler.start(1, heard), numbers)
         np.testing.assert_array_equal(codes[0], clip.after)
+
+
+def test_an_opening_is_read_before_the_first_sample(loaded, backend):
+    openings = np.random.default_rng(0).integers(0, loaded.model.quantizer.q_levels, (3, 50))
+    sampler = backend.sampler(loaded.model, 1)
+    for clip in drawn(loaded, PLAN, openings=openings, backend=backend):
+        numbers = uniforms(7, [clip.index], 0, BEFORE)
+        state = sampler.start(1, sampler.prefill(openings[clip.index]))
+        np.testing.assert_array_equal(sampler.draw(state, numbers)[0][0], clip.before)
+
+
+def test_openings_are_recordings_of_either_speaker_in_turn(loaded):
+    steps = np.linspace(-0.9, 0.9, RATE, dtype=np.float32)
+    corpus = spoken([("a.wav", "test", steps), ("b.wav", "valid", steps[: RATE // 2])])
+    speakers = {"a.wav": "bass", "b.wav": "alto"}
+    plan = dataclasses.replace(PLAN, count=6, opening_s=0.25)
+    openings = recorded_openings(corpus, speakers, loaded, plan)
+    assert openings.speakers == ("alto", "bass") * 3
+    codes = loaded.model.quantizer.encode(corpus.amplitude(corpus.recordings[0], 0, RATE))
+    quarters = codes.reshape(4, -1)  # the alto has two of them, the bass four
+    np.testing.assert_array_equal(openings.codes, quarters[[0, 0, 1, 1, 0, 2]])
+    with pytest.raises(CorpusError, match=r"openings of 0.6 s need both speakers .* there are 1"):
+        recorded_openings(corpus, speakers, loaded, dataclasses.replace(plan, opening_s=0.6))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -187,6 +212,17 @@ def test_a_model_of_one_speaker_agrees_by_chance_alone():
     assert always.same_by_speaker["alto"] == Share(0, 0)
 
 
+def test_the_speaker_of_an_opening_is_counted_where_there_is_a_voice():
+    ends = [("bass", "bass"), ("bass", "alto"), ("alto", "alto"), (None, "alto")]
+    clips = [
+        JudgedClip(index, None, None, before, "bass", opening)
+        for index, (before, opening) in enumerate(ends)
+    ]
+    result = MemoryResult(MemoryPlan(opening_s=1.0), classifier(), tuple(clips), "none")
+    assert result.continued == Share(2, 3)
+    assert judged(("bass", "bass")).continued == Share(0, 0)
+
+
 def test_no_voice_at_all_is_no_share():
     mute = judged((None, None), ("bass", None))
     assert mute.same == Share(0, 0)
@@ -199,6 +235,7 @@ def test_no_voice_at_all_is_no_share():
     [
         ({"silence_s": -1.0}, "silence_s = -1.0 must be 0 or positive"),
         ({"silence_s": float("nan")}, "silence_s = nan"),
+        ({"opening_s": -1.0}, "opening_s = -1.0 must be 0 or positive"),
         ({"count": 0}, "count = 0 must be at least 1"),
         ({"temperature": 0.0}, "temperature: 0 in .* must be above 0"),
     ],

@@ -157,18 +157,31 @@ def test_experiments_share_the_runs_of_their_rows(experiment, setting, tmp_path)
 
 def test_results_of_other_settings_are_not_mixed(experiment, setting):
     run(replace(experiment, rows=experiment.rows[:1]), setting)
-    with pytest.raises(SamplewiseError, match=r"other settings \(seed was 0, now 1\); choose"):
-        run(experiment, replace(setting, seed=1))
-    with pytest.raises(SamplewiseError, match=r"\(steps was 6, now 7\)"):
+    with pytest.raises(SamplewiseError, match=r"other settings \(steps was 6, now 7\); choose"):
         run(replace(experiment, name="test.other"), replace(setting, budget=Budget(steps=7)))
     shutil.rmtree(setting.folder / "runs")
-    with pytest.raises(SamplewiseError, match="holds results with another seed"):
-        run(experiment, replace(setting, seed=1))
+    with pytest.raises(
+        SamplewiseError, match=r"holds results with another size \(paper, now small"
+    ):
+        run(experiment, replace(setting, size="small"))
     path = result_path(setting.folder, "test.table", "tones")
     for words in ("{", "[]"):
         path.write_text(words)
         with pytest.raises(SamplewiseError, match=r"tones.json is not a file of results"):
             run(experiment, setting)
+
+
+def test_another_seed_is_another_run_and_its_figures_share_a_cell(experiment, setting):
+    experiment = replace(experiment, rows=experiment.rows[:1])
+    found = [run(experiment, replace(setting, seed=seed))[0] for seed in (0, 3)]
+    figures = [one["rows"]["RNN (Eq. 2)"]["scores"]["test"]["bits_per_sample"] for one in found]
+    assert figures[0] != figures[1]
+    assert (setting.folder / "runs" / "tones-seed-3" / "rnn-eq-2").is_dir()
+    text = write_rendered(setting.folder, experiment)[0].read_text()
+    low, high = sorted(figures)
+    assert f"| {sum(figures) / 2:.3f} [{low:.3f}, {high:.3f}] |" in text
+    assert text.count("**tones**") == 1
+    assert "seeds 0, 3" in text
 
 
 def test_an_empty_split_is_told_before_training(experiment, setting, monkeypatch):
@@ -204,10 +217,13 @@ def test_a_memory_experiment_notes_result_and_check(experiment, setting, tmp_pat
     results, _ = run(replace(experiment, kind="memory", rows=rows), setting)
     found = results["rows"]["3-tier"]
     assert found["memory"]["plan"]["count"] == len(found["memory"]["clips"]) == 2
+    after = found["memory_after_recordings"]
+    assert [clip["opening"] for clip in after["clips"]] == ["high", "low"]
+    assert after["plan"]["opening_s"] == 2.0
     assert found["check"]["wrong"]["count"] == 0
     memory = replace(experiment, kind="memory", rows=rows)
     table, *_ = write_rendered(setting.folder, memory)
-    assert "judged clips [" in table.read_text()
+    assert "3-tier, after 2 s of recordings: same speaker in " in table.read_text()
 
 
 def test_one_row_can_be_run_alone(experiment, setting):

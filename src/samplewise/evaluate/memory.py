@@ -7,15 +7,18 @@ chance, half of the time if it draws both speakers equally often.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from samplewise.data.corpus import Corpus
+from samplewise.data.excerpts import evenly_spaced, read_codes
+from samplewise.errors import CorpusError
 from samplewise.evaluate.pitch import describe_tracker
-from samplewise.evaluate.speakers import Share, SpeakerClassifier
+from samplewise.evaluate.speakers import Share, SpeakerClassifier, tile
 from samplewise.generate.backend import Backend
 from samplewise.generate.clips import AUTO, BATCH, CHUNK_S, even_groups, samples_of
 from samplewise.generate.drawing import Drawing
@@ -39,6 +42,9 @@ class MemoryPlan:
     """Seconds of silence that are fed."""
     after_s: float = 2.0
     """Seconds that are drawn then."""
+    opening_s: float = 0.0
+    """Seconds of a recording that each clip continues, in turn of either speaker; 0: clips begin
+    from nothing, as in the paper."""
     count: int = 128
     """Clips."""
     temperature: float = 1.0
@@ -50,6 +56,8 @@ class MemoryPlan:
         """Check what no one else does."""
         if not 0 <= self.silence_s < math.inf:
             raise ValueError(f"silence_s = {self.silence_s} must be 0 or positive, and finite")
+        if not 0 <= self.opening_s < math.inf:
+            raise ValueError(f"opening_s = {self.opening_s} must be 0 or positive, and finite")
         if self.count < 1:
             raise ValueError(f"count = {self.count} must be at least 1")
         Envelope((0.0,), (self.temperature,))
@@ -68,6 +76,16 @@ class InterruptedClip:
 
 
 @dataclass(frozen=True)
+class Openings:
+    """Recorded beginnings of the clips."""
+
+    codes: Int64[np.ndarray, "clips samples"]
+    """What every tier reads before the first sample is drawn."""
+    speakers: tuple[str, ...]
+    """Who speaks in each."""
+
+
+@dataclass(frozen=True)
 class JudgedClip:
     """Who speaks at both ends of a clip."""
 
@@ -81,6 +99,8 @@ class JudgedClip:
     """Speaker before the silence; None: too little voice."""
     after: str | None
     """Speaker after it."""
+    opening: str | None = None
+    """Speaker of the recording that the clip continues; None without one."""
 
     @property
     def is_judged(self) -> bool:
@@ -118,6 +138,12 @@ class MemoryResult:
         return {name: _same([c for c in self.judged if c.before == name]) for name in names}
 
     @property
+    def continued(self) -> Share:
+        """Of the clips with an opening and a voice after it, those with the opening's speaker."""
+        voiced = [c for c in self.clips if c.opening is not None and c.before is not None]
+        return Share(sum(clip.before == clip.opening for clip in voiced), len(voiced))
+
+    @property
     def by_chance(self) -> float | None:
         """Share to expect if the ends had nothing to do with each other.
 
@@ -149,6 +175,7 @@ class MemoryResult:
             "plan": asdict(self.plan),
             "same": self.same.to_json(),
             "same_by_speaker": {k: v.to_json() for k, v in self.same_by_speaker.items()},
+            "continued": self.continued.to_json(),
             "by_chance": self.by_chance,
             "paper": PAPER_SHARE,
             "unvoiced_before": self.unvoiced_before.to_json(),
@@ -165,6 +192,7 @@ def memory_experiment(
     classifier: SpeakerClassifier,
     plan: MemoryPlan | None = None,
     *,
+    openings: Openings | None = None,
     batch: int = BATCH,
     backend: Backend = AUTO,
     progress: ProgressCallback | None = None,
@@ -176,6 +204,7 @@ def memory_experiment(
         loaded: A model of the two speakers that ``classifier`` knows.
         classifier: From :func:`samplewise.evaluate.speakers.measure_speakers`.
         plan: None: the paper's durations, 128 clips.
+        openings: From :func:`recorded_openings`, with the same plan.
         batch: Most clips at once.
         backend: What computes.
         progress: Called with samples done of all clips together, and their total.
@@ -187,20 +216,59 @@ def memory_experiment(
     plan = plan or MemoryPlan()
     rate, quantizer = loaded.audio.sample_rate, loaded.model.quantizer
     judged = []
-    for clip in interrupted_clips(loaded, plan, batch=batch, backend=backend, progress=progress):
+    begun = None if openings is None else openings.codes
+    options = {"batch": batch, "backend": backend, "progress": progress}
+    for clip in interrupted_clips(loaded, plan, begun, **options):
         ends = quantizer.decode(clip.before), quantizer.decode(clip.after)
         before_hz, after_hz = (classifier.f0(end, rate) for end in ends)
         names = classifier.name(before_hz), classifier.name(after_hz)
-        judged.append(JudgedClip(clip.index, before_hz, after_hz, *names))
+        opening = None if openings is None else openings.speakers[clip.index]
+        judged.append(JudgedClip(clip.index, before_hz, after_hz, *names, opening))
         if keep:
             silence = np.zeros(round(plan.silence_s * rate), np.float32)
             keep(clip.index, np.concatenate([ends[0], silence, ends[1]]))
     return MemoryResult(plan, classifier, tuple(judged), backend.describe(loaded.model))
 
 
+def recorded_openings(
+    corpus: Corpus, speakers: Mapping[str, str], loaded: LoadedModel, plan: MemoryPlan
+) -> Openings:
+    """Return excerpts of the validation and test recordings, in turn of one speaker and the other.
+
+    Each speaker's excerpts are evenly spread; if there are too few for the plan, they are used
+    again, with other random numbers after them.
+
+    Args:
+        corpus: A corpus with labels.
+        speakers: Speaker of each recording, by its source.
+        loaded: The model, whose level and quantiser the excerpts get.
+        plan: Number of clips and length of the openings.
+
+    Raises:
+        CorpusError: If a speaker has no excerpt of that length, or there are not two speakers.
+    """
+    length, excerpts = samples_of(plan.opening_s, corpus.sample_rate), {}
+    for excerpt in tile([r for split in ("valid", "test") for r in corpus.split(split)], length):
+        excerpts.setdefault(speakers[excerpt.recording.source], []).append(excerpt)
+    if len(excerpts) != 2:
+        raise CorpusError(
+            f"openings of {plan.opening_s:g} s need both speakers in the validation and test "
+            f"recordings of {corpus.folder}; there are {len(excerpts)}"
+        )
+    names = tuple(sorted(excerpts)[index % 2] for index in range(plan.count))
+    chosen = {name: evenly_spaced(found, (plan.count + 1) // 2) for name, found in excerpts.items()}
+    quantizer, level = loaded.model.quantizer, loaded.audio.level
+    codes = [
+        read_codes(corpus, chosen[name][index // 2 % len(chosen[name])], level, quantizer)
+        for index, name in enumerate(names)
+    ]
+    return Openings(np.stack(codes), names)
+
+
 def interrupted_clips(
     loaded: LoadedModel,
     plan: MemoryPlan,
+    openings: Int64[np.ndarray, "clips samples"] | None = None,
     *,
     batch: int = BATCH,
     backend: Backend = AUTO,
@@ -220,7 +288,8 @@ def interrupted_clips(
     temperature = Envelope((0.0,), (float(plan.temperature),))
     chunk = max(1, round(CHUNK_S * rate))
     for group in even_groups(indices, sampler.max_batch):
-        drawing = Drawing(sampler, plan.seed, group, rate, temperature)
+        starts = None if openings is None else openings[group]
+        drawing = Drawing(sampler, plan.seed, group, rate, temperature, starts=starts)
 
         def report(drawing: Drawing = drawing, start: int = done, clips: int = len(group)) -> None:
             if progress:

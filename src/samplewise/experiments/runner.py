@@ -3,6 +3,7 @@
 import datetime
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from samplewise.engine.weights import can_pack
 from samplewise.errors import CorpusError, SamplewiseError
 from samplewise.evaluate.clip_sets import COUNT, SECONDS, default_seconds, score_model
 from samplewise.evaluate.evaluation import clip_length, evaluate_split
-from samplewise.evaluate.memory import MemoryPlan, memory_experiment
+from samplewise.evaluate.memory import MemoryPlan, memory_experiment, recorded_openings
 from samplewise.evaluate.predictor_baseline import (
     fit_factor,
     predictor_alone,
@@ -27,7 +28,7 @@ from samplewise.evaluate.speaker_check import check_classifier, quantized_sound
 from samplewise.evaluate.speakers import SpeakerClassifier
 from samplewise.experiments.checks import check_setting
 from samplewise.experiments.experiment import Experiment, Row
-from samplewise.experiments.setting import Setting
+from samplewise.experiments.setting import Setting, with_seed
 from samplewise.experiments.source import commit
 from samplewise.generate.clips import generate_clips
 from samplewise.models.base import AutoregressiveModel
@@ -54,9 +55,13 @@ class StoppedError(SamplewiseError):
     """Somebody stopped the experiment; the same command goes on."""
 
 
-def result_path(folder: Path, experiment: str, corpus: str) -> Path:
-    """Return the file that an experiment's results are in."""
-    return folder / experiment / f"{corpus}.json"
+OPENING_S = 2.0
+"""Seconds of a recording that clips of the memory experiment continue the second time."""
+
+
+def result_path(folder: Path, experiment: str, corpus: str, seed: int = 0) -> Path:
+    """Return the file that an experiment's results of one seed are in."""
+    return folder / experiment / f"{with_seed(corpus, seed)}.json"
 
 
 def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def run_experiment(experiment: Experiment, setting: Setting, say: Say) -> dict[s
         StoppedError: After Ctrl-C; the row that was in training is saved.
         SamplewiseError: If the file is of other settings, or labels are missing.
     """
-    path = result_path(setting.folder, experiment.name, setting.name)
+    path = result_path(setting.folder, experiment.name, setting.name, setting.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     classifier = check_setting(experiment, setting)
     with lock(path.parent, "experiment"):
@@ -197,8 +202,15 @@ def _measure(
         read_clip = quantized_sound(loaded, setting.corpus)
         check = check_classifier(setting.corpus, setting.speakers, classifier, read_clip=read_clip)
         plan = MemoryPlan(count=setting.count, seed=setting.seed)
-        result = memory_experiment(loaded, classifier, plan)
-        return {"memory": result.to_json(), "check": check.to_json()}
+        from_nothing = memory_experiment(loaded, classifier, plan)
+        plan = replace(plan, opening_s=OPENING_S)
+        openings = recorded_openings(setting.corpus, setting.speakers, loaded, plan)
+        continued = memory_experiment(loaded, classifier, plan, openings=openings)
+        return {
+            "memory": from_nothing.to_json(),
+            "memory_after_recordings": continued.to_json(),
+            "check": check.to_json(),
+        }
     if experiment.kind == "figure":
         [clip] = generate_clips(loaded, 1, FIGURE_SECONDS, setting.seed)
         waves.append((row.name, clip.samples))

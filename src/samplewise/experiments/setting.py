@@ -17,7 +17,8 @@ class Setting:
     name: str
     """Name of the corpus in tables and folders."""
     folder: Path
-    """Root of the results: ``EXPERIMENT/CORPUS.json`` and ``runs/CORPUS/ROW/``."""
+    """Root of the results: ``EXPERIMENT/CORPUS.json`` and ``runs/CORPUS/ROW/``; another seed
+    than 0 is part of the corpus's name there."""
     budget: Budget
     size: Size = "small"
     seed: int = 0
@@ -38,4 +39,9 @@ class Setting:
 
     def run_folder(self, row: Row) -> Path:
         """Return where a row is trained: experiments that share a row share the run."""
-        return self.folder / "runs" / self.name / row.slug
+        return self.folder / "runs" / with_seed(self.name, self.seed) / row.slug
+
+
+def with_seed(corpus: str, seed: int) -> str:
+    """Return the name of a corpus in files and folders; seed 0 goes without saying."""
+    return f"{corpus}-seed-{seed}" if seed else corpus

@@ -1,23 +1,31 @@
 """Tables and pictures of an experiment, from its results files alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from samplewise.atomic_io import write_bytes, write_text
 from samplewise.errors import SamplewiseError
 from samplewise.evaluate.nll import bits_to_nats
 from samplewise.experiments.experiment import Experiment, Row
+from samplewise.experiments.setting import with_seed
 from samplewise.experiments.speedrun import HEAD, speedrun_cells
 from samplewise.plots.dots import dots_png
 from samplewise.plots.sparsity import sparsity_png
 from samplewise.strict_json import read_object
 
 ABSENT = "—"
+AFTER_RECORDINGS = "after 2 s of recordings"
+Results = dict[str, Any]
+"""What one file of results holds."""
+Column = Mapping[str, Sequence[float]]
+"""The figures of each row, one for each seed."""
 
 
-def read_results(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
-    """Return the results of an experiment on every corpus, by name.
+def read_results(folder: Path, experiment: Experiment) -> list[Results]:
+    """Return the results of an experiment on every corpus, by name and seed.
 
     Raises:
         SamplewiseError: If there are none, or a file cannot be read.
@@ -36,7 +44,14 @@ def read_results(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise SamplewiseError(f"{path} is not a file of results ({error})") from None
         found.append(results)
-    return found
+    return sorted(found, key=lambda one: (one["corpus"]["name"], one["seed"]))
+
+
+def _by_corpus(results: list[Results]) -> dict[str, list[Results]]:
+    """Return the results of every seed, by the name of their corpus."""
+    return {
+        name: list(seeds) for name, seeds in groupby(results, lambda one: one["corpus"]["name"])
+    }
 
 
 def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
@@ -45,7 +60,11 @@ def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
     table = folder / experiment.name / "table.md"
     write_text(table, to_markdown(experiment, results))
     written = [table]
-    drawn = {column: values for column, values in _columns(experiment, results).items() if values}
+    drawn = {
+        title: {name: mean(seeds) for name, seeds in column.items()}
+        for title, column in _columns(experiment, results).items()
+        if column
+    }
     if experiment.kind not in ("figure", "speedrun") and drawn:
         picture = table.with_suffix(".png")
         limits = (0.0, 1.0) if experiment.kind == "memory" else None
@@ -58,22 +77,24 @@ def write_rendered(folder: Path, experiment: Experiment) -> list[Path]:
     return written
 
 
-def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
+def to_markdown(experiment: Experiment, results: list[Results]) -> str:
     """Return the table, the paper's figures and ours side by side, and its caption."""
     source = "; ".join(filter(None, [experiment.source, experiment.unit]))
     lines = [f"# {experiment.title}", "", f"{source}.", ""]
     if experiment.kind == "speedrun":
         for one in results:
-            lines += [f"## {one['corpus']['name']}", "", *table_line(list(HEAD))]
+            seed = f", seed {one['seed']}" if one["seed"] else ""
+            lines += [f"## {one['corpus']['name']}{seed}", "", *table_line(list(HEAD))]
             for cells in speedrun_cells(one["rows"]):
                 lines += table_line([cell or ABSENT for cell in cells], head=False)
             lines.append("")
         lines.pop()
     elif experiment.kind == "figure":
-        lines += [f"![{one['corpus']['name']}]({one['corpus']['name']}.png)" for one in results]
+        names = [with_seed(one["corpus"]["name"], one["seed"]) for one in results]
+        lines += [f"![{name}]({name}.png)" for name in names]
     else:
         lines += _table(experiment, results)
-    lines += ["", *(f"- {caption(one)}" for one in results)]
+    lines += ["", *(f"- {caption(seeds)}" for seeds in _by_corpus(results).values())]
     if experiment.note:
         lines += [f"- {experiment.note}"]
     if any(one["size"] == "small" for one in results):
@@ -87,25 +108,38 @@ def to_markdown(experiment: Experiment, results: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def figures(one: dict[str, Any], split: str, in_nats: bool = False) -> dict[str, float]:
-    """Return our figure of each row: bits or nats on a split, or the share of clips."""
-    found = {}
-    for name, row in one["rows"].items():
+def bits(seeds: Sequence[Results], split: str) -> Column:
+    """Return the bits per sample of each row on a split."""
+    found: dict[str, list[float]] = {}
+    for name, row in _rows(seeds):
         if split in row.get("scores", {}):
-            bits = row["scores"][split]["bits_per_sample"]
-            found[name] = bits_to_nats(bits) if in_nats else bits
-        elif "memory" in row and row["memory"]["same"]["share"] is not None:
-            found[name] = row["memory"]["same"]["share"]
+            found.setdefault(name, []).append(row["scores"][split]["bits_per_sample"])
     return found
 
 
-def caption(one: dict[str, Any]) -> str:
+def shares(seeds: Sequence[Results], key: str) -> Column:
+    """Return the share of clips with one speaker of each row, in either memory experiment."""
+    found: dict[str, list[float]] = {}
+    for name, row in _rows(seeds):
+        if key in row and row[key]["same"]["share"] is not None:
+            found.setdefault(name, []).append(row[key]["same"]["share"])
+    return found
+
+
+def _rows(seeds: Sequence[Results]) -> list[tuple[str, dict[str, Any]]]:
+    """Return every row of every seed with its name."""
+    return [pair for one in seeds for pair in one["rows"].items()]
+
+
+def caption(seeds: Sequence[Results]) -> str:
     """Return how the figures of one corpus were measured."""
-    corpus, rows = one["corpus"], list(one["rows"].values())
+    one, rows = seeds[0], [row for _, row in _rows(seeds)]
+    corpus = one["corpus"]
     words = [f"**{corpus['name']}**: {corpus['minutes']['train']:g} min to train on"]
     if "budget" in one:
-        words += [f"{one['size']} size", f"{one['budget']} for each row"]
-    words += [f"seed {one['seed']}"]
+        words += _each(f"{seed['size']} size" for seed in seeds)
+        words += _each(f"{seed['budget']} for each row" for seed in seeds)
+    words += [f"seed{'s' * (len(seeds) > 1)} {', '.join(str(seed['seed']) for seed in seeds)}"]
     machines = [row["machine"] for row in rows]
     words += _each(
         f"{used.get('gpu', used['cpu'])}, {used['threads']} threads" for used in machines
@@ -121,18 +155,28 @@ def _each(words: Iterable[str]) -> list[str]:
     return [" and ".join(found)] if (found := list(dict.fromkeys(words))) else []
 
 
-def _columns(experiment: Experiment, results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return every column of figures, the paper's before ours: row name -> figure."""
-    columns = {
+def _columns(experiment: Experiment, results: list[Results]) -> dict[str, Column]:
+    """Return every column of figures, the paper's before ours."""
+    columns: dict[str, Column] = {
         f"{column} (paper)": {
-            name: paper[column] for name, paper in experiment.paper.items() if column in paper
+            name: [paper[column]] for name, paper in experiment.paper.items() if column in paper
         }
         for column in experiment.columns
     }
-    for one in results:
+    for name, seeds in _by_corpus(results).items():
+        if experiment.kind == "memory":
+            columns[f"{name} (ours)"] = shares(seeds, "memory")
+            if any("memory_after_recordings" in row for _, row in _rows(seeds)):
+                after = shares(seeds, "memory_after_recordings")
+                columns[f"{name}, {AFTER_RECORDINGS} (ours)"] = after
+            continue
         for index, split in enumerate(experiment.splits):
-            name = one["corpus"]["name"] + (f", {split}" if index else "")
-            columns[f"{name} (ours)"] = figures(one, split, experiment.in_nats)
+            column = bits(seeds, split)
+            if experiment.in_nats:
+                column = {
+                    row: [bits_to_nats(one) for one in found] for row, found in column.items()
+                }
+            columns[f"{name}{f', {split}' if index else ''} (ours)"] = column
     return columns
 
 
@@ -163,48 +207,60 @@ def curve_of(rows: tuple[Row, ...], block: str, values: dict[str, float]) -> dic
     }
 
 
-def _table(experiment: Experiment, results: list[dict[str, Any]]) -> list[str]:
-    columns = _columns(experiment, results)
+def _table(experiment: Experiment, results: list[Results]) -> list[str]:
+    columns, corpora = _columns(experiment, results), _by_corpus(results)
     best = max if experiment.kind == "memory" else min
     if experiment.in_nats:
-        for one in results:
-            columns[f"{one['corpus']['name']}, bits"] = figures(one, experiment.splits[0])
+        for name, seeds in corpora.items():
+            columns[f"{name}, bits"] = bits(seeds, experiment.splits[0])
     lines = table_line(["Model", *columns])
     for name in experiment.paper:
         cells = [name]
-        for values in columns.values():
-            value = values.get(name)
-            shown = ABSENT if value is None else f"{value:.3f}"
-            is_best = value is not None and len(values) > 1 and value == best(values.values())
-            cells.append(f"**{shown}**" if is_best else shown)
+        for column in columns.values():
+            means = {row: mean(found) for row, found in column.items()}
+            is_best = len(means) > 1 and means.get(name) == best(means.values())
+            cells.append(_cell(column.get(name, ()), is_best))
         lines += table_line(cells, head=False)
     lines += ["", "Training:", ""]
-    names = [one["corpus"]["name"] for one in results]
     is_sparse = any(row.config.pruning.sparsity for row in experiment.rows)
     kept = ["wide weights kept, 1000 (zero)"] if is_sparse else []
-    seen = [f"samples seen, M: {name}" for name in names]
-    has_sound = any("sound" in row for one in results for row in one["rows"].values())
-    sound = [f"log-mel distance: {name}" for name in names] if has_sound else []
+    seen = [f"samples seen, M: {name}" for name in corpora]
+    has_sound = any("sound" in row for _, row in _rows(results))
+    sound = [f"log-mel distance: {name}" for name in corpora] if has_sound else []
     lines += table_line(["Model", "parameters, M", *kept, *seen, *sound])
     for row in experiment.rows:
-        found = [one["rows"].get(row.name) for one in results]
-        size = next((f"{one['parameters'] / 1e6:.2f}" for one in found if one), ABSENT)
-        kept = [_kept(found)] if is_sparse else []
-        seen = [
-            f"{one['samples_seen'] / 1e6:.3g} in {one['minutes']:.1f} min"
-            + (f", {one['steps']} steps" if experiment.in_nats else "")
-            if one
-            else ABSENT
-            for one in found
+        found = [
+            [one["rows"][row.name] for one in seeds if row.name in one["rows"]]
+            for seeds in corpora.values()
         ]
-        sound = [_distance(one) for one in found] if has_sound else []
+        size = next((f"{one['parameters'] / 1e6:.2f}" for seeds in found for one in seeds), ABSENT)
+        kept = [_kept(found)] if is_sparse else []
+        seen = [_seen(seeds, experiment.in_nats) for seeds in found]
+        sound = [_distance(seeds) for seeds in found] if has_sound else []
         lines += table_line([row.name, size, *kept, *seen, *sound], head=False)
-    return [*lines, *_extra(results)]
+    return [*lines, *_extra(corpora)]
 
 
-def _kept(found: list[dict[str, Any] | None]) -> str:
+def _cell(seeds: Sequence[float], is_best: bool) -> str:
+    """Return the mean of the seeds, and their range if there are several."""
+    if not seeds:
+        return ABSENT
+    shown = f"**{mean(seeds):.3f}**" if is_best else f"{mean(seeds):.3f}"
+    return f"{shown} [{min(seeds):.3f}, {max(seeds):.3f}]" if len(seeds) > 1 else shown
+
+
+def _seen(seeds: Sequence[dict[str, Any]], with_steps: bool) -> str:
+    """Return what a row was trained on, mean over its seeds."""
+    if not seeds:
+        return ABSENT
+    samples, minutes = (mean(one[key] for one in seeds) for key in ("samples_seen", "minutes"))
+    steps = f", {mean(one['steps'] for one in seeds):.0f} steps" if with_steps else ""
+    return f"{samples / 1e6:.3g} in {minutes:.1f} min{steps}"
+
+
+def _kept(found: list[list[dict[str, Any]]]) -> str:
     """Return the number of weights left in pruned matrices, and the share of zeros."""
-    one = next((one for one in found if one and "kept_weights" in one), None)
+    one = next((one for seeds in found for one in seeds if "kept_weights" in one), None)
     if one is None:
         return ABSENT
     return f"{one['kept_weights'] / 1000:.1f}" + (
@@ -212,12 +268,19 @@ def _kept(found: list[dict[str, Any] | None]) -> str:
     )
 
 
-def _distance(row: dict[str, Any] | None) -> str:
-    """Return the distance of a row's clips to the test recordings, with its interval."""
-    if row is None or "sound" not in row:
+def _distance(seeds: Sequence[dict[str, Any]]) -> str:
+    """Return the distance of a row's clips to the test recordings.
+
+    Of one seed with its interval; of several, their mean and range.
+    """
+    found = [one["sound"]["log_mel_distance"] for one in seeds if "sound" in one]
+    if not found:
         return ABSENT
-    distance = row["sound"]["log_mel_distance"]
-    return f"{distance['value']:.2f} [{distance['low']:.2f}, {distance['high']:.2f}]"
+    values = [one["value"] for one in found]
+    low, high = min(values), max(values)
+    if len(found) == 1:
+        low, high = found[0]["low"], found[0]["high"]
+    return f"{mean(values):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def table_line(cells: list[str], head: bool = True) -> list[str]:
@@ -226,40 +289,42 @@ def table_line(cells: list[str], head: bool = True) -> list[str]:
     return [line, "|---" * len(cells) + "|"] if head else [line]
 
 
-def _extra(results: list[dict[str, Any]]) -> list[str]:
+def _extra(corpora: Mapping[str, Sequence[Results]]) -> list[str]:
     """Return the lines below the table: baselines, densities, counts of memory figures."""
     lines = []
-    for one in results:
-        name = one["corpus"]["name"]
-        for row_name, row in one["rows"].items():
-            if "memory" in row:
-                lines.append(f"- {name}, {row_name}: {_memory(row)}")
+    for name, seeds in corpora.items():
+        rows = _rows(seeds)
+        for row_name, row in rows:
+            for key, said in (("memory", ""), ("memory_after_recordings", f", {AFTER_RECORDINGS}")):
+                if key in row:
+                    lines.append(f"- {name}, {row_name}{said}: {_memory(row[key])}")
             for score in row.get("scores", {}).values():
                 if " · a density" in score["label"]:
                     said = score["label"].partition(" · a density")[2]
                     lines.append(f"- {name}, {row_name}: a density{said}")
-        scored = next((row["scores"] for row in one["rows"].values() if "scores" in row), {})
+        scored = next((row["scores"] for _, row in rows if "scores" in row), {})
         counted = next(iter(scored.values()), {}).get("baselines", {})
         if counted:
             words = (f"{key.replace('_', ' ')} {value:.3f}" for key, value in counted.items())
             lines.append(f"- {name}, counted on its training split: {', '.join(words)}")
-        sound = next((row["sound"] for row in one["rows"].values() if "sound" in row), None)
+        sound = next((row["sound"] for _, row in rows if "sound" in row), None)
         if sound:
             words = (f"{key} {value:.2f}" for key, value in sound["references"].items())
             lines.append(
                 f"- {name}, log-mel distance of {sound['count']} clips of {sound['seconds']:g} s; "
                 f"beside it {', '.join(words)}"
             )
-    return ["", *lines] if lines else []
+    return ["", *dict.fromkeys(lines)] if lines else []
 
 
-def _memory(row: dict[str, Any]) -> str:
-    memory = row["memory"]
+def _memory(memory: dict[str, Any]) -> str:
     same, chance = memory["same"], memory["by_chance"]
     low, high = same["low"], same["high"]
     expected = "unknown" if chance is None else f"{chance:.0%}"
     unvoiced = memory["unvoiced_before"]["count"], memory["unvoiced_after"]["count"]
-    return (
+    continued = memory.get("continued", {"total": 0})
+    said = "speaker of the recording before the silence in {count} of {total}; "
+    return (said.format(**continued) if continued["total"] else "") + (
         f"same speaker in {same['count']} of {same['total']} judged clips [{low:.0%}, {high:.0%}], "
         f"by chance {expected}; no voice before in {unvoiced[0]}, after in {unvoiced[1]} of "
         f"{memory['plan']['count']}"
