@@ -158,7 +158,7 @@ def train(
         fresh: Discard a run that is in the folder.
         log: Called with each line of progress, for example ``print``; None: quiet.
         **fields: Any field of the configuration by its name: ``minutes=20``, ``lanes=8``,
-            ``dim=512``.
+            ``dim=512``. A limit (steps, epochs, minutes) replaces all limits of the preset.
 
     Raises:
         ValueError: If there is no such preset or field, or a value is out of range.
@@ -167,7 +167,7 @@ def train(
     """
     _set_waiting_policy()
     from samplewise.config.codec import with_fields
-    from samplewise.config.presets import PRESETS
+    from samplewise.config.presets import PRESETS, preset_for
     from samplewise.data.corpus import Corpus
     from samplewise.training.interrupts import Interrupts
     from samplewise.training.session import train_run
@@ -176,7 +176,7 @@ def train(
         raise ValueError(f"there is no preset {preset!r}; presets: {', '.join(PRESETS)}")
     if from_model is not None:
         fields["from"] = str(from_model)
-    config = with_fields(PRESETS[preset], **fields)
+    config = with_fields(preset_for(preset, fields), **fields)
     opened = corpus if isinstance(corpus, Corpus) else Corpus.open(Path(corpus))
     folder = Path("runs") / f"{opened.folder.name}-{preset}" if output is None else Path(output)
     if config.ranks > 1:

@@ -45,7 +45,7 @@ SMALL = [
 @pytest.fixture(scope="session")
 def run_folder(corpus):
     folder = corpus.parent / "run"
-    options = ["--minutes", "None", "--steps", "4", "--preview-seconds", "0.1"]
+    options = ["--steps", "4", "--preview-seconds", "0.1"]
     assert main(["train", str(corpus), "-o", str(folder), *SMALL, *options]) == 0
     return folder
 
@@ -55,6 +55,6 @@ def vocoder(corpus):
     folder = corpus.parent / "vocoder"
     options = ["--preset", "wavernn-224", "--mel", "--model.dim", "8", "--lanes", "2"]
     options += ["--seq-len", "64", "--clip-seconds", "0.5", "--threads", "1", "--steps", "4"]
-    options += ["--epochs", "None", "--preview-seconds", "0.1", "--valid-seconds", "1"]
+    options += ["--preview-seconds", "0.1", "--valid-seconds", "1"]
     assert main(["train", str(corpus), "-o", str(folder), *options]) == 0
     return folder

@@ -37,6 +37,11 @@ def test_a_run_holds_what_the_documentation_says(run_folder):
         *("config.json", "weights.safetensors", "state", "metrics.jsonl", "previews"),
         *("report.html", "tensorboard"),
     }
+    budget = json.loads((run_folder / "config.json").read_text())["train"]["budget"]
+    assert (budget["steps"], budget["minutes"]) == (
+        4,
+        None,
+    )  # --steps replaces the preset's minutes
     events = list(map(json.loads, (run_folder / "metrics.jsonl").read_text().splitlines()))
     assert {event["event"] for event in events} == {"train", "valid"}
     previews = [path.suffix for path in (run_folder / "previews").rglob("*.*")]

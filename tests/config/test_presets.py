@@ -4,7 +4,7 @@ import pytest
 import tyro
 
 from samplewise.config.codec import differences, flat_fields, from_json, to_json, with_fields
-from samplewise.config.presets import PRESETS
+from samplewise.config.presets import PRESETS, preset_for
 from samplewise.config.training import OptimizerConfig, TrainConfig
 from samplewise.models.build import FAMILIES
 from samplewise.models.samplernn import SampleRNN
@@ -112,9 +112,15 @@ def test_a_wrong_field_of_every_family_is_named(family):
 def test_differences_are_named_by_their_path():
     tiny, music = PRESETS["tiny"], PRESETS["music"]
     found = differences(tiny, music)
-    assert found["model.dim"] == (256, 1024)
+    assert found["model.lp_order"] == (64, 256)
     assert "seed" not in found
     assert differences(tiny, tiny) == {}
+
+
+def test_a_limit_that_is_named_replaces_those_of_the_preset():
+    named = preset_for("small", ["lanes", "steps"])
+    assert (named.budget.steps, named.budget.minutes) == (None, None)
+    assert preset_for("small", ["lanes"]) == PRESETS["small"]
 
 
 @pytest.mark.parametrize(

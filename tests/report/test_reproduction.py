@@ -7,7 +7,7 @@ from tests.report.conftest import write_json
 
 from samplewise.cli import prepare
 from samplewise.config.codec import to_json, with_fields
-from samplewise.config.presets import PRESETS
+from samplewise.config.presets import PRESETS, preset_for
 from samplewise.config.training import TrainConfig
 from samplewise.report.reproduction import commands
 from samplewise.report.run_data import gather
@@ -36,7 +36,8 @@ def test_the_command_of_training_parses_to_the_settings_of_the_run(run, preset):
     assert command[:2] == ["samplewise", "train"]
     assert command[3:5] == ["-o", "mine"]
     options = (tyro.conf.AvoidSubcommands,)
-    found = tyro.cli(TrainConfig, args=command[5:], default=PRESETS[preset], config=options)
+    default = preset_for(preset, [word.removeprefix("--") for word in command])
+    found = tyro.cli(TrainConfig, args=command[5:], default=default, config=options)
     assert found == used
 
 

@@ -52,9 +52,9 @@ def test_values_are_set_at_once_and_nothing_else_is():
 
 
 def test_multiples_are_of_the_preset():
-    spaces = [default_space(PRESETS[name]) for name in ("small", "music")]
+    spaces = [default_space(PRESETS[name]) for name in ("small", "paper-2tier")]
     assert [space["model.dim"].values[0] for space in spaces] == [128, 512]
-    assert [space["lanes"].values for space in spaces] == [(8, 16, 32), (32, 64, 128)]
+    assert [space["lanes"].values for space in spaces] == [(8, 16, 32), (64, 128, 256)]
 
 
 def test_a_family_without_an_entry_is_named(monkeypatch):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from samplewise.cli.output import guarded
-from samplewise.config.presets import PRESETS
+from samplewise.config.presets import PRESETS, preset_for
 from samplewise.config.training import TrainConfig
 
 if TYPE_CHECKING:
@@ -60,11 +60,13 @@ def train(argv: list[str], with_report: bool = True) -> str | None:
 
 def _parse(argv: list[str]) -> TrainArgs:
     """Read the flags, whose defaults are those of the preset that is named among them."""
+    named = [word.partition("=")[0].removeprefix("--") for word in argv]
+    preset = preset_for(_preset_name(argv), named)
 
     @dataclass(frozen=True)
     class Args(TrainArgs):
         __doc__ = TrainArgs.__doc__
-        config: Annotated[TrainConfig, tyro.conf.arg(name="")] = PRESETS[_preset_name(argv)]
+        config: Annotated[TrainConfig, tyro.conf.arg(name="")] = preset
 
     # The family of the model is the preset's; its flags are those of that family alone.
     config = (tyro.conf.AvoidSubcommands,)

@@ -155,7 +155,7 @@ class BudgetConfig:
     """When training ends: at the first of these limits."""
 
     steps: int | None = None
-    """Stop after so many steps."""
+    """Stop after so many steps. A limit that is named replaces those of the preset."""
     epochs: float | None = None
     """Stop after so many passes over the training split."""
     minutes: float | None = None

@@ -94,20 +94,24 @@ def _recorded(part: dict[str, Any] | None) -> list[str] | None:
 
 def _training(run: RunData) -> list[str]:
     """Return the flags of training: the preset, and the settings that differ from it."""
-    from samplewise.config.presets import PRESETS
+    from samplewise.config.presets import PRESETS, preset_for
 
     preset = reading.text(run.config, "train", "preset")
     if preset not in PRESETS:
         return _options({"preset": preset, "seed": reading.find(run.config, "train", "seed")})
     names = flag_names(PRESETS[preset])
-    usual = {names[path]: value for path, value in _leaves(to_json(PRESETS[preset]))}
     recorded = _leaves(reading.find(run.config, "train"))
     used = {names.get(path, path): value for path, value in recorded}  # older ones are flat
-    changed = {
-        key: "None" if used[key] is None else used[key]
-        for key in usual
-        if key in used and used[key] != usual[key]
-    }
+    changed: dict[str, Any] = {}
+    for _ in range(2):  # a limit that is named replaces those of the preset
+        usual = {
+            names[path]: value for path, value in _leaves(to_json(preset_for(preset, changed)))
+        }
+        changed = {
+            key: "None" if used[key] is None else used[key]
+            for key in usual
+            if key in used and used[key] != usual[key]
+        }
     return _options({"preset": preset, "seed": used.get("seed"), **changed})
 
 

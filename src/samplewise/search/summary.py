@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from samplewise.config.codec import differences
-from samplewise.config.presets import PRESETS
+from samplewise.config.presets import PRESETS, preset_for
 from samplewise.plots import canvas
 from samplewise.search.settings import Search
 from samplewise.search.space import Entry, Range, Space, format_space, format_value
@@ -112,6 +112,8 @@ def train_command(search: Search, record: dict[str, Any], sample_rate: int) -> s
     )
     words = ["samplewise", "train", str(search.corpus), "-o", str(search.folder / folder)]
     words += ["--preset", config.preset]
+    # A limit that is named replaces those of the preset.
+    preset = preset_for(config.preset, differences(preset, larger))
     for name, (_, value) in differences(preset, larger).items():
         head, dot, last = name.rpartition(".")
         last = last.replace("_", "-")
