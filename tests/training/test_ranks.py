@@ -8,13 +8,18 @@ import subprocess
 
 import pytest
 import torch
+from torch import distributed as dist
 from tests.forked import run_command, start_command, start_ranks
 from tests.training.test_resume import assert_same_bits, command, tensors_of, wait_for_a_step
 
 from samplewise.atomic_io import lock
 from samplewise.cli.main import main
+from samplewise.config.codec import with_fields
 from samplewise.training import ranks as ranks_module
+from samplewise.training.interrupts import Interrupts
+from samplewise.training.loop import fit
 from samplewise.training.ranks import Ranks, first_host, is_launched, joined
+from samplewise.training.run import start
 
 # Muon's bfloat16 makes much of a rounding difference.
 SPAWNED = {"steps": "20", "save_every": "5", "valid_every": "10", "optimizer": "adam"}
@@ -77,6 +82,24 @@ def test_when_one_rank_dies_the_others_end_too(corpus, tmp_path):
         output.read()
     process.join(60)
     assert process.exitcode == 1
+
+
+def test_a_step_has_one_small_all_reduce_beside_the_gradients(corpus, config, tmp_path):
+    """The profiler counts those of the gradients (one bucket here) too."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        # The other rank is missing: sums over ranks lack its part, and exchanges are as many.
+        run = start(config, corpus, tmp_path, Ranks(0, 2, torch.device("cpu")))
+        with torch.profiler.profile() as profile, Interrupts() as interrupts:
+            run.config = with_fields(config, steps=5, valid_every=100, save_every=None)
+            with pytest.MonkeyPatch.context() as patch:
+                for name in ("validate", "RunState.save"):
+                    patch.setattr(f"samplewise.training.loop.{name}", lambda *args: None)
+                fit(run, None, interrupts)
+    finally:
+        dist.destroy_process_group()
+    counts = {event.key: event.count for event in profile.key_averages()}
+    assert counts["gloo:all_reduce"] == 2 * 5
 
 
 def test_lanes_are_divided_among_ranks():

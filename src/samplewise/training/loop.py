@@ -18,7 +18,7 @@ from samplewise.training.logger import RunLogger
 from samplewise.training.prefetch import Prefetch
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
-from samplewise.training.run import RunState, validation_clips
+from samplewise.training.run import Agreement, RunState, validation_clips
 from samplewise.training.static_step import (
     StaticStep,
     describe_launches,
@@ -112,9 +112,14 @@ def _fit(
     if config.from_model is not None and progress.best_bits is None:
         validate(run, logger, clips)  # the weights a run begins with may be the best
         progress.seconds = clock.now
-    while (reason := _finished(run, interrupts)) is None:
+
+    def own() -> Agreement:
+        now = clock.now
+        return Agreement(interrupts.requested, now - saved >= 60 * config.save_minutes, now)
+
+    while (reason := _finished(run, own)) is None:
         began = clock.now
-        interval.add(*(train_step(run, subsequence) if static is None else static()))
+        interval.add(*(train_step(run, subsequence, own=own) if static is None else static()))
         progress.seconds = clock.now
         interval.seconds += progress.seconds - began
         if config.pruning.sparsity:
@@ -135,8 +140,8 @@ def _fit(
             if run.ranks.sum(should_stop is not None and should_stop(bits))[0]:
                 run.save()
                 return STOPPED_EARLY
-        due = clock.now - saved >= 60 * config.save_minutes
-        if run.ranks.sum(due)[0] or (config.save_every and progress.step % config.save_every == 0):
+        is_due = own().save if run.ranks.world == 1 else run.agreed.save
+        if is_due or (config.save_every and progress.step % config.save_every == 0):
             interval.add(*settle())
             run.save()
             saved = clock.now
@@ -215,9 +220,9 @@ def _validation_is_due(run: RunState, since: float, took: float) -> bool:
     return not run.ranks.sum(took > VALIDATION_SHARE * (since + took))[0]
 
 
-def _finished(run: RunState, interrupts: Interrupts) -> str | None:
+def _finished(run: RunState, own: Callable[[], Agreement]) -> str | None:
     budget, progress = run.config.budget, run.progress
-    if run.ranks.sum(interrupts.requested)[0]:
+    if (own() if run.ranks.world == 1 else run.agreed).stop:
         return INTERRUPTED
     if budget.steps is not None and progress.step >= budget.steps:
         return f"{budget.steps} steps made"

@@ -71,6 +71,18 @@ class Progress:
     """Share of the blocks that the last pruning zeroed."""
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """What the ranks agreed on in the exchange of the last step."""
+
+    stop: bool = False
+    """Whether one of them was asked to stop."""
+    save: bool = False
+    """Whether a checkpoint is due on one of them."""
+    seconds: float = 0.0
+    """Mean of their seconds of training."""
+
+
 @dataclass
 class RunState:
     """Everything that a step of training reads or changes."""
@@ -88,6 +100,8 @@ class RunState:
     measured: dict[str, Any] = field(default_factory=dict)
     """Figures of the training split that the model takes along, as config.json holds them."""
     progress: Progress = field(default_factory=Progress)
+    agreed: Agreement = field(default_factory=Agreement)
+    """Used with several ranks alone; one rank looks at its clock and at its requests."""
 
     @property
     def audio(self) -> AudioFormat:
@@ -438,3 +452,4 @@ def _restore(run: RunState, tensors: dict[str, Tensor], values: dict[str, Any]) 
     lanes = {name: tensor[rows].clone() for name, tensor in part("lanes.").items()}
     run.state = replace(from_tensors(run.state, lanes), clock=values["clock"])
     run.progress = from_json(Progress, values.get("progress"), "progress")
+    run.agreed = Agreement(seconds=run.progress.seconds)

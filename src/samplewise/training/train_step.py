@@ -1,6 +1,7 @@
 """One step of training: the learning rate, the gradients, the checks, the averaged weights."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.nn.matmul import products_by
 from samplewise.nn.recurrence_choice import recurrence_by
-from samplewise.training.run import RunState
+from samplewise.training.run import Agreement, RunState
 from samplewise.training.tbptt import Mark, accumulate_gradients, clip_gradients, no_mark
 
 EXPLODED = 4.0
@@ -27,7 +28,8 @@ ADVICE = (
 def share_used(run: RunState) -> float:
     """Return the share of the budget that is used, in [0, 1]; 0 without a budget."""
     # All ranks must agree on it: it decides the learning rate and the end.
-    return share_of(run, run.ranks.sum(run.progress.seconds)[0] / run.ranks.world)
+    is_alone = run.ranks.world == 1
+    return share_of(run, run.progress.seconds if is_alone else run.agreed.seconds)
 
 
 def share_of(run: RunState, seconds: float) -> float:
@@ -52,13 +54,21 @@ def autocast(run: RunState) -> Any:
     return torch.autocast(device.type, torch.bfloat16) if wanted == "bfloat16" else None
 
 
-def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[float, int, float]:
+def train_step(
+    run: RunState,
+    subsequence: Any,
+    mark: Mark = no_mark,
+    own: Callable[[], Agreement] = Agreement,
+) -> tuple[float, int, float]:
     """Make one step.
+
+    Several ranks exchange their gradients and one small tensor: the cost, and what they agree on.
 
     Args:
         run: What is trained.
         subsequence: Its cost, wrapped for several ranks or not.
         mark: Called after each part: data, forward, backward, clip, optimizer, averaging.
+        own: Called after the backward pass; returns what this rank brings to :attr:`run.agreed`.
 
     Returns:
         The batch's cost in nats over all ranks, its samples, and the norm of the gradient.
@@ -84,7 +94,9 @@ def train_step(run: RunState, subsequence: Any, mark: Mark = no_mark) -> tuple[f
         )
     clip, limit = config.optimizer.clip, config.optimizer.clip_limit
     norm = clip_gradients(list(run.model.parameters()), clip, limit)
-    (total,) = run.ranks.sum(nats.item())
+    mine = own()
+    total, stops, saves, seconds = run.ranks.sum(nats.item(), mine.stop, mine.save, mine.seconds)
+    run.agreed = Agreement(stops > 0, saves > 0, seconds / run.ranks.world)
     bits, size = nats_to_bits(total / batch.samples), norm.item()
     check_cost(run, progress.step, bits, size, run.stream.cursor)
     mark("clip")
