@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from samplewise.data.remote import Folder, as_folder
 from samplewise.progress import ProgressBar, ProgressCallback
 from samplewise.trained_model import Model, Weights
 
@@ -94,8 +95,8 @@ class Run:
 
 
 def prepare(
-    folder: str | Path,
-    output: str | Path,
+    folder: str | Folder,
+    output: str | Folder,
     *,
     sample_rate: int = 16000,
     valid: float = 0.06,
@@ -110,8 +111,8 @@ def prepare(
     """Turn a folder of recordings into a corpus, or bring a corpus up to date.
 
     Args:
-        folder: Holds sound files, in nested folders; or one sound file.
-        output: Folder of the corpus.
+        folder: Holds sound files, in nested folders; or one sound file. A path or a URL.
+        output: Folder of the corpus, or its URL.
         sample_rate: Hertz.
         valid: Share of the seconds for validation.
         test: Share of the seconds for the test.
@@ -131,12 +132,13 @@ def prepare(
     from samplewise.data.prepare.prepare import prepare as prepare_corpus
 
     settings = Settings(sample_rate, valid, test, seed, split, remove_dc, peak)
-    prepare_corpus(Path(folder), Path(output), settings, jobs, _bar_of(progress))
-    return Corpus.open(Path(output))
+    place = as_folder(output)
+    prepare_corpus(as_folder(folder), place, settings, jobs, _bar_of(progress))
+    return Corpus.open(place)
 
 
 def train(
-    corpus: "Corpus | str | Path",
+    corpus: "Corpus | str | Folder",
     output: str | Path | None = None,
     *,
     preset: str = "small",
@@ -150,7 +152,7 @@ def train(
     An interrupt (Ctrl-C, or the stop button of a notebook) saves a checkpoint and returns.
 
     Args:
-        corpus: From :func:`prepare`, or its folder.
+        corpus: From :func:`prepare`, or its folder or URL.
         output: Run folder; None: ``runs/CORPUS-PRESET``.
         preset: Name of the configuration that is trained.
         from_model: Model whose weights the run begins with: a run folder, a file, or the name of a
@@ -177,7 +179,7 @@ def train(
     if from_model is not None:
         fields["from"] = str(from_model)
     config = with_fields(preset_for(preset, fields), **fields)
-    opened = corpus if isinstance(corpus, Corpus) else Corpus.open(Path(corpus))
+    opened = corpus if isinstance(corpus, Corpus) else Corpus.open(corpus)
     folder = Path("runs") / f"{opened.folder.name}-{preset}" if output is None else Path(output)
     if config.ranks > 1:
         raise ValueError(f"ranks = {config.ranks}: `samplewise train` starts several processes")

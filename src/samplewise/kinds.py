@@ -5,6 +5,7 @@ For messages to people who name one thing where another is wanted, and against o
 
 import itertools
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,11 +27,13 @@ class Kind(NamedTuple):
     holds: tuple[str, ...]
     """Names in the folder, any of which makes it this kind."""
     own: tuple[str, ...]
-    """Names in the folder that nothing else may overwrite."""
+    """Names in the folder, or patterns of names, that nothing else may overwrite."""
 
 
 CORPUS = Kind(
-    "a corpus", ("corpus.json", ".prepare"), ("corpus.json", "samples.npy", ".prepare", ".lock")
+    "a corpus",
+    ("corpus.json", ".prepare"),
+    ("corpus.json", "samples.npy", "samples-*.npy", ".prepare", ".lock"),
 )
 RUN = Kind(
     "a run folder",
@@ -125,7 +128,7 @@ def check_target(
     inside = path.resolve()
     for folder in inside.parents:
         name, found = inside.relative_to(folder).parts[0], kind_of_ours(folder)
-        if found is not None and name in found.own:
+        if found is not None and any(fnmatchcase(name, own) for own in found.own):
             raise ValueError(
                 f"{path} is part of {folder}, {found.name}, and is never overwritten; name "
                 "another file"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float
 
+from samplewise.data.remote import Folder, RemoteFolder, as_folder
 from samplewise.generate.temperature import Envelope, to_envelope
 from samplewise.progress import ProgressBar, ProgressCallback
 
@@ -268,7 +269,7 @@ class Model:
 
     def score(
         self,
-        source: "str | Path | Wave | Corpus",
+        source: "str | Folder | Wave | Corpus",
         *,
         split: Split = "test",
         sample_rate: int | None = None,
@@ -285,7 +286,8 @@ class Model:
         the model was trained on, or a smaller one if it would exceed full scale.
 
         Args:
-            source: A sound file, samples at full scale ±1, a corpus, or the folder of a corpus.
+            source: A sound file, samples at full scale ±1, a corpus, or the folder or URL of a
+                corpus.
             split: Split of a corpus.
             sample_rate: Of samples, in hertz; None: the model's.
             label: Class of a recording, for a model that is conditioned on classes.
@@ -304,13 +306,16 @@ class Model:
         from samplewise.data.recording import corpus_of
         from samplewise.evaluate.evaluation import evaluate_split, find_labels
 
-        if isinstance(source, str | Path) and Path(source).is_dir():
-            source = Corpus.open(Path(source))
+        if isinstance(source, str | Folder):
+            place = as_folder(source)
+            if isinstance(place, RemoteFolder) or place.is_dir():
+                source = Corpus.open(place)
+            else:
+                source = place
         if isinstance(source, Corpus):
             named = find_labels(labels, self.loaded, source)
         else:
             baselines, split = False, "test"
-            source = Path(source) if isinstance(source, str) else source
             source = corpus_of(source, self.sample_rate, self.loaded.audio.gain, sample_rate)
             named = None if label is None else {source.recordings[0].source: label}
         return evaluate_split(

@@ -11,6 +11,7 @@ from samplewise.data.index import Settings
 from samplewise.data.prepare.decode import decode_to
 from samplewise.data.prepare.decode_pool import Job, Outcome
 from samplewise.data.prepare.prepare import Prepared, prepare
+from samplewise.data.remote import Folder, on_this_machine
 from samplewise.errors import AudioError
 
 
@@ -31,7 +32,8 @@ class InlinePool:
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         for job in jobs:
             try:
-                decoded = decode_to(Path(job.path), self._sample_rate, job.output)
+                with on_this_machine(job.path, job.output) as path:
+                    decoded = decode_to(path, self._sample_rate, job.output)
                 yield Outcome(job, decoded)
             except AudioError as error:
                 yield Outcome(job, None, str(error))
@@ -53,15 +55,28 @@ def prepared(tmp_path: Path) -> Callable[..., Prepared]:
     """Prepare a folder into ``corpus`` beside it; keywords replace settings."""
 
     def run(
-        folder: Path, output: Path | None = None, jobs: int = 1, processes: bool = False, **changes
+        folder: Folder,
+        output: Folder | None = None,
+        jobs: int = 1,
+        processes: bool = False,
+        **changes,
     ) -> Prepared:
         facts = {"sample_rate": 16000, "valid": 0.06, "test": 0.06, "seed": 0, "split": "auto"}
         limit, verify = changes.pop("timeout_s", 60.0), changes.pop("verify", False)
+        shard_bytes = changes.pop("shard_bytes", None)
         settings = Settings(**(facts | changes))
         with pytest.MonkeyPatch.context() as patch:
             if not processes:
                 patch.setattr("samplewise.data.prepare.prepare.DecodingPool", InlinePool)
             output = output or tmp_path / "corpus"
-            return prepare(folder, output, settings, jobs, timeout_s=limit, verify=verify)
+            return prepare(
+                folder,
+                output,
+                settings,
+                jobs,
+                timeout_s=limit,
+                verify=verify,
+                shard_bytes=shard_bytes,
+            )
 
     return run

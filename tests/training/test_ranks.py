@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 import torch
-from torch import distributed as dist
 from tests.forked import run_command, start_command, start_ranks
 from tests.training.test_resume import assert_same_bits, command, tensors_of, wait_for_a_step
+from torch import distributed as dist
 
 from samplewise.atomic_io import lock
 from samplewise.cli.main import main
@@ -86,10 +86,10 @@ def test_when_one_rank_dies_the_others_end_too(corpus, tmp_path):
 
 def test_a_step_has_one_small_all_reduce_beside_the_gradients(corpus, config, tmp_path):
     """The profiler counts those of the gradients (one bucket here) too."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         # The other rank is missing: sums over ranks lack its part, and exchanges are as many.
-        run = start(config, corpus, tmp_path, Ranks(0, 2, torch.device("cpu")))
+        run = start(config, corpus, tmp_path / "run", Ranks(0, 2, torch.device("cpu")))
         with torch.profiler.profile() as profile, Interrupts() as interrupts:
             run.config = with_fields(config, steps=5, valid_every=100, save_every=None)
             with pytest.MonkeyPatch.context() as patch:

@@ -3,10 +3,12 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from samplewise.cli.folder import FolderArg
+from samplewise.data.remote import Folder, as_folder
 from samplewise.strict_json import read_object, to_text
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class EvaluateArgs:
     """Their seed."""
     step: int | None = None
     """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
-    corpus: Path | None = None
-    """Corpus to score; default: the one that the model was trained on."""
+    corpus: Annotated[FolderArg | None, tyro.conf.arg(metavar="PATH|URL")] = None
+    """Corpus to score, or its URL; default: the one that the model was trained on."""
     split: Literal["test", "valid", "train"] = "test"
     """Which recordings of the corpus."""
     clip_seconds: float | None = None
@@ -151,7 +153,7 @@ def _measure_sound(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corp
     return 0
 
 
-def _judge_folder(folder: Path, corpus: Path, as_json: bool) -> int:
+def _judge_folder(folder: Path, corpus: Folder, as_json: bool) -> int:
     from samplewise.cli.evaluate_sound import describe_sound
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.clip_sets import score_folder
@@ -205,14 +207,15 @@ def _trained_on(loaded: "LoadedModel") -> dict[str, Any]:
     return dict(recorded) if isinstance(recorded, dict) else {}
 
 
-def _default_corpus(model: Path, trained_on: dict[str, Any]) -> Path:
+def _default_corpus(model: Path, trained_on: dict[str, Any]) -> Folder:
     from samplewise.errors import CorpusError
 
     folder = trained_on.get("folder")
     if not isinstance(folder, str):
         raise CorpusError(f"{model} does not say what it was trained on; name it with --corpus")
-    if not Path(folder).is_dir():
+    corpus = as_folder(folder)
+    if isinstance(corpus, Path) and not corpus.is_dir():
         raise CorpusError(
             f"{folder}, which {model} was trained on, does not exist; name a corpus with --corpus"
         )
-    return Path(folder)
+    return corpus

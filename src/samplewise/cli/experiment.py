@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from samplewise.cli.folder import FolderArg
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class ExperimentArgs:
 
     name: tyro.conf.Positional[str | None] = None
     """As listed: samplernn.table1 and others."""
-    corpus: Path | None = None
-    """Folder made by samplewise prepare."""
+    corpus: Annotated[FolderArg | None, tyro.conf.arg(metavar="PATH|URL")] = None
+    """Folder made by samplewise prepare, or its URL."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results")
     """Folder of results: NAME/CORPUS.json, NAME/table.md, NAME/table.png, runs/."""
     budget: str | None = None

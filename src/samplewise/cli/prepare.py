@@ -2,11 +2,12 @@
 
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from samplewise.cli.folder import FolderArg
+from samplewise.data.remote import Folder
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ class PrepareArgs:
     of channels (averaged to one), in nested folders. May be interrupted and run again.
     """
 
-    folder: tyro.conf.Positional[Path]
-    """Folder that holds the recordings; or one recording; or, with --verify alone, a corpus."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="PATH")] = None
-    """Folder of the corpus; made if it does not exist, brought up to date if it does. Needed,
-    except with --verify."""
+    folder: tyro.conf.Positional[FolderArg]
+    """Folder that holds the recordings, or its URL (s3://, gs://); or one recording; or, with
+    --verify alone, a corpus."""
+    output: Annotated[FolderArg | None, tyro.conf.arg(aliases=["-o"], metavar="PATH|URL")] = None
+    """Folder of the corpus, or its URL; made if it does not exist, brought up to date if it does.
+    Needed, except with --verify."""
     sample_rate: int = 16000
     """Rate of the corpus, Hz."""
     valid: float = 0.06
@@ -42,6 +44,9 @@ class PrepareArgs:
     peak: float = 0.99
     """Peak of the corpus after its gain, full scale 1. With 16-bit codes, 0.5 leaves room for what
     is drawn a little louder than the recordings: at full scale it would clip and go to pieces."""
+    shard_size: float | None = None
+    """Spread the samples over files of so many MB; default: one file below 1 GB, files of 1 GB
+    above. What is trained is the same."""
     verify: bool = False
     """Compare the stored samples of a corpus with their checksums. With -o: decode what is damaged
     again. Without: change nothing, and name the damaged recordings."""
@@ -98,7 +103,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def make_corpus(args: PrepareArgs, output: Path) -> "Prepared":
+def make_corpus(args: PrepareArgs, output: Folder) -> "Prepared":
     """Make the corpus that ``args`` ask for in ``output``, or bring it up to date."""
     from samplewise.cli.progress import progress_bar
     from samplewise.data.index import Settings
@@ -107,4 +112,13 @@ def make_corpus(args: PrepareArgs, output: Path) -> "Prepared":
     settings = Settings(
         args.sample_rate, args.valid, args.test, args.seed, args.split, args.remove_dc, args.peak
     )
-    return prepare(args.folder, output, settings, args.jobs, progress_bar, verify=args.verify)
+    size = None if args.shard_size is None else round(args.shard_size * 1e6)
+    return prepare(
+        args.folder,
+        output,
+        settings,
+        args.jobs,
+        progress_bar,
+        verify=args.verify,
+        shard_bytes=size,
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from samplewise.cli.folder import FolderArg
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class SearchArgs:
     same command goes on. A trial whose worker dies continues from its last checkpoint.
     """
 
-    corpus: tyro.conf.Positional[Path | None] = None
-    """Folder made by samplewise prepare."""
+    corpus: tyro.conf.Positional[FolderArg | None] = None
+    """Folder made by samplewise prepare, or its URL."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder of the search; made if it does not exist, continued if it does."""
     trials: int = 50

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from samplewise.cli.folder import FolderArg
 from samplewise.cli.output import guarded
 from samplewise.config.presets import PRESETS, preset_for
 from samplewise.config.training import TrainConfig
@@ -30,8 +31,8 @@ class TrainArgs:
     A preset fills in every flag below.
     """
 
-    corpus: tyro.conf.Positional[Path]
-    """Folder made by samplewise prepare."""
+    corpus: tyro.conf.Positional[FolderArg]
+    """Folder made by samplewise prepare, or its URL (s3://, gs://)."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Run folder; made if it does not exist, resumed if it does."""
     fresh: bool = False

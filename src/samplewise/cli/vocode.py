@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from samplewise.cli.folder import FolderArg
 from samplewise.cli.sampling import (
     announce,
     is_wav,
@@ -53,7 +54,7 @@ class VocodeArgs:
     """Write the sound of one input to this file or, with -, to stdout, as it is drawn."""
     stream_format: Literal["auto", "raw", "wav"] = "auto"
     """raw: 16-bit little-endian PCM without a header; auto: wav if the file is named so."""
-    corpus: Path | None = None
+    corpus: Annotated[FolderArg | None, tyro.conf.arg(metavar="PATH|URL")] = None
     """Compare on recordings of this corpus; writes report.html and scores.json too."""
     split: Literal["test", "valid", "train"] = "test"
     """Which recordings of the corpus."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplewise.cli.sampling import print_note
+from samplewise.data.remote import Folder
 from samplewise.strict_json import to_text
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SCORES, PAGE = "scores.json", "report.html"
 class Comparison:
     """Which recordings are vocoded, how, and where the result goes."""
 
-    corpus: Path
+    corpus: Folder
     """Corpus of the recordings."""
     output: Path
     """Folder of the result."""

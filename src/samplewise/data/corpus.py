@@ -1,4 +1,4 @@
-"""A prepared corpus: corpus.json describes the content, samples.npy (int16) holds it."""
+"""A prepared corpus: corpus.json describes the content; samples.npy or shards (int16) hold it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from samplewise.audio.level import LARGEST_GAIN
 from samplewise.data.index import (
     INDEX,
     PENDING_INDEX,
-    SAMPLES,
+    SHARD_NAME,
     SPLITS,
     WORK_FOLDER,
     CorpusIndex,
@@ -18,7 +18,9 @@ from samplewise.data.index import (
     read_index,
 )
 from samplewise.data.index import Recording as Recording
-from samplewise.data.stored import BLOCK_BYTES, DIGITS, SAMPLE_BYTES, StoredSamples
+from samplewise.data.parts import BLOCK_BYTES, SAMPLE_BYTES
+from samplewise.data.remote import Folder, as_folder
+from samplewise.data.stored import DIGITS, StoredSamples
 from samplewise.errors import CorpusError
 
 FULL_SCALE = 32768
@@ -31,12 +33,12 @@ LARGEST_SCALE = 2.0**10
 class Corpus:
     """An open corpus; audio is read only when it is needed."""
 
-    folder: Path
-    """Folder of the corpus."""
+    folder: Folder
+    """Folder of the corpus, on this machine or on an object store."""
     index: CorpusIndex
     """Content of corpus.json."""
     stored: StoredSamples | Int16[np.ndarray, " samples"]
-    """Samples of samples.npy."""
+    """Samples of all recordings, end to end."""
 
     def __repr__(self) -> str:
         minutes = sum(recording.samples for recording in self.recordings) / self.sample_rate / 60
@@ -46,20 +48,28 @@ class Corpus:
         )
 
     @classmethod
-    def open(cls, folder: Path) -> "Corpus":
-        """Open the corpus in ``folder`` and check that its two files fit each other.
+    def open(cls, folder: str | Folder) -> "Corpus":
+        """Open the corpus in ``folder`` and check that its files fit each other.
+
+        Args:
+            folder: Path, or URL of a folder on an object store. Of a remote corpus, blocks are
+                fetched when they are read, and kept in a cache (data/block_cache.py).
 
         Raises:
             CorpusError: If the corpus is missing, damaged, unfinished or of another version.
         """
-        folder = Path(folder)
-        if (folder / WORK_FOLDER / PENDING_INDEX).exists():
+        folder = as_folder(folder)
+        pending = folder / WORK_FOLDER / PENDING_INDEX if isinstance(folder, Path) else None
+        if pending is not None and pending.exists():
             raise CorpusError(
                 f"{folder} was being replaced when `samplewise prepare` was interrupted; "
                 "run the same prepare again, it finishes at once"
             )
         index = read_index(folder)
-        stored = StoredSamples(folder, index.checksums, index.files)
+        check_shards(folder, index)
+        stored = StoredSamples(
+            folder, index.checksums, index.files, index.shards, digest=index.digest
+        )
         _check(folder, index, len(stored))
         return cls(folder, index, stored)
 
@@ -149,7 +159,22 @@ class Corpus:
         return wave * np.float32(recording.scale * own / FULL_SCALE)
 
 
-def _check(folder: Path, index: CorpusIndex, stored: int) -> None:
+def check_shards(folder: Folder, index: CorpusIndex) -> None:
+    """Check the names and the lengths of the shards: corpus.json may be a stranger's.
+
+    Raises:
+        CorpusError: If one of them cannot be.
+    """
+    for shard in index.shards:
+        if not SHARD_NAME.fullmatch(shard.file) or shard.samples <= 0:
+            raise CorpusError(
+                f"{folder} is damaged: {shard.file!r} of {shard.samples} samples is no shard"
+            )
+    if any(shard.samples * SAMPLE_BYTES % BLOCK_BYTES for shard in index.shards[:-1]):
+        raise CorpusError(f"{folder} is damaged: a shard does not end where a block ends")
+
+
+def _check(folder: Folder, index: CorpusIndex, stored: int) -> None:
     """Check the values that types cannot express."""
     faults = []
     if index.channels != 1:
@@ -171,7 +196,7 @@ def _check(folder: Path, index: CorpusIndex, stored: int) -> None:
         elif recording.start + recording.samples > stored:
             faults.append(
                 f"{recording.source} ends at sample {recording.start + recording.samples}, "
-                f"but {SAMPLES} holds {stored}"
+                f"but the corpus holds {stored}"
             )
         if not 1 <= recording.scale <= LARGEST_SCALE:
             faults.append(

@@ -2,19 +2,23 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from samplewise.audio.level import PEAK_TARGET
+from samplewise.data.remote import Folder, RemoteFolder
 from samplewise.errors import CorpusError
 from samplewise.kinds import CORPUS, mistaken
 from samplewise.strict_json import parse_object, read_bounded
 
-FORMAT = 1
+FORMAT, SHARDS_FORMAT = 1, 2
+"""Format of an index: one file of samples, or shards."""
 INDEX = "corpus.json"
 MAX_BYTES = 2**30
 """Largest size of corpus.json; a million recordings take about half of it."""
 SAMPLES = "samples.npy"
+SHARD_NAME = re.compile(r"samples-[0-9]{3,5}-[0-9a-f]{8}\.npy")
 WORK_FOLDER = ".prepare"
 PENDING_INDEX = "new-corpus.json"
 SPLITS = ("train", "valid", "test")
@@ -27,7 +31,7 @@ class Recording:
     source: str
     """Path relative to the prepared folder, with slashes; bytes that are not UTF-8 are escaped."""
     start: int
-    """First sample in samples.npy."""
+    """First sample in the corpus."""
     samples: int
     """Length in samples."""
     split: str
@@ -46,7 +50,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One decoded file in samples.npy, which a later prepare reuses."""
+    """One decoded file in the corpus, which a later prepare reuses."""
 
     source: str
     """Path relative to the prepared folder, as in :class:`Recording`."""
@@ -55,7 +59,7 @@ class SourceFile:
     modified_ns: int
     """Time of its last change, nanoseconds since 1970."""
     start: int
-    """First sample in samples.npy."""
+    """First sample in the corpus."""
     samples: int
     """Length in samples, at the rate of the corpus."""
     sha256: str
@@ -91,6 +95,18 @@ class SourceFile:
         """Return the largest |amplitude| after ``dc`` is subtracted."""
         about_mean = self.peak_about_mean if settings.remove_dc else None
         return self.peak if about_mean is None else about_mean
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file with a part of the samples."""
+
+    file: str
+    """Name of the file: samples-NUMBER-HASH.npy."""
+    samples: int
+    """Length in samples."""
+    sha256: str
+    """SHA-256 of the whole file."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +203,9 @@ class CorpusIndex:
     skipped: tuple[Skipped, ...]
     notes: tuple[Note, ...]
     checksums: str = ""
-    """Checksums of the blocks of samples.npy (data/stored.py); empty in older corpora."""
+    """Checksums of the blocks of the samples (data/stored.py); empty in older corpora."""
+    shards: tuple[Shard, ...] = ()
+    """Files that hold the samples, in order; empty if samples.npy holds them all."""
 
 
 def corpus_digest(sample_rate: int, gain: float, recordings: tuple[Recording, ...]) -> str:
@@ -201,7 +219,7 @@ def _identity(recording: Recording) -> list[object]:
     return [*values, dc] if dc else values  # earlier versions had no ``dc``
 
 
-def read_index(folder: Path) -> CorpusIndex:
+def read_index(folder: Folder) -> CorpusIndex:
     """Read corpus.json, strictly.
 
     Raises:
@@ -211,16 +229,21 @@ def read_index(folder: Path) -> CorpusIndex:
 
     path = folder / INDEX
     try:
-        text = read_bounded(path, MAX_BYTES)
+        text = (
+            path.read_bounded(MAX_BYTES)
+            if isinstance(path, RemoteFolder)
+            else read_bounded(path, MAX_BYTES)
+        )
     except FileNotFoundError:
         raise CorpusError(
-            mistaken(folder, CORPUS)
+            (isinstance(folder, Path) and mistaken(folder, CORPUS))
             or f"{folder} holds no corpus ({INDEX} is missing); "
             f"make one with `samplewise prepare FOLDER -o {folder}`"
         ) from None
     except NotADirectoryError:
         raise CorpusError(
-            mistaken(folder, CORPUS) or f"{folder} is not a folder; name the folder of a corpus"
+            (isinstance(folder, Path) and mistaken(folder, CORPUS))
+            or f"{folder} is not a folder; name the folder of a corpus"
         ) from None
     except ValueError as error:
         raise CorpusError(f"{path} cannot be used: {error}") from None
@@ -236,15 +259,15 @@ def read_index(folder: Path) -> CorpusIndex:
         ) from None
 
 
-def _check_format(path: Path, text: bytes) -> None:
+def _check_format(path: Folder, text: bytes) -> None:
     try:
         found = parse_object(text)["format"]
     except (ValueError, KeyError) as error:
         raise CorpusError(
             f"{path} is not the index of a corpus ({error}); delete the folder and prepare it again"
         ) from None
-    if found != FORMAT:
+    if found not in (FORMAT, SHARDS_FORMAT):
         raise CorpusError(
-            f"{path} has format {found!r}, this version reads format {FORMAT}; "
+            f"{path} has format {found!r}, this version reads {FORMAT} and {SHARDS_FORMAT}; "
             "prepare the corpus again with this version"
         )

@@ -1,26 +1,24 @@
-"""Reading of samples.npy in parts; each block is compared once with its checksum."""
+"""Reading of the samples of a corpus in parts; each block is compared once with its checksum."""
 
 import hashlib
-import os
-import weakref
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Int16
 
-from samplewise.data.index import SAMPLES, SourceFile
+from samplewise.data.index import SAMPLES, Shard, SourceFile
+from samplewise.data.parts import BLOCK_BYTES, SAMPLE_BYTES, Part, open_parts, repair
 from samplewise.data.prepare.summary import names
+from samplewise.data.remote import Folder
 from samplewise.errors import CorpusError
 
-SAMPLE_BYTES = 2
-BLOCK_BYTES = 2**19
-"""Length of a block that has a checksum; 16 s at 16 kHz."""
 DIGITS = 8
 """Number of hexadecimal digits of a checksum."""
-MAX_READ_BYTES = 2**30
-"""Maximum of bytes per read; the system returns at most 2 GiB."""
+CHUNK_BYTES = 2**22
+"""Length of the parts in which whole recordings are read."""
 
 
 class Checksums:
@@ -30,7 +28,7 @@ class Checksums:
         self._done: list[str] = []
         self._sum = self._size = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """Add the next bytes."""
         view = memoryview(data)
         while view:
@@ -52,44 +50,84 @@ class Checksums:
 
 
 class StoredSamples:
-    """The samples of a corpus; a slice is read from the file.
+    """The samples of a corpus, in one file or in shards; a slice is read from the files.
 
-    Chosen: the file is not mapped into memory. If a mapped file is truncated or its disk fails, the
-    system kills the process; a read gives an error.
+    Chosen: the files are not mapped into memory. If a mapped file is truncated or its disk fails,
+    the system kills the process; a read gives an error.
     """
 
-    def __init__(self, folder: Path, checksums: str = "", files: Sequence[SourceFile] = ()) -> None:
-        """Open samples.npy in ``folder``.
+    def __init__(
+        self,
+        folder: Folder,
+        checksums: str = "",
+        files: Sequence[SourceFile] = (),
+        shards: Sequence[Shard] = (),
+        *,
+        digest: str = "",
+        lenient: bool = False,
+        single: str = SAMPLES,
+    ) -> None:
+        """Open the files in ``folder``.
 
         Args:
             folder: The corpus.
             checksums: Checksums from :class:`Checksums`; empty if there are none.
             files: Files of the samples, named in errors.
+            shards: The shards; empty if there is one file.
+            digest: Digest of the corpus; the cache of a remote one is found by it.
+            lenient: Open what is sound; :meth:`holds` and :meth:`damaged` tell what is not.
+            single: Name of the one file.
 
         Raises:
-            CorpusError: If samples.npy is missing, truncated or not one flat int16 array.
+            CorpusError: If a file is missing, truncated or not one flat int16 array.
         """
-        self._path, self._files, self._checksums = folder / SAMPLES, files, checksums
-        self.offset, self._length = _layout(self._path)
+        self.folder, self._files, self._checksums = folder, files, checksums
+        self._parts = open_parts(folder, shards, digest, lenient, single)
+        self._ends = list(accumulate(part.samples * SAMPLE_BYTES for part in self._parts))
         self._unchecked = bytearray(b"\1" * (len(checksums) // DIGITS))
-        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
-        return self._length
+        return self._ends[-1] // SAMPLE_BYTES
 
     def __getitem__(self, part: slice) -> Int16[np.ndarray, " samples"]:
         """Read a contiguous slice; each block is checked the first time that it is touched.
 
         Raises:
-            CorpusError: If the file is damaged there, or was cut short after it was opened.
+            CorpusError: If a file is damaged there, or was cut short after it was opened.
         """
-        start, stop, _ = part.indices(self._length)
+        start, stop, _ = part.indices(len(self))
         first, last = start * SAMPLE_BYTES, stop * SAMPLE_BYTES
-        for block in range(first // BLOCK_BYTES, -(-last // BLOCK_BYTES)):
-            if block < len(self._unchecked) and self._unchecked[block]:
-                self._check(block)
-        return np.frombuffer(self._read(first, last), "<i2")
+        blocks = range(first // BLOCK_BYTES, -(-last // BLOCK_BYTES))
+        new = [block for block in blocks if self._unchecked[block : block + 1] == b"\1"]
+        begin = first if not new else min(first, new[0] * BLOCK_BYTES)
+        end = last if not new else max(last, min((new[-1] + 1) * BLOCK_BYTES, self._ends[-1]))
+        data = self._read(begin, end)
+        for block in new:
+            at = block * BLOCK_BYTES - begin
+            if not self._is_as_written(block, memoryview(data)[at : at + BLOCK_BYTES]):
+                if not self._is_sound_without_copies(block):
+                    raise CorpusError(self._damage(block))
+                return self[part]  # fetched again
+            self._unchecked[block] = 0
+        whole = np.frombuffer(data, "<i2")
+        return whole[(first - begin) // SAMPLE_BYTES : (last - begin) // SAMPLE_BYTES]
+
+    def chunks(self, start: int, samples: int) -> Iterator[bytes]:
+        """Yield the bytes of a stretch as they are stored now, in small parts, unchecked.
+
+        Raises:
+            CorpusError: If they cannot be read.
+        """
+        first, last = start * SAMPLE_BYTES, (start + samples) * SAMPLE_BYTES
+        for begin in range(first, last, CHUNK_BYTES):
+            yield self._read(begin, min(begin + CHUNK_BYTES, last), past_copies=True)
+
+    def holds(self, file: SourceFile) -> bool:
+        """Return whether all the files that hold samples of ``file`` are there."""
+        first, last = file.start * SAMPLE_BYTES, (file.start + file.samples) * SAMPLE_BYTES
+        return last <= self._ends[-1] and all(
+            part.is_there for part, _, _ in self._touched(first, last)
+        )
 
     def damaged(self, files: Sequence[SourceFile]) -> list[str]:
         """Return the sources of the files whose samples do not match their SHA-256."""
@@ -97,68 +135,59 @@ class StoredSamples:
 
     def _is_sound(self, file: SourceFile) -> bool:
         digest = hashlib.sha256()
-        first = file.start * SAMPLE_BYTES
-        last = first + file.samples * SAMPLE_BYTES
-        if last > self._length * SAMPLE_BYTES:
+        if not self.holds(file):
             return False
-        for start in range(first, last, BLOCK_BYTES):
-            digest.update(self._read(start, min(start + BLOCK_BYTES, last)))
+        for chunk in self.chunks(file.start, file.samples):
+            digest.update(chunk)
         return digest.hexdigest() == file.sha256
 
-    def _check(self, block: int) -> None:
-        first = block * BLOCK_BYTES
-        last = min(first + BLOCK_BYTES, self._length * SAMPLE_BYTES)
+    def _is_as_written(self, block: int, data: memoryview) -> bool:
         expected = self._checksums[DIGITS * block : DIGITS * (block + 1)]
-        if f"{zlib.crc32(self._read(first, last)):0{DIGITS}x}" != expected:
-            touched = [
-                file
-                for file in self._files
-                if SAMPLE_BYTES * file.start < last
-                and SAMPLE_BYTES * (file.start + file.samples) > first
-            ]
-            raise CorpusError(
-                damage(self._path.parent, self.damaged(touched) or [f.source for f in touched])
-            )
-        self._unchecked[block] = 0
+        return f"{zlib.crc32(data):0{DIGITS}x}" == expected
 
-    def _read(self, first: int, last: int) -> bytes:
-        return b"".join(self._pieces(first, last))
+    def _damage(self, block: int) -> str:
+        """Return the message for a block that is damaged."""
+        first = block * BLOCK_BYTES
+        last = min(first + BLOCK_BYTES, self._ends[-1])
+        touched = [
+            file
+            for file in self._files
+            if SAMPLE_BYTES * file.start < last
+            and SAMPLE_BYTES * (file.start + file.samples) > first
+        ]
+        part, _, _ = next(self._touched(first, last))
+        sources = self.damaged(touched) or [file.source for file in touched]
+        return damage(self.folder, sources, part.name)
 
-    def _pieces(self, first: int, last: int) -> Iterator[bytes]:
+    def _is_sound_without_copies(self, block: int) -> bool:
+        """Remove the copies of a block; return whether there were any and the original is sound."""
+        first = block * BLOCK_BYTES
+        last = min(first + BLOCK_BYTES, self._ends[-1])
+        had_copies = [part.forget(begin, end) for part, begin, end in self._touched(first, last)]
+        return any(had_copies) and self._is_as_written(
+            block, memoryview(self._read(first, last, past_copies=True))
+        )
+
+    def _touched(self, first: int, last: int) -> Iterator[tuple[Part, int, int]]:
+        """Yield the files of a stretch of bytes, and where the stretch begins and ends in each."""
+        index = bisect_right(self._ends, first)
         while first < last:
-            wanted = min(last - first, MAX_READ_BYTES)
-            piece = os.pread(self._descriptor, wanted, self.offset + first)
-            if not piece:
-                raise CorpusError(
-                    f"{self._path} was cut short after it was opened; {repair(self._path.parent)}"
-                )
-            yield piece
-            first += len(piece)
+            part, begin = self._parts[index], self._ends[index - 1] if index else 0
+            until = min(last, self._ends[index])
+            yield part, first - begin, until - begin
+            first, index = until, index + 1
+
+    def _read(self, first: int, last: int, past_copies: bool = False) -> bytes:
+        pieces = [
+            part.fetch(begin, end) if past_copies else part.read(begin, end)
+            for part, begin, end in self._touched(first, last)
+        ]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def damage(folder: Path, sources: Sequence[str]) -> str:
+def damage(folder: Folder, sources: Sequence[str], name: str = SAMPLES) -> str:
     """Return the message for recordings whose stored samples are damaged."""
     return (
-        f"{folder / SAMPLES} is damaged: it no longer holds what was prepared from "
+        f"{folder / name} is damaged: it no longer holds what was prepared from "
         f"{names(sources)}; {repair(folder)}"
     )
-
-
-def repair(folder: Path) -> str:
-    """Return the advice for damaged samples."""
-    return f"`samplewise prepare RECORDINGS -o {folder} --verify` decodes what is damaged again"
-
-
-def _layout(path: Path) -> tuple[int, int]:
-    """Return the size of the header of samples.npy in bytes, and how many samples follow."""
-    try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise CorpusError(f"{path} is missing; prepare the corpus again") from None
-    except (ValueError, EOFError, SyntaxError) as error:
-        raise CorpusError(f"{path} is damaged ({error}); prepare the corpus again") from None
-    if not isinstance(stored, np.memmap) or stored.ndim != 1 or stored.dtype != np.dtype("<i2"):
-        raise CorpusError(
-            f"{path} must be one flat array of 16-bit samples; prepare the corpus again"
-        )
-    return stored.offset, len(stored)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from samplewise.config.codec import flat_fields, with_fields
 from samplewise.config.training import BudgetConfig, TrainConfig
+from samplewise.data.remote import Folder
 from samplewise.search.space import Space, format_value
 
 RUNGS = 10
@@ -19,7 +20,7 @@ TRAINED_PER_SCORED = 4
 class Search:
     """Settings of a search; can be sent to another process."""
 
-    corpus: Path
+    corpus: Folder
     """Folder of the corpus."""
     folder: Path
     """Folder of the search: trials, results, and the study unless ``storage`` is given."""

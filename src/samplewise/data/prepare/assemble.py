@@ -1,4 +1,4 @@
-"""Writing of samples.npy and corpus.json from decoded files; both are replaced together."""
+"""Writing of the samples and of corpus.json from decoded files; they are replaced together."""
 
 import hashlib
 import shutil
@@ -17,15 +17,20 @@ from samplewise.data.index import (
     INDEX,
     PENDING_INDEX,
     SAMPLES,
+    SHARD_NAME,
+    SHARDS_FORMAT,
     WORK_FOLDER,
     CorpusIndex,
     Note,
     Recording,
     Settings,
+    Shard,
     Skipped,
     SourceFile,
     corpus_digest,
+    read_index,
 )
+from samplewise.data.parts import BLOCK_BYTES, SAMPLE_BYTES, header, repair
 from samplewise.data.prepare.summary import names, plural, silent_files, summarise, warnings_about
 from samplewise.data.splits import (
     BY_FOLDER,
@@ -37,11 +42,15 @@ from samplewise.data.splits import (
     split_by_folder,
     split_by_recording,
 )
-from samplewise.data.stored import SAMPLE_BYTES, Checksums, repair
+from samplewise.data.stored import Checksums, StoredSamples
 from samplewise.errors import CorpusError
 
 PENDING_SAMPLES = "new-samples.npy"
 COPY_BYTES = 2**20
+SHARD_BYTES = 10**9
+"""Default size of a shard; smaller corpora have one file."""
+MAX_SHARDS = 200
+"""Most shards of a corpus: all of them stay open, and a system may allow 256 files."""
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """A function that opens a progress bar from a description and a total."""
@@ -49,16 +58,34 @@ Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 @dataclass(frozen=True)
 class Stored:
-    """Decoded samples and their present place."""
+    """Decoded samples and where they are now."""
 
     file: SourceFile
     """Properties of the file; ``start`` is not final yet."""
-    path: Path
-    """Path of a decoded part, or of the samples.npy of the earlier corpus."""
+    place: Path | StoredSamples
+    """Path of a decoded part, or the samples of the earlier corpus."""
     position: int
-    """First byte in ``path``."""
-    is_earlier: bool
-    """Whether the samples come from the earlier corpus."""
+    """First sample in ``place``."""
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether the samples come from the earlier corpus."""
+        return isinstance(self.place, StoredSamples)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the samples as bytes, in small parts."""
+        if isinstance(self.place, StoredSamples):
+            yield from self.place.chunks(self.position, self.file.samples)
+            return
+        with self.place.open("rb") as file:
+            file.seek(SAMPLE_BYTES * self.position)
+            yield from _read_exactly(file, SAMPLE_BYTES * self.file.samples)
+
+    def remedy(self) -> str:
+        """Return what to do if the samples are damaged."""
+        if isinstance(self.place, StoredSamples):
+            return repair(self.place.folder)
+        return f"delete {self.place.parent} and prepare again"
 
 
 def without_copies(stored: Sequence[Stored]) -> tuple[list[Stored], list[Skipped]]:
@@ -92,8 +119,20 @@ def assemble(
     earlier: CorpusIndex | None,
     use_folders: bool,
     bar: Bar,
+    shard_samples: Callable[[int], int] = lambda samples: 0,
 ) -> CorpusIndex:
     """Write a corpus and replace the one in ``output``.
+
+    Args:
+        output: Folder of the corpus.
+        settings: Settings that determine the content.
+        stored: Decoded samples.
+        skipped: Files that are left out.
+        earlier: The corpus that is brought up to date.
+        use_folders: Whether top-level folders name the splits.
+        bar: Opens progress bars.
+        shard_samples: Returns the length of the shards of a corpus of so many samples; 0: one
+            file.
 
     Raises:
         CorpusError: If nothing is usable, or stored samples are damaged.
@@ -106,14 +145,16 @@ def assemble(
     before = earlier if earlier is not None and _same_splits(earlier.settings, settings) else None
     plan = _plan(settings, files, before, use_folders)
     work = output / WORK_FOLDER
-    checksums = _write_samples(work / PENDING_SAMPLES, kept, bar)
-    recordings = _recordings(files, plan, work / PENDING_SAMPLES, settings)
+    length = shard_samples(sum(file.samples for file in files))
+    checksums, shards = _write_samples(work, kept, bar, length)
+    written = StoredSamples(work, shards=shards, single=PENDING_SAMPLES)
+    recordings = _recordings(files, plan, written, settings)
     gain = peak_gain(max(file.level(settings) for file in files), settings.peak)
     all_skipped = tuple(sorted([*skipped, *copies], key=lambda item: item.source))
     summary = summarise(settings, files, recordings, all_skipped)
     warnings = warnings_about(settings, summary, files, recordings, all_skipped, use_folders)
     index = CorpusIndex(
-        format=FORMAT,
+        format=SHARDS_FORMAT if shards else FORMAT,
         sample_rate=settings.sample_rate,
         channels=1,
         gain=gain,
@@ -127,6 +168,7 @@ def assemble(
         skipped=all_skipped,
         notes=tuple(Note(file.source, note) for file in files for note in file.notes),
         checksums=checksums,
+        shards=shards,
     )
     write_json(work / PENDING_INDEX, asdict(index))  # from here on the new corpus is valid
     finish_pending(output)
@@ -139,12 +181,52 @@ def finish_pending(output: Path) -> None:
     if (work / PENDING_INDEX).exists():
         if (work / PENDING_SAMPLES).exists():
             (work / PENDING_SAMPLES).replace(output / SAMPLES)
-            fsync_folder(output)
+        for shard in _shards_in(work):
+            shard.replace(output / shard.name)
+        fsync_folder(output)
         (work / PENDING_INDEX).replace(output / INDEX)
         fsync_folder(output)
+        _remove_others(output)
         shutil.rmtree(work)
     elif work.exists():
-        (work / PENDING_SAMPLES).unlink(missing_ok=True)
+        for path in [work / PENDING_SAMPLES, *_shards_in(work)]:
+            path.unlink(missing_ok=True)
+
+
+def shard_length(samples: int, shard_bytes: int | None) -> int:
+    """Return the length in samples of the shards of a corpus; 0 if it has one file.
+
+    Args:
+        samples: Length of the corpus.
+        shard_bytes: Size that was asked for; None: a corpus below 1 GB has one file, and none has
+            too many shards.
+
+    Raises:
+        ValueError: If there would be too many.
+    """
+    block = BLOCK_BYTES // SAMPLE_BYTES
+    least = -(-samples // MAX_SHARDS)
+    length = max(SHARD_BYTES // SAMPLE_BYTES, least)
+    if shard_bytes is not None:
+        length = shard_bytes // SAMPLE_BYTES
+        if length < least:
+            raise ValueError(
+                f"shard_size = {shard_bytes / 1e6:g} MB gives more than {MAX_SHARDS} shards; it "
+                f"must be at least {-(-least * SAMPLE_BYTES // 10**6) + 1} MB"
+            )
+    return 0 if samples <= length else max(1, -(-length // block)) * block
+
+
+def _shards_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if SHARD_NAME.fullmatch(path.name)]
+
+
+def _remove_others(output: Path) -> None:
+    """Remove samples of earlier corpora; what has them open can read on."""
+    named = {shard.file for shard in read_index(output).shards} or {SAMPLES}
+    for path in [output / SAMPLES, *_shards_in(output)]:
+        if path.name not in named:
+            path.unlink(missing_ok=True)
 
 
 def _nothing_usable(skipped: Sequence[Skipped]) -> str:
@@ -217,36 +299,67 @@ def _earlier_pieces(
     return kept
 
 
-def _write_samples(path: Path, kept: Sequence[Stored], bar: Bar) -> str:
-    """Write samples.npy and return its checksums."""
-    checksums = Checksums()
+def _write_samples(
+    work: Path, kept: Sequence[Stored], bar: Bar, shard_samples: int
+) -> tuple[str, tuple[Shard, ...]]:
+    """Write the samples into one file or into shards; return their checksums, and the shards."""
+    checksums, shards = Checksums(), []
     samples = sum(item.file.samples for item in kept)
     total = SAMPLE_BYTES * samples
-    done = 0
-    with atomic_writer(path, total + 128) as out, bar("writing (MB)", total // 10**6) as update:
-        header = {"descr": "<i2", "fortran_order": False, "shape": (samples,)}
-        np.lib.format.write_array_header_1_0(out, header)
+    with bar("writing (MB)", total // 10**6) as update:
+        stream = _Blocks(kept, checksums, update)
+        for start in range(0, samples, shard_samples or samples):
+            length = min(shard_samples or samples, samples - start)
+            path, digest = work / PENDING_SAMPLES, hashlib.sha256()
+            with atomic_writer(path, SAMPLE_BYTES * length + 128) as out:
+                for block in (header(length), *stream.take(SAMPLE_BYTES * length)):
+                    out.write(block)
+                    digest.update(block)
+            if shard_samples:
+                name = f"samples-{len(shards):03d}-{digest.hexdigest()[:8]}.npy"
+                path.replace(work / name)
+                shards.append(Shard(name, length, digest.hexdigest()))
+        stream.finish()
+    return checksums.text(), tuple(shards)
+
+
+class _Blocks:
+    """The bytes of decoded files, end to end; each file is compared with its SHA-256."""
+
+    def __init__(
+        self, kept: Sequence[Stored], checksums: Checksums, update: Callable[[int], None]
+    ) -> None:
+        self._blocks = self._checked(kept)
+        self._checksums, self._update = checksums, update
+        self._rest, self._done = memoryview(b""), 0
+
+    def take(self, size: int) -> Iterator[memoryview]:
+        """Yield the next ``size`` bytes in parts."""
+        while size > 0:
+            if not self._rest:
+                self._rest = memoryview(next(self._blocks))
+            part, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(part)
+            self._checksums.add(part)
+            self._done += len(part)
+            self._update(self._done // 10**6)
+            yield part
+
+    def finish(self) -> None:
+        """Compare the last file."""
+        assert not list(self._blocks)
+
+    @staticmethod
+    def _checked(kept: Sequence[Stored]) -> Iterator[bytes]:
         for item in kept:
             digest = hashlib.sha256()
-            for block in _chunks(item):
-                out.write(block)
+            for block in item.chunks():
                 digest.update(block)
-                checksums.add(block)
-                done += len(block)
-                update(done // 10**6)
+                yield block
             if digest.hexdigest() != item.file.sha256:
-                remedy = f"delete {item.path.parent} and prepare again"
                 raise CorpusError(
-                    f"the stored samples of {item.file.source} in {item.path} are damaged; "
-                    f"{repair(item.path.parent) if item.is_earlier else remedy}"
+                    f"the stored samples of {item.file.source} are damaged; {item.remedy()}"
                 )
-    return checksums.text()
-
-
-def _chunks(item: Stored) -> Iterator[bytes]:
-    with item.path.open("rb") as file:
-        file.seek(item.position)
-        yield from _read_exactly(file, SAMPLE_BYTES * item.file.samples)
 
 
 def _read_exactly(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -261,11 +374,10 @@ def _read_exactly(file: BinaryIO, size: int) -> Iterator[bytes]:
 def _recordings(
     files: Sequence[SourceFile],
     plan: Mapping[str, tuple[Piece, ...]],
-    samples: Path,
+    stored: StoredSamples,
     settings: Settings,
 ) -> tuple[Recording, ...]:
     recordings = []
-    stored = np.load(samples, mmap_mode="r")
     for file in files:
         for piece in plan[file.source]:
             start = file.start + piece.offset
@@ -290,12 +402,12 @@ def _recordings(
     return tuple(recordings)
 
 
-def _measure(stored: np.ndarray, start: int, samples: int) -> tuple[str, int, int]:
-    """Return the hash, the lowest and the highest sample of a stretch, read in blocks."""
+def _measure(stored: StoredSamples, start: int, samples: int) -> tuple[str, int, int]:
+    """Return the hash, the lowest and the highest sample of a stretch, read in parts."""
     digest, lowest, highest = hashlib.sha256(), 32767, -32768
-    for first in range(start, start + samples, COPY_BYTES):
-        block = np.ascontiguousarray(stored[first : min(first + COPY_BYTES, start + samples)])
-        digest.update(block.data)
+    for chunk in stored.chunks(start, samples):
+        digest.update(chunk)
+        block = np.frombuffer(chunk, "<i2")
         lowest, highest = min(lowest, int(block.min())), max(highest, int(block.max()))
     return digest.hexdigest(), lowest, highest
 

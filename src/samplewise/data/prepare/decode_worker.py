@@ -37,7 +37,8 @@ def main() -> None:
 def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
     from samplewise.atomic_io import explain_failed_write
     from samplewise.data.prepare.decode import decode_to, temporary_part
-    from samplewise.errors import AudioError
+    from samplewise.data.remote import on_this_machine
+    from samplewise.errors import AudioError, CorpusError
 
     last_tick = time.monotonic()
 
@@ -50,15 +51,16 @@ def _answer(request: dict[str, object], answers: TextIO) -> dict[str, object]:
     output = Path(str(request["output"]))
     temporary = temporary_part(output)
     try:
-        decoded = decode_to(
-            Path(str(request["path"])), int(str(request["sample_rate"])), temporary, tick
-        )
+        with on_this_machine(str(request["path"]), temporary, lambda: tick(0)) as path:
+            decoded = decode_to(path, int(str(request["sample_rate"])), temporary, tick)
         temporary.replace(output)
         return {"decoded": asdict(decoded)}
     except BrokenPipeError:
         raise
     except AudioError as error:
         return {"skipped": str(error)}
+    except CorpusError as error:
+        return {"failed": str(error)}
     except MemoryError:
         return {"skipped": "it needs more memory than a sound file should"}
     except OSError as error:

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from samplewise.atomic_io import lock
-from samplewise.data.corpus import Corpus
+from samplewise.data.corpus import Corpus, check_shards
 from samplewise.data.index import (
     FORMAT,
     INDEX,
-    SAMPLES,
     WORK_FOLDER,
     CorpusIndex,
     Settings,
@@ -22,14 +21,23 @@ from samplewise.data.index import (
     SourceFile,
     read_index,
 )
-from samplewise.data.prepare.assemble import Bar, Stored, assemble, finish_pending
+from samplewise.data.parts import SAMPLE_BYTES
+from samplewise.data.prepare.assemble import (
+    Bar,
+    Stored,
+    assemble,
+    finish_pending,
+    shard_length,
+)
 from samplewise.data.prepare.decode import Decoded
 from samplewise.data.prepare.decode_journal import DecodeJournal
 from samplewise.data.prepare.decode_pool import TIMEOUT_S, DecodingPool, Job, Outcome
+from samplewise.data.prepare.publish import check_remote, publish, staging_folder
 from samplewise.data.prepare.summary import split_warnings
-from samplewise.data.prepare.walk import Candidate, walk
+from samplewise.data.prepare.walk import Candidate, walk, walk_remote
+from samplewise.data.remote import Folder, RemoteFolder
 from samplewise.data.splits import Shares, folder_split, has_split_folders
-from samplewise.data.stored import SAMPLE_BYTES, StoredSamples, damage
+from samplewise.data.stored import StoredSamples, damage
 from samplewise.errors import CorpusError
 from samplewise.kinds import RECORDINGS, mistaken
 
@@ -46,7 +54,7 @@ MAX_WORKERS = 8
 class Prepared:
     """The result of :func:`prepare`."""
 
-    folder: Path
+    folder: Folder
     """Folder of the corpus."""
     index: CorpusIndex
     """Content of corpus.json."""
@@ -69,13 +77,14 @@ def _no_bar(description: str, total: int | None) -> Iterator[Callable[[int], Non
 
 
 def prepare(
-    folder: Path,
-    output: Path,
+    folder: Folder,
+    output: Folder,
     settings: Settings,
     jobs: int | None = None,
     bar: Bar = _no_bar,
     timeout_s: float = TIMEOUT_S,
     verify: bool = False,
+    shard_bytes: int | None = None,
 ) -> Prepared:
     """Make the corpus ``output`` from the recordings in ``folder``, or update it.
 
@@ -84,13 +93,16 @@ def prepare(
 
     Args:
         folder: A folder of sound files, in nested folders too; or one sound file.
-        output: Folder of the corpus; created if it does not exist.
+        output: Folder of the corpus; created if it does not exist. A remote one is assembled in a
+            folder of this machine, and uploaded.
         settings: Settings that determine the content.
         jobs: Number of worker processes; None for one per core, at most 8.
         bar: Opens progress bars.
         timeout_s: Seconds without a message after which a decoder counts as hung.
         verify: Compare the samples of an earlier corpus with their SHA-256, and decode damaged
             recordings again.
+        shard_bytes: Size of the files that the samples are spread over; None: of 1 GB, as far as
+            they are needed. Remote corpora are always in shards.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -99,18 +111,36 @@ def prepare(
         OSError: If the output cannot be written.
     """
     _check_arguments(folder, output, settings, jobs)
-    _check_output(output)
-    if fault := mistaken(folder, RECORDINGS):
-        raise CorpusError(fault)
-    candidates, skipped = walk(folder, output)
-    output.mkdir(parents=True, exist_ok=True)
-    with lock(output, "prepare"):
-        finish_pending(output)
-        work = output / WORK_FOLDER
-        (work / PARTS).mkdir(parents=True, exist_ok=True)
-        earlier = read_index(output) if (output / INDEX).exists() else None
-        run = _Run(candidates, skipped, output, settings, earlier)
-        return run.run(jobs or _default_jobs(), bar, timeout_s, verify)
+    if isinstance(output, RemoteFolder):
+        check_remote(output)
+        place = staging_folder(output)
+    else:
+        _check_output(output)
+        place = output
+    if isinstance(folder, RemoteFolder):
+        candidates, skipped = walk_remote(folder, output)
+    else:
+        if fault := mistaken(folder, RECORDINGS):
+            raise CorpusError(fault)
+        candidates, skipped = walk(folder, place)
+    place.mkdir(parents=True, exist_ok=True)
+    with lock(place, "prepare"):
+        finish_pending(place)
+        if isinstance(output, RemoteFolder):
+            publish(place, output, bar)  # what a killed prepare had finished
+        (place / WORK_FOLDER / PARTS).mkdir(parents=True, exist_ok=True)
+        earlier = _earlier(output)
+        run = _Run(candidates, skipped, place, output, settings, earlier, shard_bytes)
+        prepared = run.run(jobs or _default_jobs(), bar, timeout_s, verify)
+        if isinstance(output, RemoteFolder):
+            publish(place, output, bar)
+        return prepared
+
+
+def _earlier(output: Folder) -> CorpusIndex | None:
+    if isinstance(output, RemoteFolder):
+        return read_index(output) if INDEX in output.sizes() else None
+    return read_index(output) if (output / INDEX).exists() else None
 
 
 class _Run:
@@ -120,12 +150,15 @@ class _Run:
         self,
         candidates: list[Candidate],
         skipped: list[Skipped],
-        output: Path,
+        place: Path,
+        output: Folder,
         settings: Settings,
         earlier: CorpusIndex | None,
+        shard_bytes: int | None,
     ) -> None:
-        self.output, self.settings, self.earlier = output, settings, earlier
-        self.work = output / WORK_FOLDER
+        self.place, self.output, self.settings, self.earlier = place, output, settings, earlier
+        self.work = place / WORK_FOLDER
+        self.shard_bytes = shard_bytes
         self.skipped = skipped
         self.use_folders = _use_folders(settings.split, candidates)
         if self.use_folders:
@@ -150,15 +183,21 @@ class _Run:
             taken_over = len(self.stored)
             self._decode(todo, journal, jobs, bar, timeout_s)
         index = assemble(
-            self.output,
+            self.place,
             self.settings,
             self.stored,
             self.skipped,
             self.earlier,
             self.use_folders,
             bar,
+            self._shard_samples,
         )
         return Prepared(self.output, index, self.decoded, taken_over, False)
+
+    def _shard_samples(self, samples: int) -> int:
+        """Return the length of the shards of a corpus of so many samples; 0: one file."""
+        length = shard_length(samples, self.shard_bytes)
+        return length or (samples if isinstance(self.output, RemoteFolder) else 0)
 
     def _inside_folders(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         inside = []
@@ -175,14 +214,14 @@ class _Run:
         if self.earlier is None or self.earlier.sample_rate != self.settings.sample_rate:
             return self.candidates
         try:
-            samples = StoredSamples(self.output)
+            check_shards(self.output, self.earlier)
+            samples = StoredSamples(self.output, shards=self.earlier.shards, lenient=True)
         except CorpusError:
             return self.candidates  # the splits are kept
         known = [
             file
             for file in self.earlier.files
-            if file.start + file.samples <= len(samples)
-            and not (self.settings.remove_dc and file.mean is None)
+            if samples.holds(file) and not (self.settings.remove_dc and file.mean is None)
         ]
         damaged = set(samples.damaged(known) if verify else ())
         files = {(f.source, f.bytes, f.modified_ns): f for f in known if f.source not in damaged}
@@ -194,8 +233,7 @@ class _Run:
             identity = (candidate.source, candidate.bytes, candidate.modified_ns)
             file, refusal = files.get(identity), refused.get(identity)
             if file is not None:
-                position = samples.offset + SAMPLE_BYTES * file.start
-                self.stored.append(Stored(file, self.output / SAMPLES, position, True))
+                self.stored.append(Stored(file, samples, file.start))
             elif refusal is not None and (not refusal.same_as or refusal.same_as in kept):
                 self.skipped.append(refusal)
             else:
@@ -208,10 +246,18 @@ class _Run:
             earlier is not None
             and not fresh
             and earlier.settings == self.settings
+            and self._has_shards(earlier)
             and {item.file.source for item in self.stored} == {f.source for f in earlier.files}
             and sorted(map(_source_and_reason, self.skipped))
             == sorted(map(_source_and_reason, earlier.skipped))
         )
+
+    def _has_shards(self, earlier: CorpusIndex) -> bool:
+        """Return whether the shards are those that were asked for, if any were."""
+        if self.shard_bytes is None:
+            return True
+        samples = sum(file.samples for file in earlier.files)
+        return self._shard_samples(samples) == (earlier.shards[0].samples if earlier.shards else 0)
 
     def _key(self, candidate: Candidate) -> str:
         identity = [candidate.path, candidate.bytes, candidate.modified_ns]
@@ -237,7 +283,7 @@ class _Run:
             start=0,
             **asdict(outcome),
         )
-        self.stored.append(Stored(file, part, 0, False))
+        self.stored.append(Stored(file, part, 0))
         return True
 
     def _decode(
@@ -293,7 +339,7 @@ def _use_folders(rule: str, candidates: Sequence[Candidate]) -> bool:
     return has_folders and rule != "recordings"
 
 
-def _check_arguments(folder: Path, output: Path, settings: Settings, jobs: int | None) -> None:
+def _check_arguments(folder: Folder, output: Folder, settings: Settings, jobs: int | None) -> None:
     Shares(settings.valid, settings.test, settings.seed)
     if settings.split not in SPLIT_RULES:
         raise ValueError(f"split = {settings.split!r} must be one of {', '.join(SPLIT_RULES)}")
@@ -322,14 +368,14 @@ def _check_output(output: Path) -> None:
         )
 
 
-def verify_corpus(folder: Path) -> CorpusIndex:
+def verify_corpus(folder: Folder) -> CorpusIndex:
     """Compare all stored samples of a corpus with their SHA-256.
 
     Raises:
         CorpusError: If the corpus is damaged; the message names the recordings.
     """
     index = Corpus.open(folder).index
-    damaged = StoredSamples(folder).damaged(index.files)
+    damaged = StoredSamples(folder, shards=index.shards).damaged(index.files)
     if damaged:
         raise CorpusError(damage(folder, damaged))
     return index

@@ -1,11 +1,14 @@
 """Search of a folder for sound files by name; no file is opened."""
 
+import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from samplewise.data.index import Skipped
+from samplewise.data.remote import Folder, RemoteFolder
 from samplewise.errors import CorpusError
 from samplewise.kinds import SOUND_ENDINGS
 
@@ -15,13 +18,13 @@ class Candidate:
     """A regular file with the name of a sound file."""
 
     path: str
-    """Path for the operating system; bytes that are not UTF-8 are surrogates."""
+    """Path for the operating system, bytes that are not UTF-8 as surrogates; or URL."""
     source: str
     """Path relative to the folder, with slashes, always valid UTF-8."""
     bytes: int
     """Size of the file."""
     modified_ns: int
-    """Time of the last change, nanoseconds since 1970."""
+    """Time of the last change, nanoseconds since 1970; of a URL, a number that changes with it."""
 
 
 def source_name(relative: str) -> str:
@@ -55,6 +58,35 @@ def walk(folder: Path, leave_out: Path) -> tuple[list[Candidate], list[Skipped]]
     visit.found.sort(key=lambda candidate: os.fsencode(candidate.path))
     visit.skipped.sort(key=lambda skipped: skipped.source)
     return visit.found, visit.skipped
+
+
+def walk_remote(folder: RemoteFolder, leave_out: Folder) -> tuple[list[Candidate], list[Skipped]]:
+    """List the sound files below a folder on an object store; see :func:`walk`.
+
+    Raises:
+        CorpusError: If the store cannot be listed, or holds nothing there.
+    """
+    found, skipped = [], []
+    inside = f"{leave_out}/".removeprefix(f"{folder}/")
+    files = folder.files()
+    if not files:
+        raise CorpusError(f"{folder} holds no files; name the folder that holds the recordings")
+    for name, info in sorted(files.items()):
+        if name.startswith(inside):
+            continue
+        hidden = next((part for part in name.split("/") if part.startswith(".")), "")
+        if reason := _reason_to_skip(hidden or name.rpartition("/")[2], stat.S_IFREG):
+            skipped.append(Skipped(name, reason))
+        else:
+            found.append(Candidate(str(folder / name), name, info["size"], _version(info)))
+    return found, skipped
+
+
+def _version(info: Mapping[str, object]) -> int:
+    """Return a number that changes if a file is replaced, from what the store says of it."""
+    names = ("ETag", "etag", "md5Hash", "LastModified", "updated", "last_modified", "mtime")
+    values = [str(info[name]) for name in (*names, "created") if name in info]
+    return int.from_bytes(hashlib.sha256("\n".join(values).encode()).digest()[:7], "big")
 
 
 class _Walk:
