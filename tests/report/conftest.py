@@ -37,7 +37,8 @@ def corpus(tmp_path_factory) -> Path:
         (folder / "recordings" / split).mkdir(parents=True)
         write_wav(folder / "recordings" / split / f"{split}.wav", wave(seed, 1.0), RATE)
     settings = Settings(RATE, 0.06, 0.06, 0, "auto")
-    return prepare(folder / "recordings", folder / "made", settings, 1).folder
+    prepare(folder / "recordings", folder / "made", settings, 1)
+    return folder / "made"
 
 
 @pytest.fixture
