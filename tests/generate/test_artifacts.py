@@ -34,6 +34,12 @@ def drone():
     return np.sum(tones, axis=0) + generator().normal(0, 0.005, 4 * RATE)
 
 
+def howl(seconds=1.2):
+    """Piano that ends in a loud whistle of 3.5 kHz: a model that answers itself."""
+    whistle = 0.5 * np.sin(2 * np.pi * 3500 * SECONDS)
+    return real() + whistle * (4 - seconds <= SECONDS)
+
+
 BAD = {
     "digital silence": (np.zeros(4 * RATE), "silence"),
     "one code of dither": (generator().choice([0.0, 2e-4], 4 * RATE), "silence"),
@@ -52,6 +58,7 @@ BAD = {
         np.concatenate([real()[: 2 * RATE], np.resize(real()[30000:32000], 2 * RATE)]), "stuck",
     ),
     "a drone": (drone(), "stuck"),
+    "piano, then a whistle": (howl(), "stuck"),
     "piano, then a constant": (np.concatenate([real()[: 2 * RATE], np.ones(2 * RATE)]), "stuck"),
 }  # fmt: skip
 
@@ -93,6 +100,12 @@ def test_real_recordings_have_no_flags_as_codes_either():
 def test_a_decaying_note_is_not_stuck():
     note = np.sin(2 * np.pi * 220 * SECONDS) * np.exp(-SECONDS) * 0.8
     assert find_artifacts(note, RATE) == {}
+
+
+def test_a_whistle_that_ends_or_decays_is_no_howl():
+    assert find_artifacts(np.concatenate([howl(), real()[: 2 * RATE]]), RATE) == {}
+    assert find_artifacts(howl(0.5), RATE) == {}
+    assert find_artifacts(howl() * 0.3**SECONDS, RATE) == {}
 
 
 def test_little_is_said_about_very_short_takes():
@@ -167,6 +180,7 @@ def test_the_recordings_themselves_do_not_hiss(recordings):
         ("loud white noise", "2% of its samples are clipped"),
         ("soft white noise", "the flatness of its mean spectrum is 0.99; white noise: 1"),
         ("a constant", "100% of it loops or rests"),
+        ("piano, then a whistle", "it ends in a steady tone of 3500 Hz"),
         ("a drone", "its bands change by 2.7 dB in 0.25 s"),
     ],
 )

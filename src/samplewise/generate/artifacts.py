@@ -13,12 +13,15 @@ from jaxtyping import Bool, Float, Float64
 
 from samplewise.audio.descriptors import LEVEL_FRAME_S
 from samplewise.audio.noise import (
+    EPSILON,
     SILENT_DB,
     Noise,
     NoiseRange,
+    frame_blocks,
     frame_length,
     is_sounding,
     measure_noise,
+    power_spectra,
 )
 
 Flag = Literal["silence", "noise", "hiss", "stuck"]
@@ -54,6 +57,13 @@ DECAY_DB = 6.0
 """Halves that differ by more are a note that decays or swells, however steadily."""
 STEADY_LEAST_S = 2.0
 """Sound that a take must hold before it can be called steady."""
+
+TONE_S = 1.0
+"""A take is stuck when this much of its end is one tone, seconds."""
+TONE_SHARE = 0.5
+"""Share of the power in one tone, in half of the frames or more."""
+TONE_DB = 0.8
+"""Largest standard deviation of the level of a tone that is held; notes decay."""
 
 
 def find_artifacts(
@@ -99,6 +109,8 @@ def find_artifacts(
         flags["stuck"] = f"{looping:.0%} of it loops or rests"
     elif change < STEADY_DB:
         flags["stuck"] = f"its bands change by {change:.1f} dB in {STEADY_LAG_S:g} s"
+    elif hz := ending_tone_hz(wave, sample_rate):
+        flags["stuck"] = f"it ends in a steady tone of {hz:.0f} Hz"
     return flags
 
 
@@ -169,6 +181,25 @@ def spectral_change_db(wave: Float[np.ndarray, " samples"], sample_rate: int) ->
     if abs(first.mean() - second.mean()) > DECAY_DB:
         return math.inf
     return float(np.abs(levels[8:] - levels[:-8]).mean(axis=1)[pairs].mean())
+
+
+def ending_tone_hz(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:
+    """Return the frequency of the steady tone in which a take ends; 0 if it ends otherwise.
+
+    A model that answers itself howls: most of the power of the last second is in one partial, whose
+    level stays. Partials of real notes decay.
+    """
+    end = wave[-round(TONE_S * sample_rate) :]
+    length = frame_length(sample_rate)
+    if len(end) < round(TONE_S * sample_rate) or not _in_blocks(end[None], is_sounding).all():
+        return 0.0
+    power = np.concatenate([power_spectra(frames) for frames in frame_blocks(end, sample_rate)])
+    peak = int(power.mean(axis=0).argmax())
+    width = max(2, peak // 50)
+    tone = power[:, max(0, peak - width) : peak + width + 1].sum(axis=1)
+    levels = 10 * np.log10(tone + EPSILON)
+    is_tone = np.median(tone / (power.sum(axis=1) + EPSILON)) >= TONE_SHARE
+    return peak * sample_rate / length if is_tone and levels.std() < TONE_DB else 0.0
 
 
 def looping_share(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:
