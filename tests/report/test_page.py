@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
-from tests.report.conftest import CLIPS, RATE, wave, write_json
+from tests.report.conftest import CLIPS, RATE, line, wave, write_json
 from tests.report.parsing import Page
 
 from samplewise.audio.write import write_wav
@@ -315,6 +315,16 @@ def test_a_failed_write_leaves_the_old_page(run, undrawn, monkeypatch):
         write_report(run)
     assert (run / page.NAME).read_bytes() == old
     assert not [path for path in run.iterdir() if path.name.startswith(".tmp-")]
+
+
+@pytest.mark.parametrize("points", [40, 60])
+def test_a_mean_is_named_where_one_is_drawn_and_baselines_where_they_are(run, points, undrawn):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.writelines(line("train", step, bits=2.0) for step in range(410, 10 * points + 10, 10))
+    assert ("the grey one its mean" in read(run).text) == (points == 60)
+    assert "Dashed: the trivial baselines." in read(run).text
+    (run / "evaluation.json").unlink()
+    assert "Dashed" not in read(run).text
 
 
 def test_a_pruned_run_says_how_sparse_it_is_and_counts_no_dense_validation(run, undrawn):

@@ -6,7 +6,7 @@ matplotlib is imported when the first picture is drawn.
 
 from samplewise.plots.bars import bars_png
 from samplewise.plots.canvas import SPECTROGRAM_LEFT, SPECTROGRAM_RIGHT, SPECTROGRAM_WIDTH
-from samplewise.plots.curves import Curve, curves_png, scores_png
+from samplewise.plots.curves import Curve, curves_png, is_smoothed, scores_png
 from samplewise.plots.sound import spectrogram_png, waveform_png
 from samplewise.plots.spectrum import FLOOR_DB, TOP_DB, spectrogram_db
 
@@ -19,6 +19,7 @@ __all__ = [
     "Curve",
     "bars_png",
     "curves_png",
+    "is_smoothed",
     "scores_png",
     "spectrogram_db",
     "spectrogram_png",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES_SIZE = 1600, 760
+SMOOTHED = 60
+"""Points from which a curve is smoothed."""
 
 
 def _none() -> Float[np.ndarray, " points"]:
@@ -145,9 +147,14 @@ def bits_range(
     return max(0.0, low - margin), high + margin
 
 
+def is_smoothed(values: Float[np.ndarray, " points"]) -> bool:
+    """Return whether :func:`smooth` changes a curve of so many points."""
+    return len(values) >= SMOOTHED
+
+
 def smooth(values: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
     """Return the moving mean over about 3% of the points; gaps stay gaps."""
-    half = len(values) // 60
+    half = len(values) // SMOOTHED
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])

@@ -87,7 +87,11 @@ def curves(run: RunData) -> str:
         command = esc(shlex.join(["samplewise", "train", corpus, "-o", str(run.folder)]))
         return f"<p>There are no training figures yet: <code>{command}</code> makes them.</p>"
     png = curves_picture(run)
-    sentences = ["Bits per sample; the thin line is what was logged, the grey one its mean."]
+    sentences = ["Bits per sample."]
+    if plots.is_smoothed(run.train.value):
+        sentences = ["Bits per sample; the thin line is what was logged, the grey one its mean."]
+    if run.baselines:
+        sentences.append("Dashed: the trivial baselines.")
     if best := run.best_valid:
         step, bits = best
         sentences.append(
@@ -98,7 +102,7 @@ def curves(run: RunData) -> str:
     if len(run.sparsity.value):
         share, step = float(run.sparsity.value[-1]), run.sparsity.step[-1]
         sentences.insert(
-            1,
+            len(sentences) - 1,
             f"Blocks were pruned until step {formatting.count(step)}; since then {share:.1%} of "
             "them are zero, and validations before it do not count.",
         )
