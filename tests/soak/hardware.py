@@ -5,6 +5,7 @@ Run from the project's root; the table is printed as Markdown::
     nice python tests/soak/hardware.py                     # samples per second
     nice python tests/soak/hardware.py --demo-minutes 2    # and a demo each: bits, exit code
     nice python tests/soak/hardware.py --tests             # and the numeric tests
+    nice python tests/soak/hardware.py --only "all with AVX2" --tests
 
 Instruction sets that this processor lacks are left out. The suite runs a short form:
 tests/training/test_hardware.py.
@@ -43,7 +44,9 @@ NUMERIC = (
     "tests/engine",
     "tests/models",
     "tests/generate",
-    "tests/training/test_muon.py",
+    "tests/training/test_optimizers.py",
+    "--ignore=tests/engine/test_arm.py",
+    "--ignore=tests/engine/test_core.py",
 )
 
 
@@ -93,9 +96,11 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each benchmark")
     parser.add_argument("--demo-minutes", type=float, default=0.0, help="0: no demo")
     parser.add_argument("--tests", action="store_true", help="run the numeric tests too")
+    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     args = parser.parse_args()
     failed = False
-    for name, variables in SETTINGS.items():
+    for name in args.only:
+        variables = SETTINGS[name]
         row = bench(args.preset, args.runs, variables)
         if row is None:
             print(f"{name}: not on this processor", file=sys.stderr)
@@ -106,7 +111,7 @@ def main() -> int:
             done = run(["pytest", "-q", *NUMERIC], variables)
             row["tests"] = (done.stdout.splitlines() or ["-"])[-1]
             failed |= bool(done.returncode)
-        if name == next(iter(SETTINGS)):
+        if name == args.only[0]:
             print("| " + " | ".join(["", *row]) + " |\n" + "|---" * (len(row) + 1) + "|")
         print("| " + " | ".join([name, *row.values()]) + " |", flush=True)
     return int(failed)

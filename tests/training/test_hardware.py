@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tests.soak.hardware import NUMERIC
 
 from samplewise.cli import generate
 from samplewise.config.codec import to_json, with_fields
@@ -57,3 +59,8 @@ def test_the_least_of_processors_learns_and_draws_the_same(config, corpus, tmp_p
     generate.main([str(run), "-o", str(run / "reference"), *options, "--backend", "reference"])
     native, reference = (run / name / "clip-0000.wav" for name in ("native", "reference"))
     assert native.read_bytes() == reference.read_bytes()
+
+
+def test_the_numeric_tests_of_the_long_form_exist():
+    paths = [path.removeprefix("--ignore=") for path in NUMERIC]
+    assert [path for path in paths if not Path(__file__).parents[2].joinpath(path).exists()] == []
