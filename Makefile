@@ -38,10 +38,11 @@ $(VENV)/bin/python:
 BUILD := pyproject.toml constraints.txt CMakeLists.txt $(CXX_SOURCES) \
 	$(shell find native -name CMakeLists.txt)
 
+# --no-compile: what is imported is compiled then; all of it takes a minute.
 $(VENV)/installed: $(VENV)/bin/python $(BUILD)
-	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e .
+	$(BIN)/pip install --disable-pip-version-check -q --no-compile -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python $(BUILD)
-	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --disable-pip-version-check -q --no-compile -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/installed $@
