@@ -60,7 +60,7 @@ def assert_batches_equal(left, right):
 
 @pytest.mark.parametrize("offset", [0, 1, 6, 19])
 def test_clips_tile_every_recording(offset):
-    clips = cut(RECORDINGS, 20, [offset] * len(RECORDINGS))
+    clips = cut(RECORDINGS, 20, np.full(len(RECORDINGS), offset))
     assert all(0 < clip.samples <= 20 for clip in clips)
     covered = [s for clip in clips for s in codes(clip)]
     assert covered == list(range(1, TOTAL + 1))

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Int32, Int64
 
 from samplewise.audio.level import paper_min_max
 from samplewise.config.models import Level
@@ -33,9 +32,52 @@ class Excerpt:
         return self.stop - self.start
 
 
+class Excerpts(Sequence[Excerpt]):
+    """Many excerpts in little memory: 20 bytes each."""
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        places: Int32[np.ndarray, " excerpts"],
+        starts: Int64[np.ndarray, " excerpts"],
+        stops: Int64[np.ndarray, " excerpts"],
+    ) -> None:
+        """Keep excerpts ``starts`` to ``stops`` of the recordings at ``places``."""
+        self._recordings = recordings
+        self._places, self._starts, self._stops = places, starts, stops
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Excerpt: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Excerpts": ...
+
+    def __getitem__(self, index: int | slice) -> "Excerpt | Excerpts":
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        recording = self._recordings[self._places[index]]
+        return Excerpt(recording, int(self._starts[index]), int(self._stops[index]))
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the arrays in bytes."""
+        return self._places.nbytes + self._starts.nbytes + self._stops.nbytes
+
+    def take(self, order: Int64[np.ndarray, " some"]) -> "Excerpts":
+        """Return the excerpts at the places in ``order``, in that order."""
+        return Excerpts(
+            self._recordings, self._places[order], self._starts[order], self._stops[order]
+        )
+
+
 def cut(
-    recordings: Sequence[Recording], clip_samples: int, offsets: Sequence[int] | None = None
-) -> list[Excerpt]:
+    recordings: Sequence[Recording],
+    clip_samples: int,
+    offsets: Int64[np.ndarray, " recordings"] | None = None,
+) -> Excerpts:
     """Tile every recording with clips; the first and the last of each may be shorter.
 
     Args:
@@ -43,13 +85,16 @@ def cut(
         clip_samples: Length of a clip; 0 means whole recordings.
         offsets: Where the first full clip of each recording starts, in [0, clip_samples).
     """
-    clips = []
-    for recording, offset in zip(recordings, offsets or [0] * len(recordings), strict=True):
-        length = clip_samples or recording.samples
-        marks = {0, recording.samples, *range(offset, recording.samples, length)}
-        edges = sorted(mark for mark in marks if mark <= recording.samples)
-        clips += [Excerpt(recording, start, stop) for start, stop in pairwise(edges)]
-    return clips
+    ends = np.array([recording.samples for recording in recordings], np.int64)
+    lengths = np.full_like(ends, clip_samples) if clip_samples else ends
+    offsets = np.zeros_like(ends) if offsets is None else offsets
+    has_head = (offsets > 0).astype(np.int64)  # a shorter clip before the first full one
+    counts = np.maximum(-(-(ends - offsets) // lengths), 0) + has_head
+    places = np.repeat(np.arange(len(recordings), dtype=np.int32), counts)
+    numbers = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+    marks = offsets[places] + (numbers - has_head[places]) * lengths[places]
+    stops = np.minimum(marks + lengths[places], ends[places])
+    return Excerpts(recordings, places, np.maximum(marks, 0), stops)
 
 
 def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:

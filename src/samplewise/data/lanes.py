@@ -16,7 +16,7 @@ from torch import Tensor
 
 from samplewise.config.seeds import numpy_generator
 from samplewise.data.corpus import Recording
-from samplewise.data.excerpts import Excerpt, cut
+from samplewise.data.excerpts import Excerpt, Excerpts, cut
 from samplewise.data.reader import ClipContent, ClipReader
 from samplewise.nn.conditioning import ConditioningInputs
 
@@ -120,7 +120,7 @@ class LaneStream:
         self._seq_len, self._clip_samples, self._seed = seq_len, clip_samples, seed
         self._random_offsets = random_offsets and clip_samples > 0
         self._rows = range(lanes)[rows]
-        self._orders: dict[int, list[Excerpt]] = {}
+        self._orders: dict[int, Excerpts] = {}
         self._contents: dict[tuple[int, int], ClipContent | Future[ClipContent]] = {}
         self._pool: ThreadPoolExecutor | None = None
         cursor = cursor or StreamCursor()
@@ -210,15 +210,14 @@ class LaneStream:
         lane.content = content.result() if isinstance(content, Future) else content
         self._index += 1
 
-    def _order(self, epoch: int) -> list[Excerpt]:
+    def _order(self, epoch: int) -> Excerpts:
         if epoch not in self._orders:
             generator = numpy_generator(self._seed, "order", epoch)
             offsets = None
             if self._random_offsets:
-                draws = generator.integers(self._clip_samples, size=len(self._recordings))
-                offsets = draws.tolist()
+                offsets = generator.integers(self._clip_samples, size=len(self._recordings))
             clips = cut(self._recordings, self._clip_samples, offsets)
-            self._orders[epoch] = [clips[index] for index in generator.permutation(len(clips))]
+            self._orders[epoch] = clips.take(generator.permutation(len(clips)))
             for old in [key for key in self._orders if key < epoch - 1]:
                 del self._orders[old]
         return self._orders[epoch]

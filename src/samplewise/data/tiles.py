@@ -1,5 +1,6 @@
 """Tiles: the recordings of a split, end to end, cut to one length."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -68,13 +69,10 @@ def _read(
     corpus: Corpus, recordings: Sequence[Recording], ends: Sequence[int], start: int, stop: int
 ) -> Float32[np.ndarray, " samples"]:
     """Return samples ``start`` to ``stop`` of the recordings end to end."""
-    parts = [
-        corpus.amplitude(
-            recording,
-            max(0, start - (end - recording.samples)),
-            min(recording.samples, stop - (end - recording.samples)),
-        )
-        for recording, end in zip(recordings, ends, strict=True)
-        if start < end and end - recording.samples < stop
-    ]
+    parts, index = [], bisect_right(ends, start)
+    while start < stop:
+        begin = ends[index] - recordings[index].samples
+        until = min(stop, ends[index])
+        parts.append(corpus.amplitude(recordings[index], start - begin, until - begin))
+        start, index = until, index + 1
     return np.concatenate(parts)

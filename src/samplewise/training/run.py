@@ -4,7 +4,7 @@ import copy
 import logging
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from samplewise.config.codec import differences, from_json, nest_fields, to_json
 from samplewise.config.models import conditioning_of
 from samplewise.config.training import RESUMABLE, TrainConfig
 from samplewise.data.corpus import Corpus
-from samplewise.data.excerpts import cut, evenly_spaced
+from samplewise.data.excerpts import Excerpt, cut, evenly_spaced
 from samplewise.data.labels import labels_digest, located, read_labels
 from samplewise.data.lanes import LaneStream, StreamCursor
 from samplewise.data.reader import ClipReader, mel_statistics
@@ -321,7 +321,7 @@ def discard(folder: Path) -> None:
             child.unlink()
 
 
-def validation_clips(config: TrainConfig, corpus: Corpus) -> list[Any]:
+def validation_clips(config: TrainConfig, corpus: Corpus) -> Sequence[Excerpt]:
     """Return clips spread evenly over the validation split, ``valid_seconds`` of them."""
     clips = cut(corpus.split("valid"), round(config.clip_seconds * corpus.sample_rate))
     wanted = round(config.valid_seconds * corpus.sample_rate) or sum(c.samples for c in clips)
