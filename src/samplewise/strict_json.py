@@ -100,8 +100,19 @@ def to_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> 
     """
     try:
         return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
-    except ValueError as error:
-        raise ValueError(f"the result holds a number that is not finite ({error})") from None
+    except ValueError:
+        found = ", ".join(_not_finite(value, ""))
+        raise ValueError(f"a number is not finite: {found}") from None
+
+
+def _not_finite(value: Any, name: str) -> Iterator[str]:
+    """Yield the numbers that are not finite, with their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{name} = {value}" if name else str(value)
+    elif isinstance(value, dict | list | tuple):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from _not_finite(part, f"{name}.{key}".lstrip("."))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -135,6 +136,9 @@ def test_a_limit_that_is_named_replaces_those_of_the_preset():
         ({"muon_every": 0}, "muon_every = 0 must be at least 1"),
         ({"clip_seconds": -1.0}, "clip_seconds = -1.0 must not be negative"),
         ({"valid_every": 0}, "valid_every = 0 must be at least 1"),
+        ({"preview_seconds": 0.0}, "preview_seconds = 0.0 must be positive"),
+        ({"preview_seconds": math.inf}, "a number is not finite: preview_seconds = inf"),
+        ({"preview_count": 0}, "preview_count = 0 must be at least 1"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):

@@ -138,6 +138,7 @@ def check_value(kind: Any, value: Any, name: str) -> Any:
     """
     from pydantic import ValidationError
 
+    to_text({name: value})  # an error names the field
     try:
         return _adapter(kind).validate_json(to_text(value), strict=True)
     except ValidationError as error:

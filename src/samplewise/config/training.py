@@ -188,8 +188,11 @@ class PreviewConfig:
     """Clips in a preview."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
+        """Check the ranges."""
         check_not_negative("preview_minutes", self.minutes)
+        if not 0 < self.seconds < math.inf:
+            raise ValueError(f"preview_seconds = {self.seconds} must be positive")
+        check_at_least("preview_count", self.count, 1)
 
 
 @dataclass(frozen=True)
