@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <random>
 #include <stdexcept>
 #include <vector>
@@ -37,6 +38,11 @@ inline std::vector<float> Normal(std::size_t n, unsigned seed, float deviation =
   std::vector<float> values(n);
   for (float& value : values) value = normal(generator);
   return values;
+}
+
+// Whether a test is to be short, as the first word of its command line says.
+inline bool IsShort(int argc, char** argv) {
+  return argc > 1 && std::strcmp(argv[1], "short") == 0;
 }
 
 // For the end of main.

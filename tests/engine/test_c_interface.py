@@ -8,7 +8,7 @@ import wave
 import numpy as np
 import pytest
 from tests.engine.conftest import ALL
-from tests.engine.test_core import BUILDS, NATIVE, run
+from tests.engine.test_core import BUILDS, NATIVE, UNITY, run
 from tests.generate.conftest import make_model
 from tests.models.conftest import CONFIGS
 
@@ -22,12 +22,12 @@ RATE = 1000
 
 @pytest.fixture(scope="module")
 def draw():
-    """The example, a function of its arguments. Its build is kept: the first takes a minute."""
+    """The example, a function of its arguments. Its build is kept."""
     if not (shutil.which("cmake") and shutil.which("cc") and shutil.which("c++")):
         pytest.skip("there is no cmake or no compiler")
     folder = BUILDS / "c-example"
     folder.mkdir(parents=True, exist_ok=True)
-    options = ["-DSAMPLEWISE_EXAMPLE=ON", "-DCMAKE_BUILD_TYPE=None"]
+    options = ["-DSAMPLEWISE_EXAMPLE=ON", "-DCMAKE_BUILD_TYPE=None", *UNITY]
     with (folder / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # another pytest may build there
         run("cmake", "-S", NATIVE, "-B", folder, *options)
