@@ -50,6 +50,30 @@ def test_a_folder_of_the_same_clips_has_the_same_figures(
     assert distances[0] == pytest.approx(distances[1], abs=1e-3)  # 16 bits
 
 
+def test_every_checkpoint_is_measured_and_the_closest_named(run_folder, capsys):
+    steps = sorted(int(path.name[5:]) for path in (run_folder / "state").glob("step-*"))
+    assert main(["evaluate", str(run_folder), *OPTIONS, "--split", "valid", "--step", "all"]) == 0
+    head, names, *lines, empty, closest = capsys.readouterr().out.splitlines()
+    assert "2 validation recordings of that length" in head
+    assert (names.split()[:2], empty) == (["step", "distance"], "")
+    distances = {}
+    for step, line in zip(steps, lines, strict=True):
+        score = json.loads((run_folder / f"sound-step-{step}.json").read_text())
+        distances[step] = score["log_mel_distance"]["value"]
+        assert line.split()[:2] == [str(step), f"{distances[step]:.3f}"]
+        assert score["split"] == "valid"
+    best = min(distances, key=distances.__getitem__)
+    assert closest == f"the closest: samplewise generate {run_folder} --step {best}"
+
+
+def test_clips_are_compared_with_the_split_that_is_named(run_folder, measured, capsys):
+    assert main(["evaluate", str(run_folder), *OPTIONS, "--split", "valid", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["split"], measured["split"]) == ("valid", "test")
+    assert found["descriptors"]["level_db"]["clips"] == measured["descriptors"]["level_db"]["clips"]
+    assert found["log_mel_distance"] != measured["log_mel_distance"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -59,6 +83,8 @@ def test_a_folder_of_the_same_clips_has_the_same_figures(
         ("RUN --clips FOLDER --corpus CORPUS --sound", "and without a model"),
         ("RUN --sound --seconds 0.5", "seconds = 0.5 must be at least 1.02"),
         ("RUN --sound --count 0", "count = 0 must be at least 1"),
+        ("RUN --step all", "--step all goes with --sound"),
+        ("FOLDER --sound --step all", "has no checkpoints; --step all needs a run folder"),
     ],
 )
 def test_what_is_missing_is_named(run_folder, corpus, tmp_path, capsys, words, message):

@@ -14,6 +14,7 @@ from samplewise.strict_json import read_object, to_text
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Score
+    from samplewise.evaluate.sound import SoundScore
     from samplewise.models.io import LoadedModel
     from samplewise.trained_model import Model
 
@@ -43,8 +44,9 @@ class EvaluateArgs:
     """Their length; default: 10, or less where the test split is short."""
     seed: int = 0
     """Their seed."""
-    step: int | None = None
-    """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
+    step: int | Literal["all"] | None = None
+    """Weights of the run's checkpoint at this step (train --keep); default: the best ones. all,
+    with --sound: every checkpoint, and which sounds closest; choose by --split valid."""
     corpus: Annotated[FolderArg | None, tyro.conf.arg(metavar="PATH|URL")] = None
     """Corpus to score, or its URL; default: the one that the model was trained on."""
     split: Literal["test", "valid", "train"] = "test"
@@ -76,21 +78,17 @@ def main(argv: list[str]) -> int:
     if args.clips is not None:
         if args.model is not None or args.corpus is None or not args.sound:
             raise ValueError("--clips FOLDER goes with --sound and --corpus, and without a model")
-        return _judge_folder(args.clips, args.corpus, args.json)
+        return _judge_folder(args.clips, args.corpus, args.split, args.json)
     if args.model is None:
         raise ValueError("name a run folder or a model file; or a folder of clips with --clips")
 
-    from samplewise.api import load
     from samplewise.data.corpus import Corpus
 
-    device = "cpu" if args.backend == "native" else args.device
-    model = load(
-        args.model,
-        step=args.step,
-        device=device,
-        backend="auto" if args.sound else args.backend,
-        max_memory=args.max_memory,
-    )
+    step, steps = args.step, list[int]()
+    if step == "all":
+        steps = _steps(args.model, args)
+        step = steps[0]
+    model = _load(args, args.model, step)
     trained_on = _trained_on(model.loaded)
     corpus = Corpus.open(args.corpus or _default_corpus(args.model, trained_on))
     if trained_on.get("digest", corpus.digest) != corpus.digest:
@@ -99,12 +97,40 @@ def main(argv: list[str]) -> int:
             "differ, and held-out recordings may have been trained on",
             corpus.folder,
         )
+    if steps:
+        return _measure_steps(args, args.model, steps, corpus)
     if args.sound:
-        return _measure_sound(args, args.model, model, corpus)
-    return _measure_bits(args, args.model, model, corpus)
+        return _measure_sound(args, args.model, model, corpus, step)
+    return _measure_bits(args, args.model, model, corpus, step)
 
 
-def _measure_bits(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus") -> int:
+def _steps(model: Path, args: EvaluateArgs) -> list[int]:
+    """Return the steps of the checkpoints of a run."""
+    from samplewise.training.checkpoint import saved_steps
+    from samplewise.training.run import STATE
+
+    if not args.sound:
+        raise ValueError("--step all goes with --sound")
+    if not (steps := saved_steps(model / STATE)):
+        raise ValueError(f"{model} has no checkpoints; --step all needs a run folder")
+    return sorted(steps)
+
+
+def _load(args: EvaluateArgs, path: Path, step: int | None) -> "Model":
+    from samplewise.api import load
+
+    return load(
+        path,
+        step=step,
+        device="cpu" if args.backend == "native" else args.device,
+        backend="auto" if args.sound else args.backend,
+        max_memory=args.max_memory,
+    )
+
+
+def _measure_bits(
+    args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus", step: int | None
+) -> int:
     from samplewise.atomic_io import write_json
     from samplewise.cli.progress import progress_bar
 
@@ -122,13 +148,51 @@ def _measure_bits(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpu
     else:
         print(describe(result))
     if path.is_dir() and args.backend == "reference":
-        write_json(path / _result_name("evaluation", args.step), result.to_json())  # may fail
+        write_json(path / _result_name("evaluation", step), result.to_json())  # may fail
     return 0
 
 
-def _measure_sound(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus") -> int:
-    from samplewise.atomic_io import write_json
+def _measure_sound(
+    args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus", step: int | None
+) -> int:
     from samplewise.cli.evaluate_sound import describe_sound
+
+    score = _score_sound(args, path, model, corpus, step)
+    if args.json:
+        print(to_text(score.to_json(), indent=2, ascii_only=True))
+    else:
+        print(describe_sound(score))
+    return 0
+
+
+def _measure_steps(args: EvaluateArgs, path: Path, steps: list[int], corpus: "Corpus") -> int:
+    from samplewise.cli.evaluate_sound import step_head, step_line
+
+    scores: dict[int, SoundScore] = {}
+    for step in steps:
+        score = _score_sound(args, path, _load(args, path, step), corpus, step)
+        if not args.json:
+            print(
+                *([] if scores else [step_head(score)]),
+                step_line(step, score),
+                sep="\n",
+                flush=True,
+            )
+        scores[step] = score
+    closest = min(scores, key=lambda step: scores[step].log_mel_distance.value)
+    if args.json:
+        found = {str(step): score.to_json() for step, score in scores.items()}
+        print(to_text(found, indent=2, ascii_only=True))
+    else:
+        print(f"\nthe closest: samplewise generate {path} --step {closest}")
+    return 0
+
+
+def _score_sound(
+    args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus", step: int | None
+) -> "SoundScore":
+    """Draw clips, compare them, and keep the figures in the run folder."""
+    from samplewise.atomic_io import write_json
     from samplewise.cli.sampling import late_bar
     from samplewise.evaluate.clip_sets import score_model
     from samplewise.generate.clips import BATCH
@@ -140,25 +204,22 @@ def _measure_sound(args: EvaluateArgs, path: Path, model: "Model", corpus: "Corp
             count=args.count,
             seconds=args.seconds,
             seed=args.seed,
-            test_bits=_known_bits(path / _result_name("evaluation", args.step)),
+            split=args.split,
+            test_bits=_known_bits(path / _result_name("evaluation", step), args.split),
             backend=model.backend_for(min(args.count, BATCH), lower="--count"),
             progress=lambda done, total: bar(done // model.sample_rate, total // model.sample_rate),
         )
-    if args.json:
-        print(to_text(score.to_json(), indent=2, ascii_only=True))
-    else:
-        print(describe_sound(score))
     if path.is_dir():
-        write_json(path / _result_name("sound", args.step), score.to_json())
-    return 0
+        write_json(path / _result_name("sound", step), score.to_json())
+    return score
 
 
-def _judge_folder(folder: Path, corpus: Folder, as_json: bool) -> int:
+def _judge_folder(folder: Path, corpus: Folder, split: str, as_json: bool) -> int:
     from samplewise.cli.evaluate_sound import describe_sound
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.clip_sets import score_folder
 
-    score = score_folder(folder, Corpus.open(corpus))
+    score = score_folder(folder, Corpus.open(corpus), split)
     print(to_text(score.to_json(), indent=2, ascii_only=True) if as_json else describe_sound(score))
     return 0
 
@@ -167,14 +228,14 @@ def _result_name(kind: str, step: int | None) -> str:
     return f"{kind}.json" if step is None else f"{kind}-step-{step}.json"
 
 
-def _known_bits(path: Path) -> float | None:
-    """Return bits per sample of the test split by an earlier evaluation, if there is one."""
+def _known_bits(path: Path, split: str) -> float | None:
+    """Return bits per sample of a split by an earlier evaluation, if there is one."""
     try:
         known = read_object(path)
         bits = float(known["bits_per_sample"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return bits if known.get("split") == "test" else None
+    return bits if known.get("split") == split else None
 
 
 def describe(result: "Score") -> str:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from samplewise.evaluate.sound import Comparison, Interval, SoundScore
 
 RESULT = "sound.json"
+SHOWN = {"level, dB": "level_db", "onsets a s": "onsets_per_s", "noisiness, dB": "noisiness_db"}
+"""Heads and names of the descriptors that stand beside the distance of each checkpoint."""
 
 
 def describe_sound(score: "SoundScore") -> str:
@@ -16,7 +18,7 @@ def describe_sound(score: "SoundScore") -> str:
     distance = score.log_mel_distance
     lines = [
         f"log-mel distance {_interval(distance, '.3f')} of {score.count} clips of "
-        f"{score.seconds:g} s to {score.recordings} test recordings of that length",
+        f"{score.seconds:g} s to {score.recordings} {_recordings(score.split)} of that length",
         "; ".join(f"{name} {value:.3f}" for name, value in score.distance_parts.items()),
         "beside it " + "; ".join(f"{name} {value:.3f}" for name, value in score.references.items()),
         "",
@@ -26,12 +28,37 @@ def describe_sound(score: "SoundScore") -> str:
     lines += [_row(name, rows[name]) for name in DESCRIPTORS]
     lines.append("")
     if score.drawn_bits is not None:
-        beside = "" if score.test_bits is None else f"; the test recordings: {score.test_bits:.3f}"
+        beside = (
+            ""
+            if score.test_bits is None
+            else f"; the {_recordings(score.split)}: {score.test_bits:.3f}"
+        )
         lines.append(f"entropy of what is drawn {_interval(score.drawn_bits, '.3f')} bits{beside}")
     flagged = round(score.flagged.value * score.count)
     names = ", ".join(f"{name} {count}" for name, count in score.flags.items())
     lines.append(f"flagged {flagged} of {score.count}" + (f": {names}" if names else ""))
     return "\n".join(lines)
+
+
+def step_head(score: "SoundScore") -> str:
+    """Return what stands above the lines of the checkpoints of a run."""
+    return (
+        f"log-mel distance of {score.count} clips of {score.seconds:g} s to {score.recordings} "
+        f"{_recordings(score.split)} of that length\n"
+        f"{'step':>9}  {'distance':<22}" + "".join(f"{name:>15}" for name in SHOWN) + "  flagged"
+    )
+
+
+def step_line(step: int, score: "SoundScore") -> str:
+    """Return the line of one checkpoint."""
+    values = (score.descriptors[key].clips.value for key in SHOWN.values())
+    figures = "".join(f"{value:15.1f}" for value in values)
+    flagged = f"{score.flagged.value * score.count:.0f} of {score.count}"
+    return f"{step:9d}  {_interval(score.log_mel_distance, '.3f'):<22}{figures}  {flagged}"
+
+
+def _recordings(split: str) -> str:
+    return {"valid": "validation", "train": "training"}.get(split, split) + " recordings"
 
 
 def _row(name: str, comparison: "Comparison") -> str:

@@ -42,6 +42,7 @@ def score_model(
     count: int = COUNT,
     seconds: float | None = None,
     seed: int = SEED,
+    split: str = "test",
     test_bits: float | None = None,
     backend: Backend = AUTO,
     progress: ProgressCallback | None = None,
@@ -54,7 +55,8 @@ def score_model(
         count: Number of clips.
         seconds: Length of a clip; None: 10, or less for a short test split.
         seed: Seed of the clips.
-        test_bits: Bits per sample of the test split under the model, if they are known.
+        split: Recordings that they are compared with; valid, to choose among models.
+        test_bits: Bits per sample of that split under the model, if they are known.
         backend: What computes the draws.
         progress: Called with samples drawn of all clips together, and their total.
 
@@ -70,8 +72,8 @@ def score_model(
             f"{corpus.folder} has a sample rate of {corpus.sample_rate} Hz, but the model was "
             f"trained at {rate} Hz"
         )
-    seconds = default_seconds(corpus) if seconds is None else seconds
-    reference = corpus_reference(corpus, level, seconds, count)
+    seconds = default_seconds(corpus, split=split) if seconds is None else seconds
+    reference = corpus_reference(corpus, level, seconds, count, split)
     clips = list(
         iterate_clips(loaded, range(count), seconds, seed, progress=progress, backend=backend)
     )
@@ -85,7 +87,7 @@ def score_model(
     )
 
 
-def score_folder(folder: Path, corpus: Corpus) -> SoundScore:
+def score_folder(folder: Path, corpus: Corpus, split: str = "test") -> SoundScore:
     """Compare the sound files of a folder with the test recordings of a corpus.
 
     The clips are resampled to the rate of the corpus and cut to the length of the shortest.
@@ -103,7 +105,7 @@ def score_folder(folder: Path, corpus: Corpus) -> SoundScore:
     waves = [read_audio(path, corpus.sample_rate)[0] for path in paths]
     samples = min(map(len, waves))
     clips = [wave[:samples] for wave in waves]
-    reference = corpus_reference(corpus, "keep", samples / corpus.sample_rate, len(clips))
+    reference = corpus_reference(corpus, "keep", samples / corpus.sample_rate, len(clips), split)
     noise = training_noise(corpus, "keep")
     return score_sound(
         clips,
@@ -114,33 +116,35 @@ def score_folder(folder: Path, corpus: Corpus) -> SoundScore:
     )
 
 
-def default_seconds(corpus: Corpus, most: float = SECONDS) -> float:
-    """Return the length of clips: ``most``, or less where the test split is short."""
-    total = sum(recording.samples for recording in corpus.split("test"))
+def default_seconds(corpus: Corpus, most: float = SECONDS, split: str = "test") -> float:
+    """Return the length of clips: ``most``, or less where the split is short."""
+    total = sum(recording.samples for recording in corpus.split(split))
     return max(LEAST_S, min(most, total // LEAST_EXCERPTS / corpus.sample_rate))
 
 
-def corpus_reference(corpus: Corpus, level: Level, seconds: float, count: int) -> SoundReference:
+def corpus_reference(
+    corpus: Corpus, level: Level, seconds: float, count: int, split: str = "test"
+) -> SoundReference:
     """Return what clips of one length are compared with.
 
     Raises:
-        CorpusError: If the test or the training split holds fewer than two excerpts of that length.
+        CorpusError: If the split, or the training split, holds fewer than two excerpts of that
+            length.
         ValueError: If the length is too short for a distance.
     """
     samples = round(seconds * corpus.sample_rate)
     if seconds < LEAST_S:
         raise ValueError(f"seconds = {seconds:g} must be at least {LEAST_S:g} for a sound score")
-    test, training = (
-        list(read_tiles(corpus, split, samples, level, MOST_EXCERPTS))
-        for split in ("test", "train")
+    held_out, training = (
+        list(read_tiles(corpus, name, samples, level, MOST_EXCERPTS)) for name in (split, "train")
     )
-    for split, found in (("test", test), ("training", training)):
+    for name, found in ((split, held_out), ("training", training)):
         if len(found) < 2:
             raise CorpusError(
-                f"the {split} split of {corpus.folder} holds {len(found)} excerpts of {seconds:g} "
+                f"the {name} split of {corpus.folder} holds {len(found)} excerpts of {seconds:g} "
                 "s, and 2 are needed; choose a smaller --seconds, or prepare more recordings"
             )
-    return sound_reference(test, training, corpus.sample_rate, count)
+    return sound_reference(held_out, training, corpus.sample_rate, count, split)
 
 
 def _searched(corpus: Corpus, level: Level) -> Iterator[Float32[np.ndarray, " samples"]]:

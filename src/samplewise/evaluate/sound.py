@@ -103,6 +103,8 @@ class SoundScore:
     """Entropy of what was drawn: mean -log2 p of its codes; None if unknown."""
     test_bits: float | None = None
     """Bits per sample of the test recordings; None if unknown."""
+    split: str = "test"
+    """Split whose recordings are called test recordings here."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; figures that are not defined are None."""
@@ -125,9 +127,13 @@ class SoundReference:
     """Descriptors of each test recording."""
     distances: dict[str, float]
     """Distance of other sounds to the test recordings."""
+    split: str = "test"
+    """Where the test recordings come from."""
 
 
-def sound_reference(test: Waves, training: Waves, sample_rate: int, count: int) -> SoundReference:
+def sound_reference(
+    test: Waves, training: Waves, sample_rate: int, count: int, split: str = "test"
+) -> SoundReference:
     """Return what clips of a corpus are compared with.
 
     Args:
@@ -135,6 +141,7 @@ def sound_reference(test: Waves, training: Waves, sample_rate: int, count: int) 
         training: Training recordings of that length.
         sample_rate: Hz.
         count: Number of clips that will be compared, and of sounds in each reference.
+        split: Where the test recordings come from.
     """
     training_mels = [mel_levels_db(wave, sample_rate) for wave in training]
     test_mels = [mel_levels_db(wave, sample_rate) for wave in test]
@@ -154,6 +161,7 @@ def sound_reference(test: Waves, training: Waves, sample_rate: int, count: int) 
             )
             for name, waves in references.items()
         },
+        split,
     )
 
 
@@ -208,6 +216,7 @@ def score_sound(
         flags={name: sum(name in found for found in flags) for name in _names(flags)},
         drawn_bits=None if drawn_bits is None else _mean(drawn_bits),
         test_bits=test_bits,
+        split=reference.split,
     )
 
 

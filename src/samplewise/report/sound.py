@@ -31,10 +31,10 @@ def sound(run: RunData, folder: str) -> str:
             f"<code>samplewise evaluate {folder} --sound</code> compares clips with the test "
             "recordings.</p></section>"
         )
-    count = reading.number(score, "count") or 0
+    count, split = reading.number(score, "count") or 0, reading.text(score, "split") or "test"
     lead = (
-        f"<p>Log-mel distance of {formatting.plural(int(count), 'clip')} to the test recordings: "
-        f"<b>{distance:.3f}</b>. 0 would be the same statistics.</p>"
+        f"<p>Log-mel distance of {formatting.plural(int(count), 'clip')} to the {esc(split)} "
+        f"recordings: <b>{distance:.3f}</b>. 0 would be the same statistics.</p>"
     )
     references = reading.numbers(score, "references") | {"these clips": distance}
     rows = [
@@ -66,12 +66,12 @@ def _row(name: str, comparison: Any) -> tuple[str, str, str, str]:
 
 
 def _sentences(score: dict[str, Any]) -> str:
-    said = []
+    said, split = [], reading.text(score, "split") or "test"
     drawn, test = (
         reading.number(score, *keys) for keys in (("drawn_bits", "value"), ("test_bits",))
     )
     if drawn is not None:
-        beside = "" if test is None else f"; the test recordings need {formatting.bits(test)}"
+        beside = "" if test is None else f"; the {split} recordings need {formatting.bits(test)}"
         said.append(f"Entropy of what was drawn: {formatting.bits(drawn)} bits per sample{beside}.")
     if (flagged := reading.number(score, "flagged", "value")) is not None:
         said.append(f"Clips with a flag: {flagged:.0%}.")
