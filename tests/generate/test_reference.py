@@ -21,7 +21,8 @@ def teacher_forced(model, codes):
     if model.head.is_density:
         return -model.head.log_density(logits, model.real_values[target]).numpy()
     if isinstance(model.head, LogisticMixtureHead):
-        return -model.head.log_prob(logits, target).numpy()
+        flat = model.head.log_prob(logits.flatten(0, 1), target.flatten())
+        return -flat.view(target.shape).numpy()
     stages = [(logits, target)]
     if isinstance(model.head, DualSoftmaxHead):
         coarse, fine = logits.chunk(2, -1)
@@ -56,7 +57,7 @@ def test_log_probs_of_what_is_drawn_are_those_of_a_teacher_forced_pass(any_model
 def test_a_prompt_of_any_length_warms_every_tier(any_model, length, monkeypatch):
     monkeypatch.setattr(reference, "PROMPT_CHUNK", 20)
     prompt = np.random.default_rng(length).integers(0, any_model.q_levels, length)
-    codes, log_probs = draw(any_model, prompt)
+    codes, log_probs = draw(any_model, prompt, count=20)  # two top frames and more
     whole = np.concatenate([np.tile(prompt, (CLIPS, 1)), codes], 1)
     expected = teacher_forced(any_model, whole)[:, length:]
     np.testing.assert_allclose(-log_probs, expected, rtol=1e-9)

@@ -33,8 +33,8 @@ CONVENTIONS = {
     "dB (20 log10 of amplitudes): --mel-scale db, or db-power if of powers": MelScale("db"),
     "ln of powers: --mel-scale ln-power": MelScale("ln-power"),
     "log10 of powers: --mel-scale log10-power": MelScale("log10-power"),
-    "amplitudes: --mel-scale amplitude": MelScale("amplitude"),
-    "powers: --mel-scale power": MelScale("power"),
+    "amplitudes: --mel-scale amplitude, or power if of powers": MelScale("amplitude"),
+    "powers: --mel-scale power, or amplitude if of amplitudes": MelScale("power"),
     "ln of 16-bit amplitudes: --mel-shift -10.397": MelScale("ln", 1.0, -10.397),
     "dB of 16-bit amplitudes: --mel-scale db --mel-shift -90.309": MelScale("db", 1.0, -90.309),
     **{
