@@ -225,7 +225,7 @@ def _finished(run: RunState, own: Callable[[], Agreement]) -> str | None:
     if (own() if run.ranks.world == 1 else run.agreed).stop:
         return INTERRUPTED
     if budget.steps is not None and progress.step >= budget.steps:
-        return f"{budget.steps} steps made"
+        return "1 step made" if budget.steps == 1 else f"{budget.steps} steps made"
     if budget.patience and progress.bad_validations >= budget.patience:
         return f"no better validation in {budget.patience}"
     if share_used(run) >= 1:

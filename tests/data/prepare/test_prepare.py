@@ -393,6 +393,15 @@ def test_a_full_disk_keeps_the_earlier_corpus(folder, tmp_path, prepared, monkey
     assert prepared(folder).decoded == 0
 
 
+def test_seconds_to_train_on_are_counted_in_seconds(tmp_path, capsys):
+    from samplewise.cli.prepare import main
+
+    (tmp_path / "in").mkdir()
+    sf.write(tmp_path / "in" / "a.wav", np.sin(np.arange(24000)), 8000)
+    assert main([str(tmp_path / "in"), "-o", str(tmp_path / "c"), "--jobs", "1"]) == 0
+    assert re.search(r"only [12]\.\d seconds to train on", capsys.readouterr().out)
+
+
 def test_the_command_prints_what_it_did(smoke_folder, tmp_path, capsys):
     from samplewise.cli.prepare import main
 

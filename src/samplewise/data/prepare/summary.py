@@ -75,9 +75,10 @@ def warnings_about(
     """Return the warnings about a corpus that a user should read before training."""
     warnings = []
     minutes = summary.minutes
-    if minutes["train"] < LITTLE_TRAINING_MIN:
+    if (train := minutes["train"]) < LITTLE_TRAINING_MIN:
+        amount = f"{train:.1f} minutes" if train >= 0.1 else f"{60 * train:.1f} seconds"
         warnings.append(
-            f"only {minutes['train']:.1f} minutes to train on: enough to try the commands; "
+            f"only {amount} to train on: enough to try the commands; "
             "a model will echo these recordings and learn little beyond them. "
             f"Aim for {LITTLE_TRAINING_MIN:.0f} minutes at least, for hours if there are any"
         )
