@@ -1,19 +1,21 @@
-"""Two processes on the same lanes equal one process."""
+"""Processes that share lanes equal one process."""
 
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 import torch
-from tests.forked import run_command, start_command, start_ranks
+from tests.forked import start_command, start_process, start_ranks
 from tests.training.test_resume import assert_same_bits, command, tensors_of, wait_for_a_step
 from torch import distributed as dist
 
 from samplewise.atomic_io import lock
 from samplewise.cli.main import main
+from samplewise.cli.train import train
 from samplewise.config.codec import with_fields
 from samplewise.training import ranks as ranks_module
 from samplewise.training.interrupts import Interrupts
@@ -22,7 +24,7 @@ from samplewise.training.ranks import Ranks, first_host, is_launched, joined
 from samplewise.training.run import start
 
 # Muon's bfloat16 makes much of a rounding difference.
-SPAWNED = {"steps": "20", "save_every": "5", "valid_every": "10", "optimizer": "adam"}
+SPAWNED = {"steps": "6", "save_every": "3", "valid_every": "6", "optimizer": "adam"}
 
 
 @pytest.fixture
@@ -30,32 +32,45 @@ def forked_ranks(monkeypatch):
     monkeypatch.setattr(ranks_module, "spawn_processes", start_ranks)
 
 
+def validations(folder):
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [line["bits"] for line in lines if line["event"] == "valid" and line["step"] == 6]
+
+
+def assert_close(left, right):
+    """Compare runs whose sums over lanes have another order."""
+    a, b = tensors_of(left), tensors_of(right)
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=2e-3, atol=2e-5, msg=name)
+    assert validations(left)
+    assert validations(left) == pytest.approx(validations(right), rel=1e-5)
+
+
+def train_on(corpus, folder, ranks, **changes):
+    arguments = command(corpus, folder, **(SPAWNED | changes), ranks=ranks)
+    train(arguments[1:], with_report=False)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked_ranks")
-def test_two_processes_equal_one_on_the_same_lanes_and_resume_bit_for_bit(corpus, tmp_path):
-    assert run_command(command(corpus, tmp_path / "one", **SPAWNED)) == 0
-    assert main(command(corpus, tmp_path / "two", **SPAWNED, ranks="2")) == 0
-    one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=2e-3, atol=2e-5, msg=name)
-    bits = [
-        [row["bits"] for row in map(json.loads, text.splitlines()) if row["event"] == "valid"]
-        for text in ((tmp_path / name / "metrics.jsonl").read_text() for name in ("one", "two"))
-    ]
-    assert bits[0]
-    assert bits[0] == pytest.approx(bits[1], rel=1e-5)
+def test_ranks_equal_one_process_and_resume_with_any_number_of_ranks(corpus, tmp_path):
+    one, two, parts, fewer, more = (
+        tmp_path / name for name in ("one", "two", "parts", "fewer", "more")
+    )
+    train_on(corpus, one, "1")
+    train_on(corpus, two, "2")
+    assert_close(one, two)
     # The two ranks go on after a stop, with their lanes' states where they were.
-    for steps in ("7", "20"):
-        parts = command(corpus, tmp_path / "parts", **(SPAWNED | {"steps": steps}), ranks="2")
-        assert main(parts) == 0
-        if steps == "7":
-            shutil.copytree(tmp_path / "parts", tmp_path / "fewer")
-    assert_same_bits(tmp_path / "two", tmp_path / "parts")
-    # One process goes on where two stopped.
-    assert run_command(command(corpus, tmp_path / "fewer", **SPAWNED)) == 0
-    fewer = tensors_of(tmp_path / "fewer")
-    for name in one:
-        torch.testing.assert_close(one[name], fewer[name], rtol=2e-3, atol=2e-5, msg=name)
+    train_on(corpus, parts, "2", steps="3")
+    for folder in (fewer, more):
+        shutil.copytree(parts, folder)
+    train_on(corpus, parts, "2")
+    assert_same_bits(two, parts)
+    # One process, and four, go on where two stopped.
+    train_on(corpus, fewer, "1")
+    train_on(corpus, more, "4")
+    assert_close(one, fewer)
+    assert_close(one, more)
 
 
 @pytest.mark.slow
@@ -78,10 +93,35 @@ def test_when_one_rank_dies_the_others_end_too(corpus, tmp_path):
         check=True,
     ).stdout.split()
     os.kill(int(children[-1]), signal.SIGKILL)
-    with output:
-        output.read()
+    assert_ends_within_a_minute(
+        process, output, "rank 1 died (process 1 terminated with signal SIG"
+    )
+
+
+def assert_ends_within_a_minute(process, output, message):
     process.join(60)
     assert process.exitcode == 1
+    with output:
+        assert message in output.read()
+
+
+def exit_with(arguments):
+    sys.exit(main(arguments))
+
+
+@pytest.mark.slow
+def test_a_rank_that_somebody_else_started_says_that_another_is_gone(corpus, tmp_path):
+    """As under torchrun and srun: nobody watches the ranks but they themselves."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    arguments = command(corpus, tmp_path / "run", steps="100000", save_every="None")
+    (first, output), (second, silent) = (
+        start_process(ranks_module._enter, rank, 2, store.port, exit_with, (arguments,))
+        for rank in range(2)
+    )
+    wait_for_a_step(output)
+    second.kill()
+    silent.close()
+    assert_ends_within_a_minute(first, output, "error: rank 0 lost another rank, whose own message")
 
 
 def test_a_step_has_one_small_all_reduce_beside_the_gradients(corpus, config, tmp_path):
@@ -91,7 +131,7 @@ def test_a_step_has_one_small_all_reduce_beside_the_gradients(corpus, config, tm
         # The other rank is missing: sums over ranks lack its part, and exchanges are as many.
         run = start(config, corpus, tmp_path / "run", Ranks(0, 2, torch.device("cpu")))
         with torch.profiler.profile() as profile, Interrupts() as interrupts:
-            run.config = with_fields(config, steps=5, valid_every=100, save_every=None)
+            run.config = with_fields(config, steps=3, valid_every=100, save_every=None)
             with pytest.MonkeyPatch.context() as patch:
                 for name in ("validate", "RunState.save"):
                     patch.setattr(f"samplewise.training.loop.{name}", lambda *args: None)
@@ -99,7 +139,7 @@ def test_a_step_has_one_small_all_reduce_beside_the_gradients(corpus, config, tm
     finally:
         dist.destroy_process_group()
     counts = {event.key: event.count for event in profile.key_averages()}
-    assert counts["gloo:all_reduce"] == 2 * 5
+    assert counts["gloo:all_reduce"] == 2 * 3
 
 
 def test_lanes_are_divided_among_ranks():

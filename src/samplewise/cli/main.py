@@ -21,6 +21,7 @@ COMMANDS = {
     "studio": "a page to play in: generate live, turn the temperature, keep takes",
     "report": "write report.html of a run",
     "export": "write a model as one self-describing file",
+    "submit": "run a command as a SLURM job, on several nodes or as an array",
     "bench": "training and generation speed on this machine",
 }
 

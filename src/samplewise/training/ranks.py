@@ -20,6 +20,8 @@ from samplewise.nn.device import use_device
 
 PATIENCE_S = 1.0
 """Seconds that a rank waits before it reports a lost connection."""
+LOST = re.compile(r"connection (closed|reset|refused)|broken pipe|remote process exited", re.I)
+"""What gloo and NCCL say if another rank has ended."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ class Ranks:
 
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """Join the process group that the environment names, if any, and leave it at the end."""
+    """Join the process group that the environment names, if any, and leave it at the end.
+
+    Raises:
+        TrainingError: Within the block, if another rank ends before this one.
+    """
     environment = _slurm_environment() | dict(os.environ)
     world = int(environment.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -87,6 +93,13 @@ def joined(device: str) -> Iterator[Ranks]:
         ranks = Ranks(rank, world, own)
         yield ranks
         ranks.wait()  # a rank that leaves early may cut off another's last exchange
+    except RuntimeError as error:
+        if not LOST.search(str(error)):
+            raise
+        raise TrainingError(
+            f"rank {rank} lost another rank, whose own message says why it ended; give the same "
+            "command to go on from the last checkpoint"
+        ) from error
     finally:
         dist.destroy_process_group()
 
@@ -131,7 +144,7 @@ def _enter(
     }
     try:
         function(*arguments)
-    except RuntimeError:
+    except (RuntimeError, TrainingError):
         # If another rank failed and the connection broke, the error of that rank comes first.
         time.sleep(PATIENCE_S)
         raise
