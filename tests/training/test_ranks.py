@@ -112,7 +112,9 @@ def exit_with(arguments):
 @pytest.mark.slow
 def test_a_rank_that_somebody_else_started_says_that_another_is_gone(corpus, tmp_path):
     """As under torchrun and srun: nobody watches the ranks but they themselves."""
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
     arguments = command(corpus, tmp_path / "run", steps="100000", save_every="None")
     (first, output), (second, silent) = (
         start_process(ranks_module._enter, rank, 2, store.port, exit_with, (arguments,))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar, overload
 
 import numpy as np
-from jaxtyping import Float32, Int, Int32, Int64
+from jaxtyping import Float32, Int, Int64
 
 from samplewise.audio.level import paper_min_max
 from samplewise.config.models import Level
@@ -33,21 +33,14 @@ class Excerpt:
 
 
 class Excerpts(Sequence[Excerpt]):
-    """Many excerpts in little memory: 20 bytes each."""
+    """The clips of recordings, each made when it is asked for; 8 bytes each in another order."""
 
-    def __init__(
-        self,
-        recordings: Sequence[Recording],
-        places: Int32[np.ndarray, " excerpts"],
-        starts: Int64[np.ndarray, " excerpts"],
-        stops: Int64[np.ndarray, " excerpts"],
-    ) -> None:
-        """Keep excerpts ``starts`` to ``stops`` of the recordings at ``places``."""
-        self._recordings = recordings
-        self._places, self._starts, self._stops = places, starts, stops
+    def __init__(self, tiling: "Tiling", order: Int64[np.ndarray, " excerpts"] | None = None):
+        """Use the clips of ``tiling`` at the places in ``order``; None: all, in their order."""
+        self._tiling, self._order = tiling, order
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._tiling) if self._order is None else len(self._order)
 
     @overload
     def __getitem__(self, index: int) -> Excerpt: ...
@@ -58,25 +51,55 @@ class Excerpts(Sequence[Excerpt]):
     def __getitem__(self, index: int | slice) -> "Excerpt | Excerpts":
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        recording = self._recordings[self._places[index]]
-        return Excerpt(recording, int(self._starts[index]), int(self._stops[index]))
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the arrays in bytes."""
-        return self._places.nbytes + self._starts.nbytes + self._stops.nbytes
+        place = range(len(self))[index]
+        return self._tiling.clip(place if self._order is None else int(self._order[place]))
 
     def take(self, order: Int64[np.ndarray, " some"]) -> "Excerpts":
         """Return the excerpts at the places in ``order``, in that order."""
-        return Excerpts(
-            self._recordings, self._places[order], self._starts[order], self._stops[order]
-        )
+        return Excerpts(self._tiling, order if self._order is None else self._order[order])
+
+
+class Tiling:
+    """Clips that tile recordings; its size is that of the recordings."""
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        clip_samples: int,
+        offsets: Int64[np.ndarray, " recordings"] | None,
+        whole: bool,
+    ) -> None:
+        """See :func:`cut`."""
+        ends = np.array([recording.samples for recording in recordings], np.int64)
+        self._recordings = recordings
+        self._lengths = np.full_like(ends, clip_samples) if clip_samples else ends
+        self._offsets = np.zeros_like(ends) if offsets is None else offsets
+        rest = ends - self._offsets
+        if whole:
+            self._heads = np.zeros_like(ends)
+            counts = np.maximum(rest, 0) // self._lengths
+        else:
+            self._heads = (self._offsets > 0).astype(np.int64)  # shorter, before the first full one
+            counts = np.maximum(-(-rest // self._lengths), 0) + self._heads
+        self._last = np.cumsum(counts)
+
+    def __len__(self) -> int:
+        return int(self._last[-1]) if len(self._last) else 0
+
+    def clip(self, index: int) -> Excerpt:
+        """Return one of the clips, in the order of the recordings."""
+        place = int(np.searchsorted(self._last, index, "right"))
+        number = index - (int(self._last[place - 1]) if place else 0) - int(self._heads[place])
+        length, recording = int(self._lengths[place]), self._recordings[place]
+        start = int(self._offsets[place]) + number * length
+        return Excerpt(recording, max(start, 0), min(start + length, recording.samples))
 
 
 def cut(
     recordings: Sequence[Recording],
     clip_samples: int,
     offsets: Int64[np.ndarray, " recordings"] | None = None,
+    whole: bool = False,
 ) -> Excerpts:
     """Tile every recording with clips; the first and the last of each may be shorter.
 
@@ -84,17 +107,9 @@ def cut(
         recordings: What to cut.
         clip_samples: Length of a clip; 0 means whole recordings.
         offsets: Where the first full clip of each recording starts, in [0, clip_samples).
+        whole: Leave shorter clips out.
     """
-    ends = np.array([recording.samples for recording in recordings], np.int64)
-    lengths = np.full_like(ends, clip_samples) if clip_samples else ends
-    offsets = np.zeros_like(ends) if offsets is None else offsets
-    has_head = (offsets > 0).astype(np.int64)  # a shorter clip before the first full one
-    counts = np.maximum(-(-(ends - offsets) // lengths), 0) + has_head
-    places = np.repeat(np.arange(len(recordings), dtype=np.int32), counts)
-    numbers = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
-    marks = offsets[places] + (numbers - has_head[places]) * lengths[places]
-    stops = np.minimum(marks + lengths[places], ends[places])
-    return Excerpts(recordings, places, np.maximum(marks, 0), stops)
+    return Excerpts(Tiling(recordings, clip_samples, offsets, whole))
 
 
 def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:

@@ -79,7 +79,7 @@ class RemoteFolder:
             FileNotFoundError: If there is no such file.
             CorpusError: If it cannot be read.
         """
-        return self._ask("read", lambda system, path: system.cat_file(path, first, last))
+        return self._ask("read", lambda system, path: system.cat_file(path, start=first, end=last))
 
     def read_bounded(self, most: int) -> bytes:
         """Return the whole file; ValueError if it is larger than ``most`` bytes."""

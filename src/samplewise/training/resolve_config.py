@@ -163,7 +163,7 @@ def describe_starts(config: TrainConfig, corpus: Corpus) -> dict[str, Any] | Non
     if model.conditioner is not None or not isinstance(model, StepModel):
         return None
     samples = round(starts.SECONDS * corpus.sample_rate)
-    excerpts = [clip for clip in cut(corpus.split("train"), samples) if clip.samples == samples]
+    excerpts = cut(corpus.split("train"), samples, whole=True)
     found = []
     reader = ClipReader(corpus, config.level, model.quantizer)
     for excerpt in evenly_spaced(excerpts, 4 * starts.COUNT):
