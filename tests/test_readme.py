@@ -37,7 +37,7 @@ def test_the_commands_run(tmp_path, monkeypatch):
     for words in ours:
         if words[0] in ("bench", "demo"):
             continue  # they have tests of their own
-        smaller = SMALLER.get(words[0], "") + " --model.lp-order 4" * ("small" in words)
+        smaller = SMALLER.get(words[0], "") + " --model.lp-order 4" * ("small-16bit" in words)
         assert main([*words, *shlex.split(smaller)]) == 0, words
     assert (tmp_path / "runs" / "mine" / "report.html").exists()
 
