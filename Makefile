@@ -11,8 +11,9 @@ demo: $(VENV)/installed
 test:
 	$(MAKE) -j 2 lint suite
 
+# Tests start many processes: their bytecode is kept, whatever the environment says.
 suite: $(VENV)/installed-dev
-	SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 CXX_SOURCES := src/samplewise/engine/bindings.cc \
 	$(shell find native -name '*.cc' -o -name '*.h' -o -name '*.inc')
@@ -38,11 +39,16 @@ $(VENV)/bin/python:
 BUILD := pyproject.toml constraints.txt CMakeLists.txt $(CXX_SOURCES) \
 	$(shell find native -name CMakeLists.txt)
 
-# --no-compile: what is imported is compiled then; all of it takes a minute.
+# pip compiles modules one after the other, which takes a minute.
+INSTALL := $(BIN)/pip install --disable-pip-version-check -q --no-compile -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null 2>&1 || true
+
 $(VENV)/installed: $(VENV)/bin/python $(BUILD)
-	$(BIN)/pip install --disable-pip-version-check -q --no-compile -c constraints.txt -e .
+	$(INSTALL) -e .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python $(BUILD)
-	$(BIN)/pip install --disable-pip-version-check -q --no-compile -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
+	@$(COMPILE)
 	@touch $(VENV)/installed $@

@@ -138,8 +138,7 @@ def test_a_graph_holds_whole_frames(name, frames, hop, sizes):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_graph_holds_no_wait_and_no_constant_of_the_host(name, request, monkeypatch):
-    monkeypatch.setattr(graphed, "SAMPLES", 8)
+def test_a_graph_holds_no_wait_and_no_constant_of_the_host(name, request):
     config, rows = CASES[name][0], 2
     model = build_model(config, seed=None).to("meta").eval().requires_grad_(False)
     if isinstance(model, SegmentModel):
