@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from types import SimpleNamespace
 
 import pytest
 import tyro
@@ -9,9 +10,10 @@ import tyro
 from samplewise.cli import main as main_module
 from samplewise.cli.generate import GenerateArgs
 from samplewise.cli.main import main
-from samplewise.cli.submit import Job, parts_of
+from samplewise.cli.submit import Job, parts_of, wait
 
-submitit = pytest.importorskip("submitit")
+pytest.importorskip("submitit")
+from submitit.core.utils import FailedJobError
 
 
 @pytest.fixture
@@ -41,6 +43,21 @@ def test_a_job_runs_the_command_and_the_same_again_when_it_is_queued_again(ran, 
     assert capsys.readouterr().out.startswith("job DEBUG_")
     assert Job(tuple(words)).checkpoint().function == Job(tuple(words))
     gc.collect()  # submitit's debug cluster leaves files open
+
+
+def test_a_job_of_this_machine_that_fails_is_named(capsys, monkeypatch):
+    def fail():
+        raise FailedJobError("its traceback")
+
+    paths = SimpleNamespace(stderr="logs/7_0_log.err")
+    jobs = [SimpleNamespace(job_id=number, paths=paths, results=list) for number in (6, 7)]
+    jobs[1].results = fail
+    assert wait(jobs) == 1
+    assert capsys.readouterr().err == "error: job 7 failed; see logs/7_0_log.err\n"
+    monkeypatch.setattr(main_module, "main", lambda arguments: 2)
+    monkeypatch.setattr("submitit.JobEnvironment", lambda: SimpleNamespace(num_tasks=1))
+    with pytest.raises(RuntimeError, match="samplewise train ended with exit code 2"):
+        Job(("train",))()
 
 
 def test_a_generation_is_split_by_index_into_the_clips_of_one_command():

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -159,7 +158,6 @@ def measure(place: Path, steps: int) -> dict:
     with timed(figures, "batches_cpu_s"):
         for _ in range(steps):
             run.stream.next_batch()
-    figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
     return figures
 
 

@@ -1,6 +1,7 @@
 """`samplewise submit`: a command as a SLURM job, on several nodes or as an array."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -61,7 +62,7 @@ class Job:
         if JobEnvironment().num_tasks > 1:
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         if code := main(list(self.argv)):
-            sys.exit(code)
+            raise RuntimeError(f"samplewise {self.argv[0]} ended with exit code {code}")
 
     def checkpoint(self) -> Any:
         """Return what a job that is queued again runs: the same command."""
@@ -91,10 +92,21 @@ def main(argv: list[str]) -> int:
         submitted = [executor.submit(Job(tuple(job))) for job in jobs]
     for job in submitted:
         print(f"job {job.job_id}: {job.paths.stdout}", flush=True)
-    if args.cluster != "slurm":
-        for job in submitted:
-            job.result()
-    return 0
+    return 0 if args.cluster == "slurm" else wait(submitted)
+
+
+def wait(submitted: Sequence[Any]) -> int:
+    """Wait for jobs of this machine, and return the exit code."""
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    code = 0
+    for job in submitted:
+        try:
+            job.results()
+        except (FailedJobError, UncompletedJobError):
+            print(f"error: job {job.job_id} failed; see {job.paths.stderr}", file=sys.stderr)
+            code = 1
+    return code
 
 
 def parts_of(argv: list[str], parts: int) -> list[list[str]]:
