@@ -3,15 +3,21 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
+import tyro
 from tests.data.sounds import noise
 from tests.training.test_resume import assert_same_bits, train
 
+from samplewise.cli.evaluate import EvaluateArgs
+from samplewise.cli.main import main
+from samplewise.cli.prepare import PrepareArgs
+from samplewise.cli.train import TrainArgs
 from samplewise.config.models import SampleRNNConfig
 from samplewise.config.training import BudgetConfig, PreviewConfig, TrainConfig
 from samplewise.data import remote
@@ -345,6 +351,15 @@ def test_an_upload_that_was_interrupted_goes_on(folder, prepared, one, monkeypat
     assert prepared(folder, output, shard_bytes=SHARD).decoded == 0
     assert len(sent) == len(set(sent)) == 10
     assert_same_corpus(one, output)
+
+
+def test_commands_take_urls(stored):
+    url = str(stored)
+    assert tyro.cli(PrepareArgs, args=["gs://a/b/", "-o", url]).output == stored
+    assert tyro.cli(TrainArgs, args=[url, "-o", "run"]).corpus == stored
+    assert tyro.cli(EvaluateArgs, args=["run", "--corpus", url]).corpus == stored
+    assert tyro.cli(EvaluateArgs, args=["run", "--corpus", "a/b"]).corpus == Path("a/b")
+    assert main(["prepare", "--verify", url]) == 0
 
 
 def test_a_file_url_is_a_path(tmp_path):
