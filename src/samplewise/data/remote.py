@@ -13,8 +13,8 @@ from samplewise.errors import CorpusError
 
 Result = TypeVar("Result")
 URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-ATTEMPTS, PAUSE_S = 4, 1.0
-"""Number of attempts at a request, and seconds before the second; each later pause is twice as
+REQUESTS, PAUSE_S = 4, 1.0
+"""Number of times that a request is made, and seconds before the second; each later pause is twice as
 long."""
 PIECE_BYTES = 2**23
 """Bytes per request where a whole file is read or written."""
@@ -111,17 +111,17 @@ class RemoteFolder:
     def _ask(self, verb: str, request: Callable[[Any, str], Result]) -> Result:
         """Return the answer to a request; the store may be out of reach for some seconds."""
         system, path = self._system()
-        attempt = 1
+        count = 1
         while True:
             try:
                 return request(system, path)
             except FileNotFoundError as error:
                 raise FileNotFoundError(f"{self.url} does not exist") from error
             except Exception as error:  # each store has errors of its own
-                if attempt == ATTEMPTS or isinstance(error, PermissionError | NotImplementedError):
+                if count == REQUESTS or isinstance(error, PermissionError | NotImplementedError):
                     raise CorpusError(f"cannot {verb} {self.url}: {_words(error)}") from error
-            time.sleep(PAUSE_S * 2 ** (attempt - 1))
-            attempt += 1
+            time.sleep(PAUSE_S * 2 ** (count - 1))
+            count += 1
 
     def _system(self) -> tuple[Any, str]:
         try:
