@@ -14,7 +14,7 @@ from samplewise.errors import CorpusError
 Result = TypeVar("Result")
 URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 REQUESTS, PAUSE_S = 4, 1.0
-"""Number of times that a request is made, and seconds before the second; each later pause is twice as
+"""How often a request is made at most, and seconds before the second; each later pause is twice as
 long."""
 PIECE_BYTES = 2**23
 """Bytes per request where a whole file is read or written."""
