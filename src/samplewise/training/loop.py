@@ -18,7 +18,8 @@ from samplewise.training.logger import RunLogger
 from samplewise.training.prefetch import Prefetch
 from samplewise.training.previews import make_preview
 from samplewise.training.pruning import prune_if_due
-from samplewise.training.run import Agreement, RunState, validation_clips
+from samplewise.training.ranks import Agreement
+from samplewise.training.run import RunState, validation_clips
 from samplewise.training.static_step import (
     StaticStep,
     describe_launches,

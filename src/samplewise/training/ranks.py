@@ -70,6 +70,18 @@ class Ranks:
         return torch.cat(parts)
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """What the ranks agreed on in the exchange of the last step."""
+
+    stop: bool = False
+    """Whether one of them was asked to stop."""
+    save: bool = False
+    """Whether a checkpoint is due on one of them."""
+    seconds: float = 0.0
+    """Mean of their seconds of training."""
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
     """Join the process group that the environment names, if any, and leave it at the end.

@@ -36,7 +36,7 @@ from samplewise.training.checkpoint import load_latest, save_checkpoint
 from samplewise.training.memory import check_training_memory
 from samplewise.training.optimizers import make_optimizer
 from samplewise.training.prefetch import Prefetch
-from samplewise.training.ranks import Ranks
+from samplewise.training.ranks import Agreement, Ranks
 from samplewise.training.resolve_config import (
     code_counts,
     describe_starts,
@@ -69,18 +69,6 @@ class Progress:
     bad_validations: int = 0
     sparsity: float = 0.0
     """Share of the blocks that the last pruning zeroed."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """What the ranks agreed on in the exchange of the last step."""
-
-    stop: bool = False
-    """Whether one of them was asked to stop."""
-    save: bool = False
-    """Whether a checkpoint is due on one of them."""
-    seconds: float = 0.0
-    """Mean of their seconds of training."""
 
 
 @dataclass

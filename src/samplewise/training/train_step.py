@@ -13,7 +13,8 @@ from samplewise.errors import TrainingError
 from samplewise.evaluate.nll import nats_to_bits
 from samplewise.nn.matmul import products_by
 from samplewise.nn.recurrence_choice import recurrence_by
-from samplewise.training.run import Agreement, RunState
+from samplewise.training.ranks import Agreement
+from samplewise.training.run import RunState
 from samplewise.training.tbptt import Mark, accumulate_gradients, clip_gradients, no_mark
 
 EXPLODED = 4.0
