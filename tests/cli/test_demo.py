@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplewise.cli import demo, report
+from samplewise.cli import demo, report, train
 from samplewise.cli.main import main
 from samplewise.config.codec import with_fields
 from samplewise.config.presets import PRESETS
@@ -33,6 +33,8 @@ def tiny(monkeypatch):
         threads=1,
     )
     monkeypatch.setitem(PRESETS, "tiny", small)
+    # Six steps, whatever --minutes says.
+    monkeypatch.setattr(train, "preset_for", lambda name, named: PRESETS[name])
     return small
 
 

@@ -26,7 +26,7 @@ def test_a_model_that_cannot_fit_is_refused_and_nothing_is_written(corpus, confi
 def test_memory_that_runs_out_in_the_first_step_leaves_nothing(
     corpus, tmp_path, monkeypatch, capsys
 ):
-    def step(*_):
+    def step(*_, **__):
         torch.empty(2**50)
 
     monkeypatch.setattr(loop, "train_step", step)

@@ -25,6 +25,7 @@ from samplewise.training import train_step as step_module
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.logger import RunLogger
 from samplewise.training.loop import fit
+from samplewise.training.ranks import Agreement
 from samplewise.training.run import Progress, discard, start
 
 
@@ -317,8 +318,8 @@ def test_early_stopping_counts_validations_without_a_better_one(
     for _ in range(6):
         loop.validate(run, None, loop.validation_clips(config, corpus))
     assert run.progress == Progress(best_bits=1.9, bad_validations=2)
-    assert loop._finished(replace_patience(run, 3), Interrupts()) is None
-    assert loop._finished(replace_patience(run, 2), Interrupts()) == "no better validation in 2"
+    assert loop._finished(replace_patience(run, 3), Agreement) is None
+    assert loop._finished(replace_patience(run, 2), Agreement) == "no better validation in 2"
 
 
 def replace_patience(run, patience):
