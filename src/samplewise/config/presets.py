@@ -308,10 +308,14 @@ PRESET_STEPS = {
     preset: round(epochs * LEAST_SECONDS * LEAST_RATE / (config.lanes * config.seq_len))
     for preset, config in PRESETS.items()
     if (epochs := config.budget.epochs) is not None
-} | {"tiny": 1200, "small": 12000, "small-16bit": 5000, "voice-16bit": 9000, "vocoder-small": 6500}
+} | {
+    **{"tiny": 1200, "small": 12000, "small-16bit": 5000, "voice-16bit": 9000},
+    **{"music": 4500, "speech": 4500, "vocoder-small": 6500},
+}
 """Steps that a preset was made for.
 
 `tiny` and `small`: what their minutes hold at 20,500 samples/s, the speed of one AVX2 core
-(docs/training.md); `small-16bit`: at 34,000. `vocoder-small`: the run in docs/vocode.md. Presets
-with a budget in epochs: what it is with that much audio. The papers' presets have no budget.
+(docs/training.md); `small-16bit`: at 34,000. `music`, `speech`: their budgets. `vocoder-small`: the
+run in docs/vocode.md. Presets with a budget in epochs: what it is with that much audio. The papers'
+presets have no budget.
 """
