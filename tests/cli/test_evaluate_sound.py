@@ -83,6 +83,7 @@ def test_clips_are_compared_with_the_split_that_is_named(run_folder, measured, c
         ("RUN --clips FOLDER --corpus CORPUS --sound", "and without a model"),
         ("RUN --sound --seconds 0.5", "seconds = 0.5 must be at least 1.02"),
         ("RUN --sound --count 0", "count = 0 must be at least 1"),
+        ("RUN --sound --step all --count 0", "count = 0 must be at least 1"),
         ("RUN --step all", "--step all goes with --sound"),
         ("FOLDER --sound --step all", "has no checkpoints; --step all needs a run folder"),
     ],

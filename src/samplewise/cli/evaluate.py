@@ -14,7 +14,7 @@ from samplewise.strict_json import read_object, to_text
 if TYPE_CHECKING:
     from samplewise.data.corpus import Corpus
     from samplewise.evaluate.evaluation import Score
-    from samplewise.evaluate.sound import SoundScore
+    from samplewise.evaluate.sound import SoundReference, SoundScore
     from samplewise.models.io import LoadedModel
     from samplewise.trained_model import Model
 
@@ -98,7 +98,7 @@ def main(argv: list[str]) -> int:
             corpus.folder,
         )
     if steps:
-        return _measure_steps(args, args.model, steps, corpus)
+        return _measure_steps(args, args.model, model, steps, corpus)
     if args.sound:
         return _measure_sound(args, args.model, model, corpus, step)
     return _measure_bits(args, args.model, model, corpus, step)
@@ -165,12 +165,20 @@ def _measure_sound(
     return 0
 
 
-def _measure_steps(args: EvaluateArgs, path: Path, steps: list[int], corpus: "Corpus") -> int:
+def _measure_steps(
+    args: EvaluateArgs, path: Path, model: "Model", steps: list[int], corpus: "Corpus"
+) -> int:
+    """Measure every checkpoint; ``model`` is the first."""
     from samplewise.cli.evaluate_sound import step_head, step_line
+    from samplewise.evaluate.clip_sets import corpus_reference, default_seconds
 
+    seconds = default_seconds(corpus, split=args.split) if args.seconds is None else args.seconds
+    reference = corpus_reference(corpus, model.loaded.audio.level, seconds, args.count, args.split)
     scores: dict[int, SoundScore] = {}
     for step in steps:
-        score = _score_sound(args, path, _load(args, path, step), corpus, step)
+        if scores:
+            model = _load(args, path, step)
+        score = _score_sound(args, path, model, corpus, step, reference)
         if not args.json:
             print(
                 *([] if scores else [step_head(score)]),
@@ -189,7 +197,12 @@ def _measure_steps(args: EvaluateArgs, path: Path, steps: list[int], corpus: "Co
 
 
 def _score_sound(
-    args: EvaluateArgs, path: Path, model: "Model", corpus: "Corpus", step: int | None
+    args: EvaluateArgs,
+    path: Path,
+    model: "Model",
+    corpus: "Corpus",
+    step: int | None,
+    reference: "SoundReference | None" = None,
 ) -> "SoundScore":
     """Draw clips, compare them, and keep the figures in the run folder."""
     from samplewise.atomic_io import write_json
@@ -205,6 +218,7 @@ def _score_sound(
             seconds=args.seconds,
             seed=args.seed,
             split=args.split,
+            reference=reference,
             test_bits=_known_bits(path / _result_name("evaluation", step), args.split),
             backend=model.backend_for(min(args.count, BATCH), lower="--count"),
             progress=lambda done, total: bar(done // model.sample_rate, total // model.sample_rate),

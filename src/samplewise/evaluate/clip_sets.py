@@ -43,6 +43,7 @@ def score_model(
     seconds: float | None = None,
     seed: int = SEED,
     split: str = "test",
+    reference: SoundReference | None = None,
     test_bits: float | None = None,
     backend: Backend = AUTO,
     progress: ProgressCallback | None = None,
@@ -56,6 +57,7 @@ def score_model(
         seconds: Length of a clip; None: 10, or less for a short test split.
         seed: Seed of the clips.
         split: Recordings that they are compared with; valid, to choose among models.
+        reference: From :func:`corpus_reference`, if it is known; it decides length and split.
         test_bits: Bits per sample of that split under the model, if they are known.
         backend: What computes the draws.
         progress: Called with samples drawn of all clips together, and their total.
@@ -64,18 +66,19 @@ def score_model(
         CorpusError: If the sample rates differ, or a split is too short.
         ValueError: If there is no clip, or it is too short.
     """
-    if count < 1:
-        raise ValueError(f"count = {count} must be at least 1")
     rate, level = loaded.audio.sample_rate, loaded.audio.level
     if corpus.sample_rate != rate:
         raise CorpusError(
             f"{corpus.folder} has a sample rate of {corpus.sample_rate} Hz, but the model was "
             f"trained at {rate} Hz"
         )
-    seconds = default_seconds(corpus, split=split) if seconds is None else seconds
-    reference = corpus_reference(corpus, level, seconds, count, split)
+    if reference is None:
+        seconds = default_seconds(corpus, split=split) if seconds is None else seconds
+        reference = corpus_reference(corpus, level, seconds, count, split)
     clips = list(
-        iterate_clips(loaded, range(count), seconds, seed, progress=progress, backend=backend)
+        iterate_clips(
+            loaded, range(count), reference.seconds, seed, progress=progress, backend=backend
+        )
     )
     return score_sound(
         [clip.samples for clip in clips],
@@ -130,9 +133,11 @@ def corpus_reference(
     Raises:
         CorpusError: If the split, or the training split, holds fewer than two excerpts of that
             length.
-        ValueError: If the length is too short for a distance.
+        ValueError: If there is no clip, or it is too short for a distance.
     """
     samples = round(seconds * corpus.sample_rate)
+    if count < 1:
+        raise ValueError(f"count = {count} must be at least 1")
     if seconds < LEAST_S:
         raise ValueError(f"seconds = {seconds:g} must be at least {LEAST_S:g} for a sound score")
     held_out, training = (

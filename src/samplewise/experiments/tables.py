@@ -110,19 +110,26 @@ def to_markdown(experiment: Experiment, results: list[Results]) -> str:
 
 def bits(seeds: Sequence[Results], split: str) -> Column:
     """Return the bits per sample of each row on a split."""
-    found: dict[str, list[float]] = {}
-    for name, row in _rows(seeds):
-        if split in row.get("scores", {}):
-            found.setdefault(name, []).append(row["scores"][split]["bits_per_sample"])
-    return found
+    return _collect(
+        (name, row["scores"][split]["bits_per_sample"])
+        for name, row in _rows(seeds)
+        if split in row.get("scores", {})
+    )
 
 
 def shares(seeds: Sequence[Results], key: str) -> Column:
     """Return the share of clips with one speaker of each row, in either memory experiment."""
+    return _collect(
+        (name, row[key]["same"]["share"])
+        for name, row in _rows(seeds)
+        if key in row and row[key]["same"]["share"] is not None
+    )
+
+
+def _collect(figures: Iterable[tuple[str, float]]) -> Column:
     found: dict[str, list[float]] = {}
-    for name, row in _rows(seeds):
-        if key in row and row[key]["same"]["share"] is not None:
-            found.setdefault(name, []).append(row[key]["same"]["share"])
+    for name, figure in figures:
+        found.setdefault(name, []).append(figure)
     return found
 
 
