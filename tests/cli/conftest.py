@@ -28,7 +28,7 @@ def corpus(recordings, tmp_path_factory):
 
 SMALL = [
     "--preset",
-    "tiny",
+    "small",
     "--model.dim",
     "8",
     "--model.emb-size",

@@ -19,7 +19,7 @@ FAILURES = {  # exit code 1: command -> what the message must say
     "train nowhere -o new": "make one with `samplewise prepare FOLDER -o nowhere`",
     "train empty -o new": "empty holds no corpus (corpus.json is missing)",
     "train CORPUS -o text.txt": "text.txt: a file is where a folder should be",
-    "train CORPUS -o new --preset tiny --seq-len 100": "must be a multiple of the top frame (32); "
+    "train CORPUS -o new --preset small --seq-len 100": "must be a multiple of the top frame (32); "
     "try 96",
     "train CORPUS -o new --lanes 0": "lanes = 0 must be at least 1",
     "train CORPUS -o new --lanes 30 --accumulate 4": "lanes = 30 must be a multiple of accumulate",
@@ -33,7 +33,7 @@ FAILURES = {  # exit code 1: command -> what the message must say
     "train CORPUS -o new --threads 0": "threads = 0 must be at least 1",
     "train CORPUS -o new --device gpu0": "device = 'gpu0' must be auto, cpu, cuda or cuda:N",
     "train CORPUS -o new --device cuda:99": "device = 'cuda:99', but torch sees",
-    "train CORPUS -o RUN --preset tiny --lanes 2": "holds a run with other settings (",
+    "train CORPUS -o RUN --preset small --lanes 2": "holds a run with other settings (",
     "generate nowhere": "nowhere does not exist: name a run folder, an exported model",
     "generate empty": "empty/weights.safetensors does not exist: name a run folder, an exported",
     "generate CORPUS": "corpus is a corpus, not a run folder or a model file: train a model on it",

@@ -194,7 +194,7 @@ def test_classes_from_labels_to_clips(corpus, tmp_path, capsys):
 
     table, folder = tmp_path / "labels.csv", tmp_path / "run"
     write("a", "b")
-    small = ["--preset", "tiny", "--model.dim", "8", "--lanes", "2", "--seq-len", "64"]
+    small = ["--preset", "small", "--model.dim", "8", "--lanes", "2", "--seq-len", "64"]
     small += ["--threads", "1", "--minutes", "None", "--preview-seconds", "0.1"]
     command = ["train", str(corpus), "-o", str(folder), "--labels", str(table), *small]
     assert main([*command, "--steps", "3"]) == 0

@@ -111,11 +111,11 @@ def test_a_wrong_field_of_every_family_is_named(family):
 
 
 def test_differences_are_named_by_their_path():
-    tiny, music = PRESETS["tiny"], PRESETS["music"]
-    found = differences(tiny, music)
+    small, music = PRESETS["small"], PRESETS["music"]
+    found = differences(small, music)
     assert found["model.lp_order"] == (64, 256)
     assert "seed" not in found
-    assert differences(tiny, tiny) == {}
+    assert differences(small, small) == {}
 
 
 def test_a_limit_that_is_named_replaces_those_of_the_preset():

@@ -76,12 +76,39 @@ def test_a_corpus_is_counted_through_the_codes_that_the_model_sees(
     assert calls[-1] == (1631 + 715, 1631 + 715)
 
 
-def test_with_many_codes_only_what_fits_into_memory_is_counted(corpus):
+@given(CLIPS, CLIPS)
+def test_beyond_so_many_codes_differences_are_counted(train, test):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("samplewise.evaluate.baselines.MAX_PAIR_LEVELS", Q - 1)
+        counts = [
+            count([[np.array(clip)] for clip in clips], Q, SILENCE) for clips in (train, test)
+        ]
+    found = cross_entropies(*counts)
+    assert found["unigram"] == pytest.approx(by_definition(train, test, lambda past: None))
+    differences = {"bigram": [1, -1], "linear_prediction": [1, -2, 1]}
+    for name, taps in differences.items():
+        filtered = [
+            [
+                np.convolve([SILENCE, SILENCE, *clip], taps)[2 : len(clip) + 2].astype(int)
+                for clip in clips
+            ]
+            for clips in (train, test)
+        ]
+        values = (Q - 1) * int(np.abs(taps).sum()) + 1  # from -2 (Q - 1) to 2 (Q - 1), or half
+        seen = np.concatenate(filtered[0])
+        expected = [
+            math.log2(len(seen) + SMOOTHING * values) - math.log2((seen == value).sum() + SMOOTHING)
+            for value in np.concatenate(filtered[1])
+        ]
+        assert found[name] == pytest.approx(np.mean(expected)), name
+
+
+def test_sixteen_bits_have_every_baseline(corpus):
     quantizer = make_quantizer("linear", 65536)
     train, test = cut(corpus.split("train"), 0), cut(corpus.split("test"), 0)
     found = baselines(corpus, train, test, "keep", quantizer)
-    assert set(found) == {"uniform", "unigram"}
     assert found["uniform"] == 16
+    assert found.keys() == {"uniform", "unigram", "bigram", "linear_prediction"}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def corpus(tmp_path_factory) -> Corpus:
 def base() -> TrainConfig:
     """Trains in a moment."""
     return TrainConfig(
-        preset="tiny",
+        preset="small",
         model=SampleRNNConfig(frame_sizes=(4, 16), dim=8, emb_size=4, q_levels=32),
         clip_seconds=0.1,
         lanes=2,

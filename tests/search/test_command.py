@@ -11,7 +11,7 @@ from samplewise.config.codec import differences, from_json
 from samplewise.config.training import TrainConfig
 from samplewise.training.run import read_config
 
-SMALL = ["--preset", "tiny", "--steps", "2", "--device", "cpu", "--threads", "1"]
+SMALL = ["--preset", "small", "--steps", "2", "--device", "cpu", "--threads", "1"]
 FIXED = {
     "model.frame_sizes": "[4,16]",
     "model.emb_size": "4",

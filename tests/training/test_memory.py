@@ -30,7 +30,7 @@ def test_memory_that_runs_out_in_the_first_step_leaves_nothing(
         torch.empty(2**50)
 
     monkeypatch.setattr(loop, "train_step", step)
-    command = ["train", str(corpus.folder), "--preset", "tiny", "--lanes", "1", "--seq-len", "64"]
+    command = ["train", str(corpus.folder), "--preset", "small", "--lanes", "1", "--seq-len", "64"]
     assert main([*command, "--model.dim", "8", "-o", str(tmp_path / "run")]) == 1
     assert capsys.readouterr().err.endswith(
         "error: out of memory; ask for less at once, or a smaller model\n"

@@ -328,7 +328,7 @@ def replace_patience(run, patience):
 
 
 OPTIONS = {
-    "--preset": "tiny",
+    "--preset": "small",
     "--matmul": "onednn",
     "--schedule": "constant",
     "--model.dim": "16",

@@ -129,19 +129,6 @@ SMALL = TrainConfig(
 minutes each on 27 minutes of piano, this one scored best (docs/training.md). Beyond the paper: a
 linear predictor, two maps in the MLP, and costs at half of the samples (docs/samplernn.md)."""
 
-TINY = replace(
-    SMALL,
-    preset="tiny",
-    clip_seconds=4.0,
-    optimizer=replace(SMALL.optimizer, warmup_steps=20),
-    ema=0.99,
-    budget=BudgetConfig(minutes=2.0),
-    valid_every=200,
-    valid_seconds=10.0,
-    preview=PreviewConfig(minutes=1.0, count=1),
-)
-"""The demo: `SMALL` for two minutes on two CPU cores, time enough for something audible."""
-
 SMALL_16BIT = replace(
     SMALL,
     preset="small-16bit",
@@ -167,6 +154,18 @@ SMALL_16BIT = replace(
 )
 """`SMALL` with 16-bit codes: tones last and there is no hiss of 8 bits; for tonal sound. Clips are
 longer, because a clip begins after silence, and what follows silence is drawn as it was learned."""
+
+TINY = replace(
+    SMALL_16BIT,
+    preset="tiny",
+    optimizer=replace(SMALL_16BIT.optimizer, warmup_steps=20),
+    ema=0.99,
+    budget=BudgetConfig(minutes=2.0),
+    valid_every=200,
+    valid_seconds=10.0,
+    preview=PreviewConfig(minutes=1.0, count=1),
+)
+"""The demo: `SMALL_16BIT` for two minutes on a CPU core, time enough for notes."""
 
 VOICE_16BIT = replace(
     SMALL_16BIT,
@@ -309,13 +308,13 @@ PRESET_STEPS = {
     for preset, config in PRESETS.items()
     if (epochs := config.budget.epochs) is not None
 } | {
-    **{"tiny": 1200, "small": 12000, "small-16bit": 5000, "voice-16bit": 9000},
+    **{"tiny": 500, "small": 12000, "small-16bit": 5000, "voice-16bit": 9000},
     **{"music": 4500, "speech": 4500, "vocoder-small": 6500},
 }
 """Steps that a preset was made for.
 
-`tiny` and `small`: what their minutes hold at 20,500 samples/s, the speed of one AVX2 core
-(docs/training.md); `small-16bit`: at 34,000. `music`, `speech`: their budgets. `vocoder-small`: the
+`small`: what its minutes hold at 20,500 samples/s, the speed of one AVX2 core (docs/training.md);
+`tiny` and `small-16bit`: at 34,000. `music`, `speech`: their budgets. `vocoder-small`: the
 run in docs/vocode.md. Presets with a budget in epochs: what it is with that much audio. The papers'
 presets have no budget.
 """

@@ -2,12 +2,12 @@
 
 uniform: all codes have the same probability. unigram: p(z). bigram: p(z | previous code). linear
 prediction: p(z | 2 z' - z''), the straight line through the last two codes. 0.1 is added to every
-count.
+count. Beyond 1,024 codes the last two are p(z - z') and p(z - (2 z' - z'')): there are too many
+pairs to count.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from jaxtyping import Float64, Int, Int64
@@ -24,21 +24,23 @@ SMOOTHING = 0.1
 BLOCK = 2**20
 """Samples that are in memory at once."""
 MAX_PAIR_LEVELS = 1024
-"""Largest number of codes for which pairs are counted: bigram and linear prediction."""
+"""Largest number of codes for which pairs are counted; beyond, differences are."""
 
 Codes = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of each code after each context."""
+    """Counts of each code after each context; beyond 1,024 codes, of its difference from it."""
 
     unigram: Int64[np.ndarray, "1 q_levels"]
     """Counts without context."""
-    bigram: Int64[np.ndarray, "q_levels q_levels"] | None
-    """Counts by the previous code (rows); None beyond 1,024 codes."""
-    linear_prediction: Int64[np.ndarray, "predictions q_levels"] | None
-    """Counts by 2 z' - z'' + q - 1 (rows, 0 to 3 q - 3); None beyond 1,024 codes."""
+    bigram: Int64[np.ndarray, "q_levels q_levels"] | Int64[np.ndarray, "1 differences"]
+    """Counts by the previous code (rows), or of z - z' + q - 1."""
+    linear_prediction: (
+        Int64[np.ndarray, "predictions q_levels"] | Int64[np.ndarray, "1 second_differences"]
+    )
+    """Counts by 2 z' - z'' + q - 1 (rows, 0 to 3 q - 3), or of z - 2 z' + z'' + 2 q - 2."""
 
 
 def count(clips: Iterable[Iterable[Codes]], q_levels: int, silence: int) -> Counts:
@@ -51,45 +53,47 @@ def count(clips: Iterable[Iterable[Codes]], q_levels: int, silence: int) -> Coun
         q_levels: Number of codes.
         silence: Code of amplitude 0.
     """
-    if q_levels > MAX_PAIR_LEVELS:
-        unigram = np.zeros(q_levels, np.int64)
-        for block in chain.from_iterable(clips):
-            unigram += np.bincount(block, minlength=q_levels)
-        return Counts(unigram[None], None, None)
-    bigram = np.zeros(q_levels * q_levels, np.int64)
-    prediction = np.zeros((3 * q_levels - 2) * q_levels, np.int64)
+    q, pairs = q_levels, q_levels <= MAX_PAIR_LEVELS
+    unigram = np.zeros(q, np.int64)
+    bigram = np.zeros(q * q if pairs else 2 * q - 1, np.int64)
+    prediction = np.zeros((3 * q - 2) * q if pairs else 4 * q - 3, np.int64)
     for blocks in clips:
         before = np.full(2, silence, np.int64)
         for block in blocks:
             codes = np.concatenate([before, block])
             before = codes[-2:]
             oldest, last, current = codes[:-2], codes[1:-1], codes[2:]
-            pair = last * q_levels
-            pair += current
-            bigram += np.bincount(pair, minlength=len(bigram))
-            # (2 last - oldest + q - 1) q + current
-            pair += (last - oldest + (q_levels - 1)) * q_levels
-            prediction += np.bincount(pair, minlength=len(prediction))
-    pairs = bigram.reshape(q_levels, q_levels)
-    return Counts(pairs.sum(0)[None], pairs, prediction.reshape(-1, q_levels))
+            unigram += np.bincount(current, minlength=len(unigram))
+            if pairs:
+                pair = last * q
+                pair += current
+                bigram += np.bincount(pair, minlength=len(bigram))
+                # (2 last - oldest + q - 1) q + current
+                pair += (last - oldest + (q - 1)) * q
+                prediction += np.bincount(pair, minlength=len(prediction))
+            else:
+                step = current - last
+                bigram += np.bincount(step + (q - 1), minlength=len(bigram))
+                step -= last - oldest
+                prediction += np.bincount(step + (2 * q - 2), minlength=len(prediction))
+    tables = (table.reshape(-1, q if pairs else len(table)) for table in (bigram, prediction))
+    return Counts(unigram[None], *tables)
 
 
 def cross_entropies(train: Counts, test: Counts) -> dict[str, float]:
     """Return bits per sample of ``test`` under the distributions counted in ``train``.
 
-    The keys are uniform, unigram and, where they were counted, bigram and linear_prediction.
+    The keys are uniform, unigram, bigram and linear_prediction.
     """
     q_levels, samples = test.unigram.size, int(test.unigram.sum())
     nats = {"uniform": samples * float(np.log(q_levels)), "unigram": 0.0}
     for name in ("unigram", "bigram", "linear_prediction"):
-        known, seen = getattr(train, name), getattr(test, name)
-        if known is not None and seen is not None:
-            nats[name] = _nats(known, seen)
+        nats[name] = _nats(getattr(train, name), getattr(test, name))
     return {name: nats_to_bits(value) / samples for name, value in nats.items()}
 
 
 def _nats(
-    train: Int64[np.ndarray, "contexts q_levels"], test: Int64[np.ndarray, "contexts q_levels"]
+    train: Int64[np.ndarray, "contexts outcomes"], test: Int64[np.ndarray, "contexts outcomes"]
 ) -> float:
     context, code = np.nonzero(test)
     totals: Float64[np.ndarray, " contexts"] = train.sum(1) + SMOOTHING * train.shape[1]
