@@ -198,8 +198,9 @@ int main(int argc, char** argv) {
       MakePredictor(40, 64),
       MakeRnn(Cell::kGru, 70, 2, true, 50),
       MakeWaveNet({1, 2, 4, 1, 2, 4}, 40, 70, 50),
-      MakeWaveNet({3, 1, 8}, 300, 40, 36),  // skip maps: one product for two layers, one for one
-      MakeWaveRnn(150, 0, 0),               // halves of 3 panels, the last one not full
+      // Skip maps: one product for nine layers, one for one.
+      MakeWaveNet({1, 2, 1, 3, 1, 2, 1, 4, 1, 2}, 70, 40, 36),
+      MakeWaveRnn(150, 0, 0),  // halves of 3 panels, the last one not full
       MakeWaveRnn(6, 0, 0),
       MakeWaveRnn(70, 5, 3),
   };

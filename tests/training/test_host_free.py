@@ -52,8 +52,10 @@ def smaller(config):
     return replace(config, **{name: value for name, value in FEWER.items() if name in used})
 
 
+PRESET_OF = {(smaller(made.model), made.sample_stride): name for name, made in PRESETS.items()}
+"""Presets that train the same model have one case."""
 CASES = {name: (config, 1) for name, config in CONFIGS.items()} | {
-    name: (smaller(preset.model), preset.sample_stride) for name, preset in PRESETS.items()
+    name: case for case, name in PRESET_OF.items()
 }
 
 
