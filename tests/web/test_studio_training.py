@@ -85,8 +85,14 @@ def test_training_is_started_watched_and_stopped(client, tmp_path, monkeypatch):
         ({"preset": "vocoder"}, 422),
         ({"preset": "../x"}, 422),
         ({"minutes": 0}, 422),
+        ({"model": "0" * 16}, 404),
+        ({"model": "../x"}, 422),
     ):
         assert client.post("/api/training", json=body | change).status_code == status
+    piano = next(one for one in client.get("/api/models").json() if one["name"] == "piano")
+    client.post("/api/training", json=body | {"model": piano["id"]})
+    words = ["--from", str(pretrained_file("piano"))]
+    assert wait_for_log(client, 9)["log"][-2:] == words
 
 
 def test_a_training_that_does_not_stop_is_killed(tmp_path, monkeypatch, client, studio):
@@ -114,12 +120,14 @@ def test_the_page_trains_and_plays_previews(browser, studio, tmp_path, monkeypat
         page.locator("#model").select_option("runs/done")
         page.get_by_label("Play the preview of step 40").click()
         page.locator("#previews .playing").wait_for()
+        page.locator("#from").select_option("piano")
         page.locator("#minutes").fill("3")
         page.locator("#train").click()
-        page.locator("#log", has_text="mine-small-1").wait_for()
-        page.get_by_text("mine-small-1: training").wait_for()
+        page.locator("#log", has_text="mine-small-16bit-1").wait_for()
+        assert "--from" in page.locator("#log").text_content()
+        page.get_by_text("mine-small-16bit-1: training").wait_for()
         page.get_by_role("button", name="Stop").click()
-        page.get_by_text("mine-small-1: finished").wait_for()
+        page.get_by_text("mine-small-16bit-1: finished").wait_for()
         assert page.locator("#train").text_content() == "Train"
     page.context.close()
     assert not errors

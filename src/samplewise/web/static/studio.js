@@ -149,6 +149,9 @@ async function listModels() {
   if (models.map((one) => one.id).join() !== known) {  // else an open list would close
     $("model").replaceChildren(...models.map((one) => element("option", one.name, { value: one.id })));
     if (models.some((one) => one.id === chosen)) $("model").value = chosen;
+    const from = $("from").value, weights = models.filter((one) => one.usable);
+    $("from").replaceChildren(element("option", "nothing", { value: "" }), ...weights.map((one) => element("option", one.name, { value: one.id })));
+    if (weights.some((one) => one.id === from)) $("from").value = from;
   }
   if ($("model").value === chosen) showModel();
   else chooseModel();
@@ -482,12 +485,12 @@ function showTraining(state) {
   }
   if (!$("preset").length) {
     $("preset").replaceChildren(...state.presets.map((name) => element("option", name)));
-    if (state.presets.includes("small")) $("preset").value = "small";
+    if (state.presets.includes("small-16bit")) $("preset").value = "small-16bit";
   }
   training = state.training;
   const goes = training !== null && training.code === null;
   $("train").textContent = goes ? "Stop" : "Train";
-  for (const id of ["corpus", "preset", "minutes"]) $(id).disabled = goes;
+  for (const id of ["corpus", "preset", "from", "minutes"]) $(id).disabled = goes;
   $("log").hidden = !training;
   if (!training) return;
   const end = training.code === 0 ? "finished" : "failed";
@@ -512,6 +515,7 @@ $("train").addEventListener("click", () => guarded(async () => {
       await listModels();
     } else {
       const body = { corpus: $("corpus").value, preset: $("preset").value, minutes: Number($("minutes").value) };
+      if ($("from").value) body.model = $("from").value;
       showTraining(await request("POST", "/api/training", body));
       await watchTraining();
     }

@@ -78,6 +78,8 @@ class NewTraining(Strict):
     corpus: str = Field(pattern=r"^[0-9a-f]{16}$")
     preset: str = Field(max_length=60)
     minutes: float = Field(gt=0, le=MAX_MINUTES)
+    model: str | None = Field(None, pattern=r"^[0-9a-f]{16}$")
+    """With whose weights it begins."""
 
 
 class Studio:
@@ -197,8 +199,11 @@ def make_router(studio: Studio) -> APIRouter:
             raise RequestError(404, "there is no such corpus")
         if body.preset not in presets():
             raise RequestError(422, f"preset: must be one of {', '.join(presets())}")
+        model = None if body.model is None else studio.library.find(body.model)
+        if body.model is not None and model is None:
+            raise RequestError(404, "there is no such model")
         try:
-            studio.trainer.start(corpus, body.preset, body.minutes)
+            studio.trainer.start(corpus, body.preset, body.minutes, model and model.path)
         except IsTrainingError:
             raise RequestError(429, "another training is going on; stop it", 60) from None
         return _training(studio.trainer)

@@ -75,8 +75,16 @@ class Trainer:
         found = [path for folder in self._folders for path in _corpora(folder, DEPTH)]
         return {hashlib.sha256(str(p.resolve()).encode()).hexdigest()[:16]: p for p in found}
 
-    def start(self, corpus: Path, preset: str, minutes: float) -> Training:
+    def start(
+        self, corpus: Path, preset: str, minutes: float, model: Path | None = None
+    ) -> Training:
         """Start a training into a new folder.
+
+        Args:
+            corpus: Folder of the corpus.
+            preset: Name of the preset.
+            minutes: Minutes of training.
+            model: Run folder or model file with whose weights it begins; None: with nothing.
 
         Raises:
             IsTrainingError: If another one is going on.
@@ -87,6 +95,7 @@ class Trainer:
                 raise IsTrainingError
             run = self._new_folder(f"{corpus.name}-{preset}")
             words = [str(corpus), "--preset", preset, "--minutes", f"{minutes:g}", "-o", str(run)]
+            words += [] if model is None else ["--from", str(model)]
             try:
                 process = subprocess.Popen(  # noqa: S603 - our own Python
                     [sys.executable, *WORKER, *words],
