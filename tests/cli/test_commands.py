@@ -126,13 +126,17 @@ def test_two_trainings_into_one_folder_are_refused(corpus, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
-def test_a_file_for_programs_in_c_is_written_beside_no_other_flags(run_folder, tmp_path, command):
+def test_a_file_for_programs_in_c_is_written_beside_no_other_flags(
+    run_folder, tmp_path, command, capsys
+):
     file = tmp_path / "mine.engine"
     assert f"{RATE} Hz" in command("export", run_folder, file, "--engine")
     assert file.read_bytes().startswith(b"samplewise engine 1\nsample_rate %d\n" % RATE)
     command("export", run_folder, file, "--engine")  # over its own kind
     assert main(["export", str(run_folder), str(file)]) == 1
-    assert main(["export", str(run_folder), str(file), "--engine", "--half"]) == 1
+    for flag in (["--half"], ["--temperature", "0.9"], ["--starts", "0"], ["--name", "mine"]):
+        assert main(["export", str(run_folder), str(file), "--engine", *flag]) == 1
+        assert f"leave {flag[0]} out" in capsys.readouterr().err
 
 
 def test_an_exported_file_is_the_model(run_folder, corpus, tmp_path, command):

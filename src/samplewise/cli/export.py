@@ -59,8 +59,11 @@ def main(argv: list[str]) -> int:
     from samplewise.models.io import is_model_file
     from samplewise.models.pruning import zero_share
 
-    if args.engine and args.half:
-        raise ValueError("half: the file for programs in C has single precision; leave --half out")
+    if args.engine:
+        for name in ("half", "temperature", "starts", "name"):
+            if (value := getattr(args, name)) is not None and value is not False:
+                what = f"{name} = {value}: a file for programs in C cannot have it"
+                raise ValueError(f"{what}; leave --{name} out")
     if args.describe:
         print(_describe(args.model))
         return 0
