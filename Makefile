@@ -11,10 +11,9 @@ demo: $(VENV)/installed
 test:
 	$(MAKE) -j 2 lint suite
 
-# Tests start many processes: their bytecode is kept, whatever the environment says. Three at once
-# keep two cores busy: some wait for others.
+# Tests start many processes: their bytecode is kept, whatever the environment says.
 suite: $(VENV)/installed-dev
-	PYTHONDONTWRITEBYTECODE= SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q -n 3 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= SAMPLEWISE_REQUIRE_NATIVE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 CXX_SOURCES := src/samplewise/engine/bindings.cc \
 	$(shell find native -name '*.cc' -o -name '*.h' -o -name '*.inc')
