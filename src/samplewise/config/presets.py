@@ -124,10 +124,13 @@ SMALL = TrainConfig(
     valid_every=1000,
     valid_seconds=30.0,
     preview=PreviewConfig(minutes=5.0),
+    threads=1,
 )
-"""For a computer without a GPU: 20 minutes on two cores. Of eight shapes tried for two and a half
-minutes each on 27 minutes of piano, this one scored best (docs/training.md). Beyond the paper: a
-linear predictor, two maps in the MLP, and costs at half of the samples (docs/samplernn.md)."""
+"""For a computer without a GPU: 20 minutes on one core, which is faster than two: its products are
+so small that threads wait longer for each other than they compute (docs/speed.md). Of eight shapes
+tried for two and a half minutes each on 27 minutes of piano, this one scored best
+(docs/training.md). Beyond the paper: a linear predictor, two maps in the MLP, and costs at half of
+the samples (docs/samplernn.md)."""
 
 SMALL_16BIT = replace(
     SMALL,
@@ -184,13 +187,23 @@ VOICE_16BIT = replace(
 resonances lose half of their amplitude in 14 ms at 16 kHz, so that none becomes a whistle."""
 
 MUSIC = replace(
-    SMALL_16BIT, preset="music", lanes=64, budget=BudgetConfig(steps=4500), valid_every=500
+    SMALL_16BIT,
+    preset="music",
+    lanes=64,
+    budget=BudgetConfig(steps=4500),
+    valid_every=500,
+    threads=None,
 )
 """`SMALL_16BIT` for a GPU: four times as many lanes, as many steps as gave the best sound there. A
 greater width, depth or subsequence brought neither bits nor sound (docs/samplernn.md)."""
 
 SPEECH = replace(
-    VOICE_16BIT, preset="speech", lanes=64, budget=BudgetConfig(steps=4500), valid_every=500
+    VOICE_16BIT,
+    preset="speech",
+    lanes=64,
+    budget=BudgetConfig(steps=4500),
+    valid_every=500,
+    threads=None,
 )
 """`VOICE_16BIT` for a GPU, as the bundled `voice` was trained."""
 
