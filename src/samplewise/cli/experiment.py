@@ -1,7 +1,7 @@
 """`samplewise experiment`: a table or a figure, trained, scored and drawn."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -148,7 +148,8 @@ def _run(args: ExperimentArgs, experiment: "Experiment") -> None:
     if is_speedrun:
         words = args.budget.split(",") if args.budget else ()
         budgets = [parse_budget(word) for word in words] or BUDGETS
-        experiment, budget = speedrun(budgets, PRESETS[args.preset]), Budget()
+        base = replace(PRESETS[args.preset], threads=None)  # those that torch has, by --threads
+        experiment, budget = speedrun(budgets, base), Budget()
     else:
         budget = parse_budget(args.budget or "10min")
     if args.only is not None:

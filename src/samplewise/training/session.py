@@ -12,6 +12,7 @@ from samplewise.atomic_io import claim
 from samplewise.config.training import TrainConfig
 from samplewise.data.corpus import Corpus
 from samplewise.errors import is_out_of_memory
+from samplewise.generate.backend import torch_threads
 from samplewise.nn.device import use_device
 from samplewise.training.interrupts import Interrupts
 from samplewise.training.logger import RunLogger
@@ -77,11 +78,10 @@ def train_run(
         TrainingError: If the cost or its gradient is not finite, or has exploded.
     """
     ranks = ranks or Ranks(0, 1, use_device(config.device))
-    if config.threads or config.ranks > 1:
-        torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // config.ranks))
+    threads = config.threads or max(1, torch.get_num_threads() // config.ranks)
     own = nullcontext(interrupts) if interrupts else Interrupts()
     alone = claim(folder, "training", CONFIG, KIND) if ranks.is_first else nullcontext()
-    with own as requests, alone:
+    with own as requests, alone, torch_threads(threads):
         if fresh and ranks.is_first:
             discard(folder)
         ranks.wait()
