@@ -186,25 +186,17 @@ VOICE_16BIT = replace(
 """`SMALL_16BIT` for voices and other sounds that change fast: short filters of short windows, whose
 resonances lose half of their amplitude in 14 ms at 16 kHz, so that none becomes a whistle."""
 
-MUSIC = replace(
-    SMALL_16BIT,
-    preset="music",
-    lanes=64,
-    budget=BudgetConfig(steps=4500),
-    valid_every=500,
-    threads=None,
-)
+
+def _for_a_gpu(config: TrainConfig, preset: str) -> TrainConfig:
+    budget = BudgetConfig(steps=4500)
+    return replace(config, preset=preset, lanes=64, budget=budget, valid_every=500, threads=None)
+
+
+MUSIC = _for_a_gpu(SMALL_16BIT, "music")
 """`SMALL_16BIT` for a GPU: four times as many lanes, as many steps as gave the best sound there. A
 greater width, depth or subsequence brought neither bits nor sound (docs/samplernn.md)."""
 
-SPEECH = replace(
-    VOICE_16BIT,
-    preset="speech",
-    lanes=64,
-    budget=BudgetConfig(steps=4500),
-    valid_every=500,
-    threads=None,
-)
+SPEECH = _for_a_gpu(VOICE_16BIT, "speech")
 """`VOICE_16BIT` for a GPU, as the bundled `voice` was trained."""
 
 WAVERNN = TrainConfig(
