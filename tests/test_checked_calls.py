@@ -15,13 +15,13 @@ def add(left: Float[Tensor, " time"], right: Float[Tensor, " time"]) -> Float[Te
 def test_the_first_calls_of_a_test_are_checked_and_then_ever_fewer():
     calls.clear()
     refused = []
-    for _ in range(17):
+    for _ in range(9):
         try:
             add(zeros(3), zeros(1))  # a broadcast that the annotation forbids
             refused.append(False)
         except Exception as error:
             refused.append("right" in str(error))
-    assert [number for number, was in enumerate(refused, 1) if was] == [1, 2, 16]
+    assert refused == [True, True, False, True, False, False, False, True, False]
     assert (add(zeros(3), zeros(3)) == 0).all()
 
 
