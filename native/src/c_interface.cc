@@ -56,8 +56,8 @@ samplewise_model* samplewise_load(const char* path, const char* weights) {
   return Guarded<samplewise_model*>(nullptr, [&] {
     const samplewise::ModelFile file = samplewise::ReadModelFile(path);
     const samplewise::ModelSpec spec = samplewise::SpecOf(file.spec);
-    const auto* wavernn = std::get_if<samplewise::WaveRnnSpec>(&spec.network);
-    if (wavernn != nullptr && wavernn->condition_width > 0) {
+    const auto width = [](const auto& network) { return network.condition_width; };
+    if (std::visit(width, spec.network) > 0) {
       throw std::invalid_argument(std::string(path) + " is conditioned");
     }
     const samplewise::Array amplitudes = file.spec.Find("amplitudes");

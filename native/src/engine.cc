@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "conditioning.h"
 #include "packed_model.h"
 #include "samplewise/engine.h"
 #include "size.h"
@@ -61,21 +62,24 @@ std::unique_ptr<Steppers> MakeSteppers(const PackedModel& model, ThreadTeam& tea
       model.network);
 }
 
-void CheckConditioning(const PackedWaveRnn* wavernn, const State& state, const Chunk& chunk) {
-  const bool is_conditioned = wavernn != nullptr && wavernn->is_conditioned();
+ConditioningSize ConditioningOf(const PackedModel& model) {
+  return std::visit([](const auto& network) { return network.conditioning; }, model.network);
+}
+
+void CheckConditioning(ConditioningSize size, const State& state, const Chunk& chunk) {
+  const bool is_conditioned = size.width > 0;
   if (is_conditioned != (chunk.conditioning != nullptr)) {
     throw std::invalid_argument(is_conditioned ? "the model needs conditioning"
                                                : "the model takes no conditioning");
   }
   if (!is_conditioned || chunk.samples == 0) return;
-  const int64_t hold = wavernn->hold;
   const int64_t last = state.clock + chunk.samples - 1;
-  const int64_t needed = last / hold - state.clock / hold + 1;
+  const int64_t needed = last / size.hold - state.clock / size.hold + 1;
   if (chunk.vectors != needed) {
     throw std::invalid_argument("conditioning has " + std::to_string(chunk.vectors) +
                                 " vectors, but samples " + std::to_string(state.clock) + " to " +
                                 std::to_string(last) + " need " + std::to_string(needed) +
-                                ", each held for " + std::to_string(hold));
+                                ", each held for " + std::to_string(size.hold));
   }
 }
 
@@ -94,12 +98,12 @@ void Check(const PackedModel& model, int max_batch, const State& state, const Ch
   if (chunk.draws() && (chunk.uniforms == nullptr || chunk.codes == nullptr)) {
     throw std::invalid_argument("drawing needs uniforms and a place for codes");
   }
-  const auto* wavernn = std::get_if<PackedWaveRnn>(&model.network);
-  CheckConditioning(wavernn, state, chunk);
+  CheckConditioning(ConditioningOf(model), state, chunk);
+  const bool is_wavernn = std::holds_alternative<PackedWaveRnn>(model.network);
   const size_t count = Size(state.batch) * Size(chunk.samples);
   for (size_t i = 0; chunk.forced != nullptr && i < count; ++i) {
     const int32_t code = chunk.forced[i];
-    const bool is_drawn = code == -1 && chunk.uniforms != nullptr && wavernn != nullptr;
+    const bool is_drawn = code == -1 && chunk.uniforms != nullptr && is_wavernn;
     if (!is_drawn && (code < 0 || code >= model.q_levels)) {
       throw std::invalid_argument("code " + std::to_string(code) + " is not within [0, " +
                                   std::to_string(model.q_levels) + ")");
@@ -149,10 +153,7 @@ int Engine::logits() const {
                     implementation_->model.network);
 }
 
-int Engine::condition_width() const {
-  const auto* wavernn = std::get_if<PackedWaveRnn>(&implementation_->model.network);
-  return wavernn == nullptr ? 0 : wavernn->condition.cols();
-}
+int Engine::condition_width() const { return ConditioningOf(implementation_->model).width; }
 
 double Engine::threads_used() const { return implementation_->threads_used; }
 

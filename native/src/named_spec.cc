@@ -32,6 +32,14 @@ Cell CellOf(const std::string& name) {
   throw std::invalid_argument("cell = " + name + " must be gru, gru-reset-after or lstm");
 }
 
+// Sets the sizes of the conditioning; a model without one need not have them.
+template <class Spec>
+void ReadConditioning(const NamedSpec& named, Spec& spec) {
+  if (named.numbers.count("condition_width") == 0) return;
+  spec.condition_width = named.Whole("condition_width");
+  spec.hold = named.Whole("hold");
+}
+
 MlpSpec MlpOf(const NamedSpec& named) {
   const bool is_mixture = named.numbers.count("components") != 0;
   return {named.Find("sample.hidden"), named.Find("sample.hidden_bias"),
@@ -45,6 +53,7 @@ TierSpec TierOf(const NamedSpec& named, const std::string& name, int frame_size)
                 .frame = find("frame"),
                 .codes = find("codes"),
                 .above = find("above"),
+                .condition = find("condition"),
                 .bias = find("bias"),
                 .h0 = find("h0"),
                 .skip_bias = find("skip_bias"),
@@ -85,11 +94,14 @@ SampleRnnSpec SampleRnnOf(const NamedSpec& named) {
                      .dim = named.Whole("dim"),
                      .cell = CellOf(named.cell),
                      .skip = named.Whole("skip") != 0,
+                     .condition_width = 0,
+                     .hold = 1,
                      .real_values = {real_values.values.begin(), real_values.values.end()},
                      .tiers = {},
                      .table = named.Find("sample.table"),
                      .mlp = MlpOf(named),
                      .predictor = {}};
+  ReadConditioning(named, spec);
   if (named.numbers.count("order") != 0) spec.predictor = PredictorOf(named);
   for (std::size_t k = 1; k < frame_sizes.size(); ++k) {
     const std::string name = "tier" + std::to_string(k + 1) + ".";
@@ -102,16 +114,19 @@ WaveNetSpec WaveNetOf(const NamedSpec& named) {
   const std::vector<int> dilations = named.Wholes("dilations");
   WaveNetSpec spec{.channels = named.Whole("channels"),
                    .dim = named.Whole("dim"),
+                   .condition_width = 0,
+                   .hold = 1,
                    .embedding = named.Find("stack.embedding"),
                    .layers = {},
                    .skip_bias = named.Find("stack.skip_bias"),
                    .mlp = MlpOf(named)};
+  ReadConditioning(named, spec);
   for (std::size_t layer = 0; layer < dilations.size(); ++layer) {
     const auto find = [&](const std::string& array) {
       return named.Find(Numbered("stack." + array, layer));
     };
     spec.layers.push_back({dilations[layer], find("taps"), find("bias"), find("residual"),
-                           find("residual_bias"), find("skip")});
+                           find("residual_bias"), find("skip"), find("condition")});
   }
   return spec;
 }
@@ -125,18 +140,20 @@ WaveRnnHalfSpec HalfOf(const NamedSpec& named, std::size_t index) {
 
 WaveRnnSpec WaveRnnOf(const NamedSpec& named) {
   const auto find = [&](const std::string& array) { return named.Find("wavernn." + array); };
-  return {.dim = named.Whole("dim"),
-          .condition_width = named.Whole("condition_width"),
-          .hold = named.Whole("hold"),
-          .input = find("input"),
-          .current = find("current"),
-          .bias = find("bias"),
-          .candidate_bias = find("candidate"),
-          .recurrent = find("recurrent"),
-          .h0 = find("h0"),
-          .condition = find("condition"),
-          .coarse = HalfOf(named, 0),
-          .fine = HalfOf(named, 1)};
+  WaveRnnSpec spec{.dim = named.Whole("dim"),
+                   .condition_width = 0,
+                   .hold = 1,
+                   .input = find("input"),
+                   .current = find("current"),
+                   .bias = find("bias"),
+                   .candidate_bias = find("candidate"),
+                   .recurrent = find("recurrent"),
+                   .h0 = find("h0"),
+                   .condition = find("condition"),
+                   .coarse = HalfOf(named, 0),
+                   .fine = HalfOf(named, 1)};
+  ReadConditioning(named, spec);
+  return spec;
 }
 
 }  // namespace

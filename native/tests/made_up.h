@@ -26,10 +26,11 @@ struct MadeUp {
     return {Make(dim, dim), Make(1, dim), Make(q, dim), Make(1, q)};
   }
   int condition_width() const {
-    const auto* wavernn = std::get_if<WaveRnnSpec>(&spec.network);
-    return wavernn == nullptr ? 0 : wavernn->condition_width;
+    return std::visit([](const auto& network) { return network.condition_width; }, spec.network);
   }
-  int hold() const { return std::get<WaveRnnSpec>(spec.network).hold; }
+  int hold() const {
+    return std::visit([](const auto& network) { return network.hold; }, spec.network);
+  }
 };
 
 inline MadeUp MakeSampleRnn(Cell cell, std::vector<int> frame_sizes, int dim, int n_rnn, bool skip,
@@ -67,6 +68,28 @@ inline MadeUp MakeSampleRnn(Cell cell, std::vector<int> frame_sizes, int dim, in
   network.table = made.Make(frame_sizes[0] * q, dim);
   network.mlp = made.MakeMlp(dim, q);
   made.spec = {q, q / 2, std::move(network)};
+  return made;
+}
+
+// The same, or an RNN or WaveNet, told a vector of 5 numbers every 3 samples.
+inline MadeUp Conditioned(MadeUp made) {
+  const auto told = [&](auto& network) {
+    network.condition_width = 5;
+    network.hold = 3;
+  };
+  if (auto* samplernn = std::get_if<SampleRnnSpec>(&made.spec.network)) {
+    told(*samplernn);
+    for (TierSpec& tier : samplernn->tiers) {
+      const int rows =
+          tier.bias.cols / (samplernn->skip ? 1 : static_cast<int>(tier.layers.size()));
+      tier.condition = made.Make(rows, 5);
+    }
+  } else if (auto* wavenet = std::get_if<WaveNetSpec>(&made.spec.network)) {
+    told(*wavenet);
+    for (DilatedLayerSpec& layer : wavenet->layers) {
+      layer.condition = made.Make(2 * wavenet->channels, 5);
+    }
+  }
   return made;
 }
 

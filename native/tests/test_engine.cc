@@ -14,6 +14,7 @@ namespace {
 
 using samplewise::Cell;
 using samplewise::Chunk;
+using samplewise::Conditioned;
 using samplewise::Engine;
 using samplewise::MadeUp;
 using samplewise::MakePredictor;
@@ -203,6 +204,8 @@ int main(int argc, char** argv) {
       MakeWaveRnn(150, 0, 0),  // halves of 3 panels, the last one not full
       MakeWaveRnn(6, 0, 0),
       MakeWaveRnn(70, 5, 3),
+      Conditioned(MakeSampleRnn(Cell::kGru, {2, 2, 8}, 40, 2, true, 36)),
+      Conditioned(MakeWaveNet({1, 2, 4, 1}, 40, 33, 36)),
   };
   size_t cases = 0;
   for (const MadeUp& made : models) {

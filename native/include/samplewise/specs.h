@@ -44,6 +44,7 @@ struct TierSpec {
   Array frame;         // (gates * x_layers * dim, FS(k)): from the frame's real values to the gates
   Array codes;         // (q, gates * x_layers * dim): replaces `frame` where a frame is one code
   Array above;         // (gates * x_layers * dim, dim): from the tier above; not in the top tier
+  Array condition;     // (gates * x_layers * dim, condition_width); only if conditioned
   Array bias;          // (1, gates * n_rnn * dim): of the gates, layer by layer
   Array h0;            // (n_rnn, dim); LSTM: (n_rnn, 2 * dim), h then c
   Array skip_bias;     // (1, dim): with skip connections only
@@ -79,6 +80,8 @@ struct SampleRnnSpec {
   int dim = 0;
   Cell cell = Cell::kGru;
   bool skip = false;               // whether layers have skip connections
+  int condition_width = 0;         // of the conditioning vectors; 0: not conditioned
+  int hold = 1;                    // samples that share a conditioning vector
   std::vector<float> real_values;  // (q,): the real value of each code in a frame
   std::vector<TierSpec> tiers;     // tier 2 first
   Array table;  // (window * q, dim): the sum that each code at each place gives to the MLP
@@ -95,13 +98,16 @@ struct DilatedLayerSpec {
   Array residual;       // (channels, channels); not in the last layer
   Array residual_bias;  // (1, channels); not in the last layer
   Array skip;           // (dim, channels)
+  Array condition;      // (2 * channels, condition_width); only if conditioned
 };
 
 // WaveNet (van den Oord et al. 2016). The MLP takes the sum of the skip connections.
 struct WaveNetSpec {
   int channels = 0;
-  int dim = 0;      // channels of the skip connections
-  Array embedding;  // (q, channels)
+  int dim = 0;              // channels of the skip connections
+  int condition_width = 0;  // of the conditioning vectors; 0: not conditioned
+  int hold = 1;             // samples that share a conditioning vector
+  Array embedding;          // (q, channels)
   std::vector<DilatedLayerSpec> layers;
   Array skip_bias;  // (1, dim): the sum over all layers
   MlpSpec mlp;
@@ -121,7 +127,7 @@ struct WaveRnnHalfSpec {
 struct WaveRnnSpec {
   int dim = 0;              // units, even
   int condition_width = 0;  // of the conditioning vectors; 0: not conditioned
-  int hold = 0;             // samples that share a conditioning vector
+  int hold = 1;             // samples that share a conditioning vector
   Array input;              // (3 * dim, 2): of the previous coarse and fine code
   Array current;            // (3 * dim / 2, 1): of the present coarse code, to the fine units
   Array bias;               // (1, 3 * dim)

@@ -50,6 +50,7 @@ SampleRnnWorkspace::SampleRnnWorkspace(const PackedSampleRnn& weights, const Ker
     tier.u.resize(gates);
     const size_t ratio = Size(weights.tiers[index].ratio);
     tier.conditions.resize(ratio * vector);
+    if (weights.conditioning.width > 0) tier.conditioning.resize(gates * Size(weights.x_layers));
     if (index > 0) tier.above.resize(ratio * batch * Size(weights.condition_width(index)));
     tiers.push_back(std::move(tier));
   }
@@ -97,6 +98,7 @@ SampleRnnStepper::SampleRnnStepper(SampleRnnWorkspace& shared, int thread)
       above_batch_(std::max(1, kAboveBatch / shared.max_batch) * shared.max_batch),
       predictor_(weights_.predictor, kernels_, shared.max_batch),
       history_(shared.max_batch, weights_.lookback()),
+      conditioning_(weights_.conditioning, shared.max_batch, weights_.format),
       mlp_(weights_.mlp, shared.mlp, kernels_, team_, shared.max_batch, thread),
       input_(weights_.dim, shared.max_batch, weights_.format),
       above_input_(weights_.dim, above_batch_, weights_.format),
@@ -113,12 +115,14 @@ void SampleRnnStepper::Run(State& state, const Chunk& chunk, int begin, int end,
   units_ = shared_.units.Of(thread_, active);
   division_ = {false, batch_, {0, batch_}, units_, shared_.mlp.output.Of(thread_, active)};
   history_.Load(state);
+  conditioning_.Forget();  // rows may have gone to another thread
   const bool predicts = weights_.predictor.order != 0;
   if (predicts) predictor_.Load(state, state.arrays.back());
   for (size_t index = 0; index < latest_.size(); ++index) {
     latest_[index] = shared_.tiers[index].latest;
   }
   for (int sample = begin; sample < end; ++sample) {
+    if (conditioning_.Take(kernels_, chunk, sample, history_.clock(), {0, batch_})) Condition();
     for (size_t index = weights_.tiers.size(); index-- > 0;) {
       if (history_.clock() % weights_.tiers[index].frame_size == 0) RunTier(index);
     }
@@ -135,6 +139,17 @@ void SampleRnnStepper::Run(State& state, const Chunk& chunk, int begin, int end,
   state.clock = history_.clock();
   for (size_t index = 0; index < latest_.size(); ++index) {
     shared_.tiers[index].latest = latest_[index];
+  }
+}
+
+// What the conditioning vectors in force give to the gates of every tier.
+void SampleRnnStepper::Condition() {
+  const int groups = weights_.x_layers * weights_.gates;
+  for (size_t index = 0; index < weights_.tiers.size(); ++index) {
+    Multiply(kernels_, weights_.tiers[index].condition, conditioning_.vectors(), batch_,
+             shared_.tiers[index].conditioning.data(),
+             Size(weights_.blocks) * Size(weights_.input_width()), units_.first * groups,
+             units_.last * groups);
   }
 }
 
@@ -170,6 +185,9 @@ void SampleRnnStepper::TierInputs(size_t index) {
         const Floats& above = shared_.tiers[index + 1].above;
         std::copy_n(&above[(Size(slot) * Size(batch_) + Size(clip)) * row + place], width, to);
       }
+      const Floats& conditioning = shared_.tiers[index].conditioning;
+      if (!conditioning.empty())
+        kernels_.add(width, to, &conditioning[Size(clip) * row + place], to);
       if (tier.codes.empty()) {
         kernels_.accumulate(width, tier.frame_size, &tier.frame[place * Size(tier.frame_size)],
                             frame_.data(), to);

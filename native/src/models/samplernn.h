@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "conditioning.h"
 #include "history.h"
 #include "linear_predictor.h"
 #include "mlp.h"
@@ -33,10 +34,11 @@ struct PackedTier {
   std::vector<const PackedMatrix*> matrices() const;
 
   int frame_size = 0;
-  int ratio = 0;       // conditions for the tier below that one step makes
-  Floats frame;        // (blocks, FS, x_layers * gates * 32)
-  Floats codes;        // (q, blocks, x_layers * gates * 32); replaces `frame`
-  PackedMatrix above;  // (blocks, x_layers * gates * 32) rows; empty in the top tier
+  int ratio = 0;           // conditions for the tier below that one step makes
+  Floats frame;            // (blocks, FS, x_layers * gates * 32)
+  Floats codes;            // (q, blocks, x_layers * gates * 32); replaces `frame`
+  PackedMatrix above;      // (blocks, x_layers * gates * 32) rows; empty in the top tier
+  PackedMatrix condition;  // (blocks, x_layers * gates * 32) rows; empty if not conditioned
   std::vector<PackedRecurrentLayer> layers;
   Floats h0;                           // (n_rnn, state width)
   Floats skip_bias;                    // (padded dim)
@@ -69,6 +71,7 @@ class PackedSampleRnn {
   int input_width() const { return x_layers * gates * kPanelRows; }
 
   Format format;
+  ConditioningSize conditioning;
   Cell cell;
   int dim;
   int q_levels;
@@ -107,9 +110,10 @@ class SampleRnnWorkspace {
     Floats inputs;  // (batch, blocks, x_layers * gates * 32): from the tier's input to its gates
     Floats x;       // (batch, blocks, gates * 32): from a layer's input to its gates
     Floats u;       // (batch, blocks, gates * 32): recurrent products
-    Floats conditions;  // (ratio, batch, padded): upsampled; in tier 2 read by the MLP
-    Floats above;       // (ratio, batch, condition width): read by the tier below
-    int latest = 0;     // which h is the latest, between two blocks of samples
+    Floats conditions;    // (ratio, batch, padded): upsampled; in tier 2 read by the MLP
+    Floats above;         // (ratio, batch, condition width): read by the tier below
+    Floats conditioning;  // (batch, blocks, x_layers * gates * 32): from the vectors in force
+    int latest = 0;       // which h is the latest, between two blocks of samples
   };
 
   const PackedSampleRnn& weights;
@@ -130,6 +134,7 @@ class SampleRnnStepper {
   void Run(State& state, const Chunk& chunk, int begin, int end, int active);
 
  private:
+  void Condition();
   void RunTier(size_t index);
   void TierInputs(size_t index);
   void RunLayer(size_t index, size_t layer);
@@ -154,6 +159,7 @@ class SampleRnnStepper {
   int batch_ = 0;
   Range units_;
   History history_;
+  ConditioningInput conditioning_;
   MlpStepper mlp_;
   PackedInput input_;           // (dim,) for every clip
   PackedInput above_input_;     // (dim,) for above_batch_ conditions

@@ -50,8 +50,13 @@ Floats BySample(const Floats& rows, int blocks, int width, int frame_size) {
 }  // namespace
 
 PackedSampleRnn::PackedSampleRnn(const SampleRnnSpec& spec, int q_levels, Format format)
-    : format(format), cell(spec.cell), dim(spec.dim), q_levels(q_levels) {
+    : format(format),
+      conditioning{spec.condition_width, spec.hold},
+      cell(spec.cell),
+      dim(spec.dim),
+      q_levels(q_levels) {
   CheckSizes(spec, q_levels);
+  conditioning.Check();
   blocks = CeilPanels(dim);
   gates = cell == Cell::kLstm ? 4 : 3;
   n_rnn = static_cast<int>(spec.tiers.front().layers.size());
@@ -99,6 +104,13 @@ PackedTier PackedSampleRnn::PackTier(const TierSpec& spec, const std::string& na
     const Floats rows =
         ByBlock(Checked(spec.above, name + "above", inputs * dim, dim), inputs, dim, blocks, dim);
     tier.above = PackedMatrix(rows, blocks * input_width(), dim, format);
+  }
+  if (conditioning.width > 0) {
+    const std::span<const float> map =
+        Checked(spec.condition, name + "condition", inputs * dim, conditioning.width);
+    tier.condition =
+        PackedMatrix(ByBlock(map, inputs, dim, blocks, conditioning.width), blocks * input_width(),
+                     conditioning.width, ConditioningSize::FormatOfMaps(format));
   }
   for (int layer = 0; layer < n_rnn; ++layer) tier.layers.push_back(PackLayer(spec, name, layer));
   const int parts = cell == Cell::kLstm ? 2 : 1;
@@ -171,6 +183,9 @@ std::vector<MatrixUse> PackedSampleRnn::matrices() const {
       // `above` is read once for all conditions that a step of the tier above leaves.
       const double ratio = matrix == &tiers[index].above ? tiers[index + 1].ratio : 1;
       all.push_back({matrix, 1.0 / tiers[index].frame_size / ratio, ratio});
+    }
+    if (conditioning.width > 0) {
+      all.push_back({&tiers[index].condition, 1.0 / conditioning.hold, 1.0});
     }
   }
   all.push_back({&mlp.hidden, 1.0, 1.0});

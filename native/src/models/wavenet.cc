@@ -60,11 +60,13 @@ WaveNetStepper::WaveNetStepper(WaveNetWorkspace& shared, int thread)
       team_(shared.team),
       thread_(thread),
       history_(shared.max_batch, weights_.lookback()),
+      conditioning_(weights_.conditioning, shared.max_batch, weights_.format),
       mlp_(weights_.mlp, shared.mlp, kernels_, team_, shared.max_batch, thread),
       input_(weights_.channels, shared.max_batch, weights_.format),
       x_(Size(shared.max_batch) * Size(weights_.channels)),
       gates_(Size(shared.max_batch) * 2 * Size(weights_.padded_channels())),
       past_(gates_.size()),
+      condition_(Size(shared.max_batch) * Size(weights_.condition.rows())),
       products_(Size(shared.max_batch) * Size(weights_.padded())),
       relu_(Size(weights_.padded())),
       zeros_(Size(weights_.padded())),
@@ -77,9 +79,14 @@ WaveNetStepper::WaveNetStepper(WaveNetWorkspace& shared, int thread)
 void WaveNetStepper::Run(State& state, const Chunk& chunk, int begin, int end, int active) {
   Divide(state, active);
   history_.Load(state);
+  conditioning_.Forget();  // clips may have gone to another thread
   if (!division_.by_clip) BeginPipeline(state);
   const bool needs_skips = NeedsLogits(chunk);
   for (int sample = begin; sample < end; ++sample) {
+    const bool has_chain = division_.by_clip || thread_ == 0;
+    if (has_chain && conditioning_.Take(kernels_, chunk, sample, history_.clock(), clips_)) {
+      Condition();
+    }
     if (division_.by_clip) {
       RunAllLayers(state, needs_skips);
     } else {
@@ -165,6 +172,12 @@ void WaveNetStepper::LookAhead(const State& state, bool has_unit_dilation) {
   }
 }
 
+// What the conditioning vectors in force give to the filters and gates of all layers.
+void WaveNetStepper::Condition() {
+  Multiply(kernels_, weights_.condition, conditioning_.vectors(), clips_.size(), condition_.data(),
+           Size(weights_.condition.rows()), 0, weights_.condition.panels());
+}
+
 void WaveNetStepper::Embed() {
   const int channels = weights_.channels;
   for (int clip = clips_.first; clip < clips_.last; ++clip) {
@@ -204,7 +217,11 @@ void WaveNetStepper::RunLayer(State& state, size_t index, const float* past) {
            layer.present.panels());
   for (size_t clip = 0; clip < count; ++clip) {
     const float* before = past + (first + clip) * 2 * Size(padded);
-    const float* now = &gates_[clip * 2 * Size(padded)];
+    float* now = &gates_[clip * 2 * Size(padded)];
+    if (!condition_.empty()) {
+      const size_t row = clip * Size(weights_.condition.rows()) + index * 2 * Size(padded);
+      kernels_.add(2 * padded, now, &condition_[row], now);
+    }
     kernels_.gated(weights_.channels, now, now + padded, before, before + padded,
                    &shared_.gated[(first + clip) * all_channels + index * channels]);
   }

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "conditioning.h"
 #include "history.h"
 #include "mlp.h"
 #include "packing.h"
@@ -56,12 +57,14 @@ class PackedWaveNet {
   int padded_channels() const { return CeilPanels(channels) * kPanelRows; }
 
   Format format;
+  ConditioningSize conditioning;
   int q_levels;
   int channels;
   int dim;           // channels of the skip connections
   int blocks;        // dim, in panels
   Floats embedding;  // (q, channels)
   std::vector<PackedDilatedLayer> layers;
+  PackedMatrix condition;  // (layers, 2 * padded channels) rows; empty if not conditioned
   std::vector<PackedSkips> skips;
   Floats skip_bias;  // (padded dim)
   PackedMlp mlp;
@@ -105,6 +108,7 @@ class WaveNetStepper {
   void RunChain(State& state, bool needs_skips);
   void FollowChain(const State& state, bool needs_skips);
   void LookAhead(const State& state, bool has_unit_dilation);
+  void Condition();
   void Embed();
   void Past(const State& state, size_t index, int64_t time, float* to);
   void RunLayer(State& state, size_t index, const float* past);
@@ -124,12 +128,14 @@ class WaveNetStepper {
   Range skip_rows_;
   int64_t finished_ = 0;  // groups of layers since the block of samples began
   History history_;
+  ConditioningInput conditioning_;
   MlpStepper mlp_;
   PackedInput input_;                     // (channels,) for every clip
   std::vector<PackedInput> skip_inputs_;  // for each product of skip maps, for every clip
   Floats x_;                              // (batch, channels): input of the next layer
   Floats gates_;                          // (batch, 2 * padded channels)
   Floats past_;                           // (batch, 2 * padded channels)
+  Floats condition_;                      // (batch, layers, 2 * padded channels)
   Floats products_;                       // (batch, padded dim)
   Floats relu_;                           // (padded dim,)
   Floats zeros_;                          // (padded dim,)

@@ -61,14 +61,20 @@ Floats SideBySide(const std::vector<std::span<const float>>& matrices, int rows,
 }  // namespace
 
 PackedWaveNet::PackedWaveNet(const WaveNetSpec& spec, int q_levels, Format format)
-    : format(format), q_levels(q_levels), channels(spec.channels), dim(spec.dim) {
+    : format(format),
+      conditioning{spec.condition_width, spec.hold},
+      q_levels(q_levels),
+      channels(spec.channels),
+      dim(spec.dim) {
   CheckSizes(spec);
+  conditioning.Check();
   blocks = CeilPanels(dim);
   const int gates = 2 * channels;
   const int padded_gates = padded_channels();
   const std::span<const float> values =
       Checked(spec.embedding, "stack.embedding", q_levels, channels);
   embedding.assign(values.begin(), values.end());
+  Floats conditions;
   for (size_t index = 0; index < spec.layers.size(); ++index) {
     const DilatedLayerSpec& own = spec.layers[index];
     const std::span<const float> taps =
@@ -90,6 +96,13 @@ PackedWaveNet::PackedWaveNet(const WaveNetSpec& spec, int q_levels, Format forma
       layer.residual_bias =
           PaddedToPanels(own.residual_bias, Numbered("stack.residual_bias", index), 1, channels);
     }
+    if (conditioning.width > 0) {
+      const std::span<const float> map =
+          Checked(own.condition, Numbered("stack.condition", index), gates, conditioning.width);
+      const Floats rows =
+          PaddedGates({map.begin(), map.end()}, channels, padded_gates, conditioning.width);
+      conditions.insert(conditions.end(), rows.begin(), rows.end());
+    }
     layers.push_back(std::move(layer));
   }
   const size_t group = Size(std::max(1, kSkipCols / channels));
@@ -103,6 +116,10 @@ PackedWaveNet::PackedWaveNet(const WaveNetSpec& spec, int q_levels, Format forma
     const int cols = static_cast<int>(maps.size()) * channels;
     skips.push_back(
         {first, last, PackedMatrix(SideBySide(maps, dim, channels), dim, cols, format)});
+  }
+  if (conditioning.width > 0) {
+    condition = PackedMatrix(conditions, static_cast<int>(layers.size()) * 2 * padded_gates,
+                             conditioning.width, ConditioningSize::FormatOfMaps(format));
   }
   skip_bias = PaddedToPanels(spec.skip_bias, "stack.skip_bias", 1, dim);
   mlp = PackedMlp(spec.mlp, dim, q_levels, format);
@@ -123,6 +140,7 @@ std::vector<MatrixUse> PackedWaveNet::matrices() const {
   for (const PackedSkips& group : skips) add(group.map);
   add(mlp.hidden);
   add(mlp.output);
+  if (conditioning.width > 0) all.push_back({&condition, 1.0 / conditioning.hold, 1.0});
   return all;
 }
 

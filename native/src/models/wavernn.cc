@@ -64,14 +64,11 @@ WaveRnnStepper::WaveRnnStepper(WaveRnnWorkspace& shared, int thread)
       history_(shared.max_batch, weights_.lookback()),
       input_(weights_.padded(), shared.max_batch, weights_.format),
       half_input_(weights_.half, shared.max_batch, weights_.format),
+      conditioning_(weights_.conditioning, shared.max_batch, weights_.format),
       coarse_(Size(shared.max_batch)),
       codes_(Size(shared.max_batch)),
       residual_(Size(shared.max_batch)),
-      log_probs_(Size(shared.max_batch)) {
-  if (!weights_.is_conditioned()) return;
-  condition_input_ =
-      PackedInput(weights_.condition.cols(), shared.max_batch, weights_.condition.format());
-}
+      log_probs_(Size(shared.max_batch)) {}
 
 void WaveRnnStepper::Run(State& state, const Chunk& chunk, int begin, int end, int active) {
   batch_ = state.batch;
@@ -80,7 +77,7 @@ void WaveRnnStepper::Run(State& state, const Chunk& chunk, int begin, int end, i
     halves_[index] = {all.units.Of(thread_, active), all.hidden.Of(thread_, active),
                       all.output.Of(thread_, active)};
   }
-  has_condition_ = false;  // rows may have gone to another thread
+  conditioning_.Forget();  // rows may have gone to another thread
   history_.Load(state);
   latest_ = shared_.latest;
   const bool needs_logits = chunk.draws() || chunk.log_probs != nullptr || chunk.logits != nullptr;
@@ -99,7 +96,7 @@ void WaveRnnStepper::Run(State& state, const Chunk& chunk, int begin, int end, i
 // needs.
 void WaveRnnStepper::Step(const Chunk& chunk, int sample, bool needs_logits) {
   LoadForcedCodes(chunk, sample);
-  if (weights_.is_conditioned()) Condition(chunk, sample);
+  if (conditioning_.Take(kernels_, chunk, sample, history_.clock(), {0, batch_})) Condition();
   for (int clip = 0; clip < batch_; ++clip) {
     input_.Set(kernels_, clip, &shared_.h[latest_][Size(clip) * Size(weights_.padded())]);
   }
@@ -144,22 +141,12 @@ void WaveRnnStepper::LoadForcedCodes(const Chunk& chunk, int sample) {
   }
 }
 
-// Adds the term of the conditioning to the bias: again when the vector changes.
-void WaveRnnStepper::Condition(const Chunk& chunk, int sample) {
-  const int64_t clock = history_.clock();
-  const int64_t begin = clock - sample;  // of the chunk
-  const auto vector = static_cast<size_t>(clock / weights_.hold - begin / weights_.hold);
-  if (has_condition_ && clock % weights_.hold != 0) return;
-  has_condition_ = true;
-  const size_t width = Size(weights_.condition.cols());
-  for (int clip = 0; clip < batch_; ++clip) {
-    condition_input_.Set(kernels_, clip,
-                         chunk.conditioning + (Size(clip) * Size(chunk.vectors) + vector) * width);
-  }
+// Adds the term of the conditioning to the bias.
+void WaveRnnStepper::Condition() {
   const size_t row = weights_.bias.size();
   for (const Half& half : halves_) {
-    Multiply(kernels_, weights_.condition, condition_input_, batch_, shared_.bias.data(), row,
-             half.units.first * 3, half.units.last * 3);
+    Multiply(kernels_, weights_.condition, conditioning_.vectors(), batch_, shared_.bias.data(),
+             row, half.units.first * 3, half.units.last * 3);
     const size_t first = Size(half.units.first) * kBlockGates;
     for (int clip = 0; clip < batch_; ++clip) {
       float* bias = &shared_.bias[Size(clip) * row + first];

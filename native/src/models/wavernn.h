@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "conditioning.h"
 #include "draw.h"
 #include "history.h"
 #include "packing.h"
@@ -47,9 +48,10 @@ class PackedWaveRnn {
 
   int padded() const { return 2 * padded_half(); }
   int padded_half() const { return blocks * kPanelRows; }
-  bool is_conditioned() const { return condition.rows() > 0; }
+  bool is_conditioned() const { return conditioning.width > 0; }
 
   Format format;
+  ConditioningSize conditioning;
   int half;                // units
   int blocks;              // of a half
   PackedMatrix recurrent;  // R: (2 * blocks, gates * 32) rows, padded columns
@@ -57,7 +59,6 @@ class PackedWaveRnn {
   Floats candidate_bias;   // (padded)
   PackedHalf halves[2];    // by Stage
   PackedMatrix condition;  // (2 * blocks, gates * 32) rows; empty if not conditioned
-  int hold = 1;            // samples that share a conditioning vector
   Floats h0;               // (padded)
 };
 
@@ -103,7 +104,7 @@ class WaveRnnStepper {
  private:
   void Step(const Chunk& chunk, int sample, bool needs_logits);
   void LoadForcedCodes(const Chunk& chunk, int sample);
-  void Condition(const Chunk& chunk, int sample);
+  void Condition();
   void Recurrent(int first, int last);
   void Gates(Stage stage);
   void Hidden(Stage stage);
@@ -122,13 +123,12 @@ class WaveRnnStepper {
     Range hidden;  // panels
     Range output;  // panels
   };
-  Half halves_[2];              // by Stage
-  int latest_ = 0;              // which h is the latest
-  bool has_condition_ = false;  // whether shared_.bias is up to date in this thread's rows
+  Half halves_[2];  // by Stage
+  int latest_ = 0;  // which h is the latest
   History history_;
-  PackedInput input_;              // h, (padded,) for every clip
-  PackedInput half_input_;         // (half,) for every clip
-  PackedInput condition_input_;    // (condition width,) for every clip
+  PackedInput input_;       // h, (padded,) for every clip
+  PackedInput half_input_;  // (half,) for every clip
+  ConditioningInput conditioning_;
   std::vector<int32_t> coarse_;    // (batch,) coarse codes of this sample
   std::vector<int32_t> codes_;     // (batch,) codes of this sample
   std::vector<double> residual_;   // (batch,) of the random number, after the coarse draw

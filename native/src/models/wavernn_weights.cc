@@ -1,6 +1,5 @@
 // The weights of a WaveRNN, packed: its halves separately, each padded to whole panels.
 #include <algorithm>
-#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -14,10 +13,6 @@ constexpr int kGates = 3;
 
 void CheckSizes(const WaveRnnSpec& spec, int q_levels) {
   CheckRange("dim", spec.dim, 1, kMaxWidth);
-  CheckRange("condition_width", spec.condition_width, 0, kMaxWidth);
-  if (spec.condition_width > 0) {
-    CheckRange("hold", spec.hold, 1, std::numeric_limits<int>::max());
-  }
   CheckRange("q_levels", q_levels, kStageLevels * kStageLevels, kStageLevels * kStageLevels);
   if (spec.dim % 2 != 0) {
     throw std::invalid_argument("dim = " + std::to_string(spec.dim) +
@@ -80,8 +75,12 @@ PackedHalf PackHalf(const WaveRnnHalfSpec& spec, int index, int half, Format for
 }  // namespace
 
 PackedWaveRnn::PackedWaveRnn(const WaveRnnSpec& spec, int q_levels, Format format)
-    : format(format), half(spec.dim / 2), blocks(CeilPanels(half)) {
+    : format(format),
+      conditioning{spec.condition_width, spec.hold},
+      half(spec.dim / 2),
+      blocks(CeilPanels(half)) {
   CheckSizes(spec, q_levels);
+  conditioning.Check();
   const int dim = spec.dim;
   const int rows = 2 * blocks * kGates * kPanelRows;
   const Floats all =
@@ -104,12 +103,8 @@ PackedWaveRnn::PackedWaveRnn(const WaveRnnSpec& spec, int q_levels, Format forma
   if (spec.condition_width > 0) {
     const std::span<const float> map =
         Checked(spec.condition, "wavernn.condition", kGates * dim, spec.condition_width);
-    // Chosen: not in 8 bits. It is read once in `hold` samples, and its inputs have no bounded
-    // range as h has.
-    condition =
-        PackedMatrix(ByHalf(map, kGates, half, spec.condition_width), rows, spec.condition_width,
-                     format == Format::kF32 ? Format::kF32 : Format::kF16);
-    hold = spec.hold;
+    condition = PackedMatrix(ByHalf(map, kGates, half, spec.condition_width), rows,
+                             spec.condition_width, ConditioningSize::FormatOfMaps(format));
   }
   h0 = PaddedHalves(Checked(spec.h0, "wavernn.h0", 1, dim), 1, half);
 }
@@ -120,7 +115,7 @@ std::vector<MatrixUse> PackedWaveRnn::matrices() const {
     all.push_back({&own.hidden, 1.0, 1.0});
     all.push_back({&own.output, 1.0, 1.0});
   }
-  if (is_conditioned()) all.push_back({&condition, 1.0 / hold, 1.0});
+  if (is_conditioned()) all.push_back({&condition, 1.0 / conditioning.hold, 1.0});
   return all;
 }
 

@@ -29,6 +29,8 @@ class Model:
         predictor: dict[str, list[float]] | None = None,
         amplitudes: np.ndarray | None = None,
         components: int = 0,
+        condition_width: int = 0,
+        hold: int = 1,
         format: str,
         isa: str = "",
     ) -> None: ...
@@ -39,6 +41,8 @@ class Model:
         dilations: list[int],
         channels: int,
         dim: int,
+        condition_width: int = 0,
+        hold: int = 1,
         q_levels: int,
         silence: int,
         arrays: dict[str, np.ndarray],

@@ -34,10 +34,8 @@ def can_pack(model: AutoregressiveModel) -> bool:
     """Return whether the engine knows models of this kind.
 
     It knows SampleRNN with a softmax over codes or a mixture of logistics, the RNN baseline with a
-    softmax, WaveNet and WaveRNN; conditioned models only if they are WaveRNNs.
+    softmax, WaveNet and WaveRNN, each of them conditioned or not.
     """
-    if model.conditioner is not None:
-        return isinstance(model, WaveRNN)
     if isinstance(model, RNN):
         return model.config.head == "categorical" and table_size(model.config) <= MAX_TABLE
     if isinstance(model, SampleRNN):
@@ -80,6 +78,7 @@ def _completed(model: AutoregressiveModel, description: dict[str, Any]) -> dict[
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise EngineError(f"{NOT_FINITE}: products of its weights overflow. Train it again")
     return {
+        **_conditioning(model),
         **description,
         "q_levels": model.q_levels,
         "silence": model.quantizer.silence,
@@ -87,11 +86,18 @@ def _completed(model: AutoregressiveModel, description: dict[str, Any]) -> dict[
     }
 
 
+def _conditioning(model: AutoregressiveModel) -> dict[str, int]:
+    """Return the sizes of the conditioning vectors, of a conditioned model."""
+    if model.conditioner is None:
+        return {}
+    return {"condition_width": model.condition_width(), "hold": model.conditioner.config.hold}
+
+
 def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
     config = model.config
     arrays: dict[str, Array] = {}
     for index, tier in enumerate(model.tiers):
-        for name, array in _pack_tier(tier).items():
+        for name, array in _pack_tier(tier, model.condition_width()).items():
             arrays[f"tier{index + 2}.{name}"] = array
     # The first map of the MLP goes into tier 2, so that it is computed once a frame.
     first = np.eye(config.dim)
@@ -152,7 +158,7 @@ def _pack_predictor(model: SampleRNN) -> dict[str, Any]:
 
 def _pack_rnn(model: RNN) -> dict[str, Any]:
     config = model.config
-    arrays, seen, biases = _pack_recurrent(model.rnn)
+    arrays, seen, biases = _pack_recurrent(model.rnn, model.condition_width())
     arrays["bias"] = np.concatenate(biases)[None]
     if model.embedding is None:
         arrays["frame"] = np.concatenate(seen)
@@ -187,6 +193,8 @@ def _pack_wavenet(model: WaveNet) -> dict[str, Any]:
             arrays[f"stack.residual_bias.{index}"] = bias[None]
         arrays[f"stack.skip.{index}"], bias = _linear(layer.skip)
         skip_bias += bias
+        if layer.condition is not None:
+            arrays[f"stack.condition.{index}"], _ = _linear(layer.condition)
     return {
         "dilations": list(config.dilations),
         "channels": config.channels,
@@ -224,8 +232,8 @@ def _pack_wavernn(model: WaveRNN | SubscaleWaveRNN) -> dict[str, Any]:
     }
 
 
-def _pack_tier(tier: FrameLevelModule) -> dict[str, Array]:
-    arrays, seen, biases = _pack_recurrent(tier.rnn)
+def _pack_tier(tier: FrameLevelModule, condition_width: int) -> dict[str, Array]:
+    arrays, seen, biases = _pack_recurrent(tier.rnn, condition_width)
     if tier.input is not None:
         arrays["above"] = np.concatenate(seen)
         of_frame, bias_of_frame = _linear(tier.input)
@@ -237,9 +245,14 @@ def _pack_tier(tier: FrameLevelModule) -> dict[str, Array]:
     return arrays | {"upsample": weight, "upsample_bias": bias[None]}
 
 
-def _pack_recurrent(stack: RecurrentStack) -> tuple[dict[str, Array], list[Array], list[Vector]]:
-    """Return arrays, the maps of those layers that see the stack's input, every layer's bias."""
-    arrays, seen, biases = {"h0": _array(stack.h0)}, [], []
+def _pack_recurrent(
+    stack: RecurrentStack, condition_width: int
+) -> tuple[dict[str, Array], list[Array], list[Vector]]:
+    """Return arrays, the maps of those layers that see the stack's input, every layer's bias.
+
+    The last ``condition_width`` columns of the input are conditioning vectors: an array apart.
+    """
+    arrays, seen, told, biases = {"h0": _array(stack.h0)}, [], [], []
     for index, layer in enumerate(stack.layers):
         assert isinstance(layer, RecurrentLayer)
         weight, bias = _linear(layer.input)
@@ -247,11 +260,15 @@ def _pack_recurrent(stack: RecurrentStack) -> tuple[dict[str, Array], list[Array
             arrays[f"input.{index}"] = weight[:, : stack.dim]
             weight = weight[:, stack.dim :]
         if weight.shape[1]:
-            seen.append(weight)
+            inputs = weight.shape[1] - condition_width
+            seen.append(weight[:, :inputs])
+            told.append(weight[:, inputs:])
         biases.append(bias)
         arrays[f"recurrent.{index}"] = _array(layer.recurrent())
         if layer.candidate_bias is not None:
             arrays[f"candidate.{index}"] = _array(layer.candidate_bias)[None]
+    if condition_width:
+        arrays["condition"] = np.concatenate(told)
     if stack.skips:
         skips = [_linear(skip) for skip in stack.skips]
         arrays |= {f"skip.{index}": weight for index, (weight, _) in enumerate(skips)}
