@@ -23,7 +23,8 @@ float LargestLogScale(int q_levels) {
 
 }  // namespace
 
-PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format)
+PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format,
+                     std::span<const float> values)
     : dim(dim),
       q_levels(q_levels),
       components(spec.components),
@@ -32,7 +33,8 @@ PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format)
       hidden_bias(PaddedToPanels(spec.hidden_bias, "sample.hidden_bias", 1, dim)),
       output(Packed(spec.output, "sample.output", outputs, dim, format)),
       output_bias(PaddedToPanels(spec.output_bias, "sample.output_bias", 1, outputs)) {
-  CheckRange("components", components, 0, kMaxComponents);
+  CheckRange("components", components, spec.gaussian ? 1 : 0, kMaxComponents);
+  if (spec.gaussian) this->values.assign(values.begin(), values.end());
 }
 
 void PackedMlp::AddLogistic(const LinearPredictorSpec& spec) {
@@ -63,7 +65,8 @@ MlpStepper::MlpStepper(const PackedMlp& weights, MlpWorkspace& shared, const Ker
                                      static_cast<float>(weights.q_levels) / 16}),
       logistics_(Size(max_batch)),
       with_logistic_(weights.codes.size()),
-      mixture_(weights.components, weights.q_levels),
+      logistic_mixture_(weights.components, weights.q_levels),
+      gaussian_mixture_(weights.components, weights.values),
       moved_(3 * Size(weights.components)) {}
 
 void MlpStepper::SetInput(const Division& division, int clip, const float* x) {
@@ -139,11 +142,19 @@ void MlpStepper::Draw(const Chunk& chunk, int sample, int clip, bool store,
   }
   const size_t index = IndexOf(chunk, clip, sample);
   if (weights_.components != 0) {
-    const float* moved = MoveMixture(clip, logits);
-    const Drawn drawn = chunk.forced == nullptr ? mixture_.Draw(chunk, index, moved)
-                                                : mixture_.Score(chunk, moved, codes[Size(clip)]);
-    codes[Size(clip)] = drawn.code;
-    if (store) StoreSample(chunk, index, drawn.code, drawn.log_prob, moved, weights_.outputs);
+    const auto draw = [&](auto& mixture, const float* parameters) {
+      const Drawn drawn = chunk.forced == nullptr
+                              ? mixture.Draw(chunk, index, parameters)
+                              : mixture.Score(chunk, parameters, codes[Size(clip)]);
+      codes[Size(clip)] = drawn.code;
+      if (store)
+        StoreSample(chunk, index, drawn.code, drawn.log_prob, parameters, weights_.outputs);
+    };
+    if (weights_.values.empty()) {
+      draw(logistic_mixture_, MoveMixture(clip, logits));
+    } else {
+      draw(gaussian_mixture_, logits);
+    }
     return;
   }
   const Drawn drawn =

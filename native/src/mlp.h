@@ -6,7 +6,7 @@
 
 #include "draw.h"
 #include "linear_predictor.h"
-#include "logistic_mixture.h"
+#include "mixture.h"
 #include "packing.h"
 #include "partition.h"
 #include "size.h"
@@ -17,7 +17,9 @@ namespace samplewise {
 // outputs = output relu(hidden relu(x)): logits of codes, or a mixture of logistics
 struct PackedMlp {
   PackedMlp() = default;
-  PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format);
+  // values: (q,), the real value of each code, for Gaussians.
+  PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format,
+            std::span<const float> values = {});
   // Adds a logistic distribution around a prediction to the logits.
   void AddLogistic(const LinearPredictorSpec& spec);
 
@@ -25,6 +27,7 @@ struct PackedMlp {
   int q_levels = 0;
   int components = 0;  // of a mixture; 0: logits of codes
   int outputs = 0;     // q, or 3 * components
+  Floats values;       // (q,): of each code, for Gaussians; else empty
   PackedMatrix hidden;
   Floats hidden_bias;  // (padded dim)
   PackedMatrix output;
@@ -90,7 +93,8 @@ class MlpStepper {
   std::vector<PredictedPlace> predictions_;  // (batch,)
   std::vector<Logistic> logistics_;          // (batch,)
   Floats with_logistic_;                     // (q,): logits of the clip that is drawn
-  LogisticMixture mixture_;
+  LogisticMixture logistic_mixture_;
+  GaussianMixture gaussian_mixture_;
   Floats moved_;  // (3 * components,): around the prediction
 };
 

@@ -42,9 +42,12 @@ void ReadConditioning(const NamedSpec& named, Spec& spec) {
 
 MlpSpec MlpOf(const NamedSpec& named) {
   const bool is_mixture = named.numbers.count("components") != 0;
-  return {named.Find("sample.hidden"), named.Find("sample.hidden_bias"),
-          named.Find("sample.output"), named.Find("sample.output_bias"),
-          is_mixture ? named.Whole("components") : 0};
+  return {named.Find("sample.hidden"),
+          named.Find("sample.hidden_bias"),
+          named.Find("sample.output"),
+          named.Find("sample.output_bias"),
+          is_mixture ? named.Whole("components") : 0,
+          named.numbers.count("gaussian") != 0 && named.Whole("gaussian") != 0};
 }
 
 TierSpec TierOf(const NamedSpec& named, const std::string& name, int frame_size) {
@@ -99,6 +102,7 @@ SampleRnnSpec SampleRnnOf(const NamedSpec& named) {
                      .real_values = {real_values.values.begin(), real_values.values.end()},
                      .tiers = {},
                      .table = named.Find("sample.table"),
+                     .window_map = named.Find("sample.window"),
                      .mlp = MlpOf(named),
                      .predictor = {}};
   ReadConditioning(named, spec);

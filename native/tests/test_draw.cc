@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "check.h"
 #include "kernels/kernels.h"
+#include "mixture.h"
+#include "size.h"
 
 namespace samplewise {
 namespace {
@@ -197,10 +200,47 @@ void TestFrequencies(const Kernels& k) {
         chi2);  // 255 expected, deviation 23
 }
 
+// The amplitude of a single Gaussian is where its cumulative distribution is the random number.
+void TestGaussian() {
+  constexpr int kLevels = 1 << 16;
+  constexpr double kMean = 0.4;
+  constexpr double kHalfTail = 0x1p-25;  // the ends of [0, 1) are that far inwards
+  std::vector<float> values;
+  for (int code = 0; code < kLevels; ++code) {
+    values.push_back(static_cast<float>(code - kLevels / 2) / (kLevels / 16));  // -8 to 8
+  }
+  const double half_step = 8.0 / kLevels;
+  GaussianMixture mixture(1, values);
+  // The deviation: 1, as ln(1 + e^x) = 7.
+  const float parameters[] = {0.3F, static_cast<float>(kMean),
+                              static_cast<float>(std::log(std::expm1(7.0)) - 7.0)};
+  for (const double temperature : {0.25, 1.0, 1.5}) {
+    for (const double u : {0.0, 1e-6, 1e-3, 0.1, 0.499, 0.5, 0.77, 0.9999, kLast}) {
+      const auto uniform = static_cast<float>(u);
+      Chunk chunk;
+      chunk.samples = 1;
+      chunk.uniforms = &uniform;
+      chunk.temperature = &temperature;
+      const Drawn drawn = mixture.Draw(chunk, 0, parameters);
+      const double value = values[Size(drawn.code)];
+      const auto cdf = [&](double x) {
+        return 0.5 * std::erfc((kMean - x) / std::sqrt(2 * temperature));
+      };
+      const double wanted = std::clamp(static_cast<double>(uniform), kHalfTail, 1 - kHalfTail);
+      CHECK(cdf(value - 1.01 * half_step) <= wanted && wanted <= cdf(value + 1.01 * half_step),
+            "T %g, u %.9g: code %d", temperature, u, drawn.code);
+      const double density =
+          -0.5 * (value - kMean) * (value - kMean) - std::log(std::sqrt(2 * std::numbers::pi));
+      CHECK(std::abs(drawn.log_prob - density) < 1e-6, "ln p %g, not %g", drawn.log_prob, density);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace samplewise
 
 int main() {
+  samplewise::TestGaussian();
   for (const samplewise::Isa isa : samplewise::AvailableIsas()) {
     const samplewise::Kernels& k = samplewise::KernelsFor(isa);
     samplewise::TestRandom(k);

@@ -21,13 +21,14 @@ enum class Cell { kGru, kGruResetAfter, kLstm };
 
 // The last two layers of an MLP. It gives the logits of q codes, or of `components` logistic
 // distributions the logits of their weights, then their places, then the logarithms of their
-// scales.
+// scales; of Gaussians the logits, the means and the logarithms of the deviations before the floor.
 struct MlpSpec {
   Array hidden;       // (dim, dim)
   Array hidden_bias;  // (1, dim)
   Array output;       // (q, dim) or (3 * components, dim)
   Array output_bias;  // (1, q) or (1, 3 * components)
   int components = 0;
+  bool gaussian = false;  // the components are Gaussians over the real values of the codes
 };
 
 struct RecurrentLayerSpec {
@@ -84,7 +85,8 @@ struct SampleRnnSpec {
   int hold = 1;                    // samples that share a conditioning vector
   std::vector<float> real_values;  // (q,): the real value of each code in a frame
   std::vector<TierSpec> tiers;     // tier 2 first
-  Array table;  // (window * q, dim): the sum that each code at each place gives to the MLP
+  Array table;       // (window * q, dim): the sum that each code at each place gives to the MLP
+  Array window_map;  // (dim, window): of the window's real values; replaces `table`
   MlpSpec mlp;
   LinearPredictorSpec predictor;
 };

@@ -173,9 +173,7 @@ void SampleRnnStepper::TierInputs(size_t index) {
           : static_cast<int>(history_.clock() / tier.frame_size % weights_.tiers[index + 1].ratio);
   for (int clip = 0; clip < batch_; ++clip) {
     const int32_t* codes = history_.Last(clip, tier.frame_size);
-    for (int i = 0; i < tier.frame_size; ++i) {
-      frame_[Size(i)] = weights_.real_values[Size(codes[i])];
-    }
+    LoadFrame(codes, tier.frame_size);
     for (int block = units_.first; block < units_.last; ++block) {
       const size_t place = Size(block) * Size(width);
       float* to = &shared_.tiers[index].inputs[Size(clip) * row + place];
@@ -196,6 +194,10 @@ void SampleRnnStepper::TierInputs(size_t index) {
       }
     }
   }
+}
+
+void SampleRnnStepper::LoadFrame(const int32_t* codes, int size) {
+  for (int i = 0; i < size; ++i) frame_[Size(i)] = weights_.real_values[Size(codes[i])];
 }
 
 // Eq. 5.
@@ -382,8 +384,15 @@ void SampleRnnStepper::SampleLevel(const Chunk& chunk, int sample) {
                           features_.data(), sums_.data());
       sum = sums_.data();
     }
-    if (weights_.window == 0) kernels_.relu(padded, sum, zeros_.data(), sums_.data());
-    for (int place = 0; place < weights_.window; ++place) {  // Eq. 8: one row for each code
+    if (!weights_.window_map.empty()) {
+      LoadFrame(codes, weights_.window);
+      if (!predicts) std::copy_n(sum, padded, sums_.data());
+      sum = sums_.data();
+      kernels_.accumulate(padded, weights_.window, weights_.window_map.data(), frame_.data(),
+                          sums_.data());
+    }
+    if (weights_.table.empty()) kernels_.relu(padded, sum, zeros_.data(), sums_.data());
+    for (int place = 0; !weights_.table.empty() && place < weights_.window; ++place) {  // Eq. 8
       const size_t row = Size(place) * Size(weights_.q_levels) + Size(codes[place]);
       const bool is_last = place == weights_.window - 1;
       (is_last ? kernels_.relu : kernels_.add)(padded, sum, &weights_.table[row * Size(padded)],

@@ -84,6 +84,7 @@ class PackedSampleRnn {
   Floats real_values;             // (q,)
   std::vector<PackedTier> tiers;  // tier 2 first
   Floats table;                   // (window, q, padded dim)
+  Floats window_map;              // (window, padded dim), of real values; replaces `table`
   PackedMlp mlp;
   PackedLinearPredictor predictor;
 
@@ -137,6 +138,7 @@ class SampleRnnStepper {
   void Condition();
   void RunTier(size_t index);
   void TierInputs(size_t index);
+  void LoadFrame(const int32_t* codes, int size);
   void RunLayer(size_t index, size_t layer);
   void LayerInputs(size_t index, size_t layer);
   void Gates(size_t index, size_t layer);

@@ -70,11 +70,14 @@ PackedSampleRnn::PackedSampleRnn(const SampleRnnSpec& spec, int q_levels, Format
     tiers.push_back(PackTier(spec.tiers[i], name, below, i + 1 == spec.tiers.size()));
     below = spec.tiers[i].frame_size;
   }
-  if (window > 0) {
+  if (window > 0 && spec.window_map.values.data() != nullptr) {
+    const std::span<const float> map = Checked(spec.window_map, "sample.window", dim, window);
+    window_map = BySample(ByBlock(map, 1, dim, blocks, window), 1, padded(), window);
+  } else if (window > 0) {
     table = Padded(Checked(spec.table, "sample.table", int64_t{window} * q_levels, dim),
                    window * q_levels, dim, padded());
   }
-  mlp = PackedMlp(spec.mlp, dim, q_levels, format);
+  mlp = PackedMlp(spec.mlp, dim, q_levels, format, real_values);
   if (spec.predictor.order != 0) {
     predictor = PackedLinearPredictor(spec.predictor, dim, real_values);
     if (spec.mlp.components == 0) mlp.AddLogistic(spec.predictor);

@@ -29,6 +29,7 @@ class Model:
         predictor: dict[str, list[float]] | None = None,
         amplitudes: np.ndarray | None = None,
         components: int = 0,
+        gaussian: bool = False,
         condition_width: int = 0,
         hold: int = 1,
         format: str,

@@ -53,8 +53,9 @@ void NewSampleRnn(samplewise::Model* self, const std::vector<double>& frame_size
                   double n_rnn, const std::string& cell, bool skip, const Reals& real_values,
                   int q_levels, int silence, const Arrays& arrays,
                   const std::optional<std::map<std::string, std::vector<double>>>& predictor,
-                  const std::optional<Reals>& amplitudes, double components, double condition_width,
-                  double hold, const std::string& format, const std::string& isa) {
+                  const std::optional<Reals>& amplitudes, double components, bool gaussian,
+                  double condition_width, double hold, const std::string& format,
+                  const std::string& isa) {
   samplewise::NamedSpec spec{.family = "samplernn",
                              .cell = cell,
                              .numbers = {{"frame_sizes", frame_sizes},
@@ -62,6 +63,7 @@ void NewSampleRnn(samplewise::Model* self, const std::vector<double>& frame_size
                                          {"n_rnn", {n_rnn}},
                                          {"skip", {skip ? 1.0 : 0.0}},
                                          {"components", {components}},
+                                         {"gaussian", {gaussian ? 1.0 : 0.0}},
                                          {"condition_width", {condition_width}},
                                          {"hold", {hold}}},
                              .arrays = {}};
@@ -245,7 +247,8 @@ NB_MODULE(_native, m) {
       .def("__init__", &NewSampleRnn, nb::kw_only(), "frame_sizes"_a, "dim"_a, "n_rnn"_a, "cell"_a,
            "skip"_a, "real_values"_a, "q_levels"_a, "silence"_a, "arrays"_a,
            "predictor"_a = nb::none(), "amplitudes"_a = nb::none(), "components"_a = 0.0,
-           "condition_width"_a = 0.0, "hold"_a = 1.0, "format"_a, "isa"_a = "")
+           "gaussian"_a = false, "condition_width"_a = 0.0, "hold"_a = 1.0, "format"_a,
+           "isa"_a = "")
       .def("__init__", &NewWaveNet, nb::kw_only(), "dilations"_a, "channels"_a, "dim"_a,
            "condition_width"_a = 0.0, "hold"_a = 1.0, "q_levels"_a, "silence"_a, "arrays"_a,
            "format"_a, "isa"_a = "")

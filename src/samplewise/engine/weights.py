@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor, nn
 
+from samplewise.config.models import RNNConfig, SampleRNNConfig
 from samplewise.config.validation import MAX_TABLE
 from samplewise.errors import NOT_FINITE, EngineError
 from samplewise.models.base import AutoregressiveModel
@@ -33,14 +34,11 @@ Vector = Float64[np.ndarray, " _"]
 def can_pack(model: AutoregressiveModel) -> bool:
     """Return whether the engine knows models of this kind.
 
-    It knows SampleRNN with a softmax over codes or a mixture of logistics, the RNN baseline with a
-    softmax, WaveNet and WaveRNN, each of them conditioned or not.
+    It knows SampleRNN and the RNN baseline with any head, WaveNet and WaveRNN, each of them
+    conditioned or not.
     """
-    if isinstance(model, RNN):
-        return model.config.head == "categorical" and table_size(model.config) <= MAX_TABLE
-    if isinstance(model, SampleRNN):
-        return model.config.head != "gmm"
-    return isinstance(model, WaveNet | WaveRNN)
+    is_known = isinstance(model, SampleRNN | RNN | WaveNet | WaveRNN)
+    return is_known and table_size(model.config) <= MAX_TABLE
 
 
 @torch.no_grad()
@@ -111,6 +109,9 @@ def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
     frame_sizes = list(config.frame_sizes)
     if model.sample_level.input is None:  # Multi-Softmax: nothing of the window is seen
         frame_sizes[0] = 0
+    elif model.sample_level.is_real:
+        assert model.sample_level.input is not None
+        arrays["sample.window"] = first @ _array(model.sample_level.input())
     else:
         arrays["sample.table"] = _window_table(model) @ first.T
     predictor = {}
@@ -126,9 +127,14 @@ def _pack_samplernn(model: SampleRNN) -> dict[str, Any]:
         "cell": config.cell,
         "skip": config.skip,
         "real_values": _array(model.real_values).astype(np.float32),
-        "components": config.components if config.head == "mol" else 0,
+        **_mixture(config),
         "arrays": arrays,
     }
+
+
+def _mixture(config: SampleRNNConfig | RNNConfig) -> dict[str, Any]:
+    is_softmax = config.head == "categorical"
+    return {"components": 0 if is_softmax else config.components, "gaussian": config.head == "gmm"}
 
 
 def _pack_predictor(model: SampleRNN) -> dict[str, Any]:
@@ -175,6 +181,7 @@ def _pack_rnn(model: RNN) -> dict[str, Any]:
         "cell": config.cell,
         "skip": config.skip,
         "real_values": _array(model.real_values).astype(np.float32),
+        **_mixture(config),
         "arrays": arrays | _pack_mlp(model.mlp[1:]),
     }
 
@@ -287,10 +294,6 @@ def _pack_mlp(layers: nn.ModuleList) -> dict[str, Array]:
 def _window_table(model: SampleRNN) -> Array:
     """Return what each code at each place of the window adds, before the MLP."""
     level = model.sample_level
-    if level.is_real:
-        assert level.input is not None
-        weight = _array(level.input())  # (dim, FS(1))
-        return np.einsum("q,dp->pqd", _array(model.real_values), weight).reshape(-1, len(weight))
     return _array(level.table() if level.folded is None else level.folded)
 
 

@@ -118,9 +118,7 @@ def gigabytes(size: int | float) -> str:
 
 def table_size(config: ModelConfig) -> int:
     """Return the numbers in the table of what each code gives to the first map."""
-    if getattr(config, "head", None) == "gmm":
-        return 0
-    if isinstance(config, SampleRNNConfig) and config.sample_input != "none":
+    if isinstance(config, SampleRNNConfig) and config.sample_input in ("embedding", "one-hot"):
         return config.frame_sizes[0] * config.q_levels * config.dim
     if isinstance(config, RNNConfig) and config.sample_input == "embedding":
         gates = 4 if config.cell == "lstm" else 3
