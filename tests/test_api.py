@@ -183,6 +183,26 @@ def test_training_works_from_a_thread_and_goes_on(corpus, tmp_path):
     assert [run.step for run in runs] == [1, 3]
 
 
+def test_training_computes_with_its_threads_and_leaves_those_of_torch(corpus, tmp_path):
+    import torch
+
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        samplewise.train(
+            corpus,
+            tmp_path / "run",
+            preset="small",
+            log=lambda _: seen.append(torch.get_num_threads()),
+            **SMALL,
+        )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert SMALL["threads"] == 1
+    assert set(seen) == {1}
+
+
 def test_mistakes_are_named(corpus, model, tmp_path):
     with pytest.raises(ValueError, match="there is no preset 'smal'"):
         samplewise.train(corpus, tmp_path / "run", preset="smal")

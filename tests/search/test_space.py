@@ -130,6 +130,12 @@ def test_a_trial_has_one_budget():
             base_config(PRESETS["small"], minutes, steps)
 
 
+def test_a_worker_computes_with_the_threads_of_the_preset_unless_told():
+    assert base_config(PRESETS["small"], 5.0, None).threads == 1
+    assert base_config(PRESETS["small"], 5.0, None, threads=3).threads == 3
+    assert base_config(PRESETS["music"], 5.0, None).threads is None
+
+
 def test_trials_are_compared_at_ten_places_of_a_budget_in_steps(search):
     search = replace(search, base=with_fields(search.base, steps=200))
     assert search.config_of({}, 4000).valid_every == 20

@@ -62,7 +62,7 @@ class SearchArgs:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int | None = None
-    """CPU threads of each worker; default: its share of the cores."""
+    """CPU threads of each worker; default: those of the preset, else its share of the cores."""
     json: bool = False
     """Print search.json instead of lines."""
 

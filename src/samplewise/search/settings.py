@@ -116,7 +116,7 @@ def base_config(
         preview=replace(preset.preview, minutes=0.0),
         ranks=1,
         device=device,
-        threads=threads,
+        threads=preset.threads if threads is None else threads,
     )
 
 
