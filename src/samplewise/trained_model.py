@@ -478,7 +478,6 @@ class Model:
         """
         from samplewise.config.validation import check_at_least
         from samplewise.generate.clips import starts_of
-        from samplewise.generate.starts import to_text
         from samplewise.kinds import check_target
         from samplewise.models.io import is_model_file, save_model
 
@@ -491,7 +490,7 @@ class Model:
             check_at_least("starts", starts, 1)
             known = starts_of(loaded)
             if known is not None:
-                provenance["starts"] = to_text(known[:starts], loaded.model.q_levels)
+                provenance["starts"] = known.first(starts).to_json(loaded.model.q_levels)
         if name is not None:
             corpus = dict(provenance.get("corpus") or {})
             corpus["folder"] = Path(str(corpus.get("folder", ""))).name

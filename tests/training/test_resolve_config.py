@@ -13,11 +13,13 @@ from samplewise.data.lanes import finite_batches
 from samplewise.data.reader import ClipReader
 from samplewise.errors import CorpusError
 from samplewise.evaluate.baselines import baselines
+from samplewise.generate.starts import Starts
 from samplewise.quantizers import make_quantizer
 from samplewise.training.loop import validate
 from samplewise.training.resolve_config import (
     TILT_ORDER,
     code_counts,
+    describe_starts,
     level_warning,
     with_conditioning,
     with_tilt,
@@ -47,6 +49,28 @@ def test_flags_decide_what_a_model_is_told():
     # A resumed run asks again what its configuration already holds.
     again = with_conditioning(with_conditioning(vocoder, LABELS), LABELS)
     assert again == with_conditioning(vocoder, LABELS)
+
+
+def test_each_class_has_excerpts_of_its_own_recordings(corpus, config):
+    recordings = corpus.split("train")
+    labels = {each.source: "even" if place % 2 else "odd" for place, each in enumerate(recordings)}
+    config = with_conditioning(config, labels)
+    stored = describe_starts(config, corpus, labels)
+    found = Starts.from_json(stored, config.model.q_levels)
+    assert set(found.labels) == {"even", "odd"}
+    reader = ClipReader(corpus, config.level, make_quantizer("linear", config.model.q_levels))
+    whole = dict.fromkeys(("even", "odd"), b"")
+    for excerpt in cut(recordings, 0):
+        whole[labels[excerpt.recording.source]] += reader.read(excerpt).codes.tobytes() + b"|"
+    kind = reader.read(cut(recordings, 0)[0]).codes.dtype
+    for codes, label in zip(found.codes, found.labels, strict=True):
+        assert codes.astype(kind).tobytes() in whole[label]
+    mel = replace(config.model.conditioning, mel=MelConfig())
+    told_more = replace(config, model=replace(config.model, conditioning=mel))
+    assert describe_starts(told_more, corpus, labels) is None
+    many = replace(config.model.conditioning, classes=tuple(map(str, range(129))))
+    told_more = replace(config, model=replace(config.model, conditioning=many))
+    assert describe_starts(told_more, corpus, labels) is None
 
 
 def test_a_class_has_to_be_heard_in_training():

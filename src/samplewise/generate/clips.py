@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Integer
+from jaxtyping import Float32, Float64, Integer
 
 from samplewise.audio.level import LevelRange
 from samplewise.audio.loops import Loop, close_loop
@@ -21,7 +21,7 @@ from samplewise.generate.backend import Backend
 from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.drawing import Drawing
 from samplewise.generate.level_control import LevelControl
-from samplewise.generate.starts import choose, from_text
+from samplewise.generate.starts import Starts
 from samplewise.generate.surprise import SurpriseControl
 from samplewise.generate.temperature import CONSTANT, Envelope, to_envelope
 from samplewise.generate.temperature_control import TemperatureControl
@@ -200,6 +200,7 @@ def iterate_clips(
     if codes is not None and len(set(class_conditioning(loaded.model, label, indices).labels)) > 1:
         raise ValueError("a prompt has one class: name it (--label)")
     starts = starts_of(loaded) if start == "corpus" and codes is None else None
+    silence = quantizer.silence
     prefilled, done = None, 0
     for group in even_groups(indices, sampler.max_batch):
         conditioning = class_conditioning(loaded.model, label, group)
@@ -213,7 +214,7 @@ def iterate_clips(
             codes,
             prefilled,
             prompt_progress,
-            None if starts is None else choose(starts, seed, group),
+            None if starts is None else starts.choose(seed, group, conditioning.labels, silence),
             control_of(loaded, target_bits, len(group)),
         )
         prefilled = drawing.prefilled
@@ -278,16 +279,20 @@ def stream_chunks(
     quantizer = loaded.model.quantizer
     codes = None if prompt is None else quantizer.encode(prompt)
     starts = starts_of(loaded) if start == "corpus" and codes is None else None
+    conditioning = class_conditioning(loaded.model, label, [index])
+    own = None
+    if starts is not None:
+        own = starts.choose(seed, [index], conditioning.labels, quantizer.silence)
     drawing = Drawing(
         backend.sampler(loaded.model, 1),
         seed,
         [index],
         loaded.audio.sample_rate,
         temperature or temperature_of(loaded.provenance),
-        class_conditioning(loaded.model, label, [index]),
+        conditioning,
         codes,
         prompt_progress=prompt_progress,
-        starts=None if starts is None else choose(starts, seed, [index]),
+        starts=own,
         control=control_of(loaded, target_bits, 1),
     )
     if codes is not None and keep_prompt:
@@ -401,9 +406,10 @@ def temperature_of(provenance: Mapping[str, Any]) -> Envelope:
     return CONSTANT
 
 
-def starts_of(loaded: LoadedModel) -> Int[np.ndarray, "starts samples"] | None:
+def starts_of(loaded: LoadedModel) -> Starts | None:
     """Return the starts of a model; None if it has none."""
-    return from_text(loaded.provenance.get("starts"), loaded.model.q_levels)
+    stored = loaded.provenance.get("starts")
+    return None if stored is None else Starts.from_json(stored, loaded.model.q_levels)
 
 
 def samples_of(seconds: float, sample_rate: int) -> int:

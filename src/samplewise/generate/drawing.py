@@ -60,7 +60,9 @@ class Drawing:
             self.prefilled = sampler.prefill(prompt, prompt_progress, first)
         self._state = sampler.start(len(indices), self.prefilled)
         if starts is not None:
-            self._state = sampler.teacher_force(self._state, starts)
+            self._prompted = starts.shape[1]
+            vectors = None if conditioning is None else conditioning.at(0, self._prompted)
+            self._state = sampler.teacher_force(self._state, starts, vectors)
         self._control = control
         self.time = 0
         """Samples of each clip so far, without the prompt."""

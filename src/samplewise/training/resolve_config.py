@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -154,23 +155,35 @@ def with_conditioning(
     return replace(config, model=replace(model, conditioning=conditioning))
 
 
-def describe_starts(config: TrainConfig, corpus: Corpus) -> dict[str, Any] | None:
-    """Return excerpts of the training split that are not silent, evenly spread.
+def describe_starts(
+    config: TrainConfig, corpus: Corpus, labels: Mapping[str, str] | None = None
+) -> dict[str, Any] | None:
+    """Return excerpts of the training split that are not silent, evenly spread, of each class.
 
-    None for a model that is conditioned, or draws whole segments.
+    None for a model that is told mel spectrograms or very many classes, or draws whole segments.
     """
     model = build_model(config.model, seed=None)
-    if model.conditioner is not None or not isinstance(model, StepModel):
+    conditioning = conditioning_of(config.model)
+    if not isinstance(model, StepModel) or (conditioning and conditioning.mel is not None):
         return None
+    classes = conditioning.classes if conditioning else ()
+    if len(classes) > 2 * starts.MOST:
+        return None
+    count = min(starts.COUNT, max(1, starts.MOST // max(1, len(classes))))
     samples = round(starts.SECONDS * corpus.sample_rate)
-    excerpts = cut(corpus.split("train"), samples, whole=True)
-    found = []
     reader = ClipReader(corpus, config.level, model.quantizer)
-    for excerpt in evenly_spaced(excerpts, 4 * starts.COUNT):
-        codes = reader.read(excerpt).codes
-        if np.ptp(codes) > model.q_levels // SILENT_SHARE:
-            found.append(codes)
-    if not found:
+    chosen, names = [], []
+    for name in classes or (None,):
+        recordings = corpus.split("train")
+        if name is not None and labels is not None:
+            recordings = [each for each in recordings if labels[each.source] == name]
+        excerpts = evenly_spaced(cut(recordings, samples, whole=True), 4 * count)
+        codes = [reader.read(excerpt).codes for excerpt in excerpts]
+        is_loud = [np.ptp(own) > model.q_levels // SILENT_SHARE for own in codes]
+        own = evenly_spaced(list(compress(codes, is_loud)), count)
+        chosen += own
+        names += [name] * len(own)
+    if not chosen:
         return None
-    chosen = evenly_spaced(found, starts.COUNT)
-    return starts.to_text(np.stack(chosen), model.q_levels)
+    named = tuple(name for name in names if name is not None)
+    return starts.Starts(np.stack(chosen), named).to_json(model.q_levels)

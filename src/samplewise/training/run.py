@@ -406,7 +406,7 @@ def _describe_run(
         "audio": {"sample_rate": corpus.sample_rate, "gain": corpus.gain},
         "corpus": _describe_corpus(corpus),
         "mel": None if mel is None else to_json(mel),
-        "starts": describe_starts(config, corpus),
+        "starts": describe_starts(config, corpus, labels),
         "noise": None if noise is None else to_json(noise),
         "level": None if level is None else to_json(level),
         "labels_sha256": None if labels is None else labels_digest(labels),
