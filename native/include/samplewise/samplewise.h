@@ -28,7 +28,8 @@ void samplewise_free_model(samplewise_model* model);       /* after its streams;
 int samplewise_sample_rate(const samplewise_model* model); /* Hz */
 
 /* Begins a clip. Seed and clip number determine every sample, for any number of threads and any
-   lengths of the pieces, as in `samplewise generate --weights ... --temperature ...`. */
+   lengths of the pieces, as in `samplewise generate --weights ... --temperature ... --start silence
+   --target-bits off`. */
 samplewise_stream* samplewise_open(const samplewise_model* model, uint64_t seed, uint64_t clip,
                                    int threads);
 void samplewise_close(samplewise_stream* stream); /* NULL is allowed */

@@ -33,7 +33,8 @@ class EvaluateArgs:
     """
 
     model: tyro.conf.Positional[Path | None] = None
-    """Run folder, or an exported model file; left out with --clips."""
+    """Run folder, exported model file, or a name that `samplewise models` lists; left out with
+    --clips."""
     sound: bool = False
     """Measure how clips sound, in place of bits per sample."""
     clips: Path | None = None

@@ -37,7 +37,7 @@ class GenerateArgs:
     """
 
     model: tyro.conf.Positional[Path]
-    """Run folder, or an exported model file."""
+    """Run folder, exported model file, or a name that `samplewise models` lists."""
     step: int | None = None
     """Weights of the run's checkpoint at this step (train --keep); default: the best ones."""
     count: int | None = None

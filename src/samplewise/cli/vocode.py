@@ -42,7 +42,7 @@ class VocodeArgs:
     """
 
     model: tyro.conf.Positional[Path]
-    """Run folder, or an exported model file."""
+    """Run folder, exported model file, or a name that `samplewise models` lists."""
     inputs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Sound files, .npy files of spectrograms, or - for frames on stdin."""
     step: int | None = None
@@ -72,8 +72,8 @@ class VocodeArgs:
     """Never draw a code that is less than so many times as probable as the most probable one: 0.003
     keeps rare wild samples out; 0 draws from the model as it is."""
     corrections: int = 10
-    """How often the sound is brought nearer to the spectrogram; each lets a stream wait for 3 more
-    frames (48 ms of 16 ms each). 0: the model alone."""
+    """How often the sound is brought nearer to the spectrogram; each delays a stream by 3
+    frames (48 ms at 16 kHz and a hop of 256). 0: the model alone."""
     seed: int | None = None
     """Decides about all random numbers; a random one is taken, and printed, unless given."""
     mel_scale: ScaleName | None = None

@@ -61,7 +61,7 @@ class ConditioningConfig:
     """Width of the vectors that enter the model."""
     lpc_order: int = 0
     """Samples that a linear prediction from the mel spectrogram looks back; the model draws what it
-    leaves, the excitation (audio/prediction.py). 0: it draws the sound itself. For WaveRNN."""
+    leaves, the excitation (audio/lpc.py). 0: it draws the sound itself. For WaveRNN."""
 
     def __post_init__(self) -> None:
         """Check that every size is possible."""

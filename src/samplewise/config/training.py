@@ -200,7 +200,8 @@ class TrainConfig:
     """How to train; presets fill it in, flags change it."""
 
     preset: str = "music"
-    """Name of the preset that the defaults came from."""
+    """Preset that gives the other options their defaults. music and speech are for a GPU; without
+    one take small-16bit or voice-16bit."""
     model: ModelConfig = field(default_factory=SampleRNNConfig)
     """Sizes of the model."""
     mel: bool = False
@@ -210,7 +211,8 @@ class TrainConfig:
     file and speaker, or `folders` if each class has a folder of its own."""
     output_init: Literal["paper", "unigram"] = "paper"
     """Initial output layer. paper: like the other layers; unigram: a run begins by predicting how
-    often each code occurs in the training split, with a tenth of the initial output weights."""
+    often each code occurs in the training split, or with the distribution of its linear
+    predictor, with a tenth of the initial output weights."""
     from_model: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Begin with the weights of a model: a run folder, a file, or a name that `samplewise models`
     lists. Sizes and quantizer are the model's; the learning rate is multiplied by from_rate."""
@@ -265,7 +267,8 @@ class TrainConfig:
     cuda_graph: bool = True
     """On a GPU, launch a step as one CUDA graph; otherwise operator by operator."""
     threads: int | None = None
-    """CPU threads; default: as many as torch chooses."""
+    """CPU threads; default: those of the preset (one, of those for a CPU), else as many as torch
+    chooses."""
     ranks: int = 1
     """Processes started on this machine; under torchrun or SLURM theirs are used instead."""
 
