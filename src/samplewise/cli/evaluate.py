@@ -171,10 +171,10 @@ def _measure_steps(
 ) -> int:
     """Measure every checkpoint; ``model`` is the first."""
     from samplewise.cli.evaluate_sound import step_head, step_line
-    from samplewise.evaluate.clip_sets import corpus_reference, default_seconds
+    from samplewise.evaluate.clip_sets import corpus_reference
 
-    seconds = default_seconds(corpus, split=args.split) if args.seconds is None else args.seconds
-    reference = corpus_reference(corpus, model.loaded.audio.level, seconds, args.count, args.split)
+    level = model.loaded.audio.level
+    reference = corpus_reference(corpus, level, args.seconds, args.count, args.split)
     scores: dict[int, SoundScore] = {}
     for step in steps:
         if scores:

@@ -73,7 +73,6 @@ def score_model(
             f"trained at {rate} Hz"
         )
     if reference is None:
-        seconds = default_seconds(corpus, split=split) if seconds is None else seconds
         reference = corpus_reference(corpus, level, seconds, count, split)
     clips = list(
         iterate_clips(
@@ -126,15 +125,16 @@ def default_seconds(corpus: Corpus, most: float = SECONDS, split: str = "test") 
 
 
 def corpus_reference(
-    corpus: Corpus, level: Level, seconds: float, count: int, split: str = "test"
+    corpus: Corpus, level: Level, seconds: float | None, count: int, split: str = "test"
 ) -> SoundReference:
-    """Return what clips of one length are compared with.
+    """Return what clips of one length are compared with; None: of :func:`default_seconds`.
 
     Raises:
         CorpusError: If the split, or the training split, holds fewer than two excerpts of that
             length.
         ValueError: If there is no clip, or it is too short for a distance.
     """
+    seconds = default_seconds(corpus, split=split) if seconds is None else seconds
     samples = round(seconds * corpus.sample_rate)
     if count < 1:
         raise ValueError(f"count = {count} must be at least 1")
