@@ -40,8 +40,9 @@ struct Choice {
 Choice Choose(const Chunk& chunk, size_t index, double temperature, std::span<const float> logits,
               std::vector<double>& weights) {
   const double top = *std::max_element(logits.begin(), logits.end());
-  for (size_t k = 0; k < weights.size(); ++k) {
-    weights[k] = std::exp((static_cast<double>(logits[k]) - top) / temperature);
+  for (size_t k = 0; k < weights.size(); ++k) {  // at temperature 0 the likeliest alone
+    const double gap = static_cast<double>(logits[k]) - top;
+    weights[k] = gap == 0.0 ? 1.0 : std::exp(gap / temperature);
   }
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   const double target = static_cast<double>(chunk.uniforms[index]) * total;

@@ -14,7 +14,7 @@ namespace {
 constexpr float kLeastLogScale = -3.0F;
 constexpr float kLargestLogScale = 5.0F;  // of 256 codes
 constexpr int kCodesOfScales = 256;
-constexpr int kMaxComponents = 64;
+constexpr int kMaxComponents = 1024;  // as in samplewise/config/validation.py
 
 float LargestLogScale(int q_levels) {
   return kLargestLogScale +
@@ -25,15 +25,13 @@ float LargestLogScale(int q_levels) {
 
 PackedMlp::PackedMlp(const MlpSpec& spec, int dim, int q_levels, Format format,
                      std::span<const float> values)
-    : dim(dim),
-      q_levels(q_levels),
-      components(spec.components),
-      outputs(components == 0 ? q_levels : 3 * components),
-      hidden(Packed(spec.hidden, "sample.hidden", dim, dim, format)),
-      hidden_bias(PaddedToPanels(spec.hidden_bias, "sample.hidden_bias", 1, dim)),
-      output(Packed(spec.output, "sample.output", outputs, dim, format)),
-      output_bias(PaddedToPanels(spec.output_bias, "sample.output_bias", 1, outputs)) {
+    : dim(dim), q_levels(q_levels), components(spec.components) {
   CheckRange("components", components, spec.gaussian ? 1 : 0, kMaxComponents);
+  outputs = components == 0 ? q_levels : 3 * components;
+  hidden = Packed(spec.hidden, "sample.hidden", dim, dim, format);
+  hidden_bias = PaddedToPanels(spec.hidden_bias, "sample.hidden_bias", 1, dim);
+  output = Packed(spec.output, "sample.output", outputs, dim, format);
+  output_bias = PaddedToPanels(spec.output_bias, "sample.output_bias", 1, outputs);
   if (spec.gaussian) this->values.assign(values.begin(), values.end());
 }
 

@@ -14,7 +14,7 @@
 
 namespace samplewise {
 
-// outputs = output relu(hidden relu(x)): logits of codes, or a mixture of logistics
+// outputs = output relu(hidden relu(x)): logits of codes, or a mixture of logistics or Gaussians
 struct PackedMlp {
   PackedMlp() = default;
   // values: (q,), the real value of each code, for Gaussians.

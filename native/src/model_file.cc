@@ -11,6 +11,7 @@ namespace samplewise {
 namespace {
 
 constexpr char kFirstLine[] = "samplewise engine 1";
+constexpr char kFirstLines[] = "samplewise engine 1 or 2";
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kMaxLine = 1 << 16;
 
@@ -54,8 +55,9 @@ ModelFile ReadModelFile(const std::string& path) {
   in.seekg(0);
   std::string text(std::strlen(kFirstLine) + 1, '\0');
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in || text != std::string(kFirstLine) + "\n") {
-    throw refuse("does not begin with \"" + std::string(kFirstLine) +
+  const std::string first = kFirstLine;
+  if (!in || (text != first + "\n" && text != first.substr(0, first.size() - 1) + "2\n")) {
+    throw refuse("does not begin with \"" + std::string(kFirstLines) +
                  "\"; write it with samplewise export --engine");
   }
   ModelFile file;

@@ -1,7 +1,8 @@
 // Model files of the engine, as `samplewise export --engine` writes them.
 //
-// Text, then numbers. The first line is "samplewise engine 1", 1 being the version of the format;
-// it changes when an older reader could not read the file. Each further line is one of
+// Text, then numbers. The first line is "samplewise engine 1", or 2: the version of the format,
+// which changes when an older reader could not read the file. Files of Gaussian mixtures and of
+// windows of real values are of version 2, the others of version 1. Each further line is one of
 //
 //   sample_rate HZ
 //   family NAME             samplernn, wavenet or wavernn

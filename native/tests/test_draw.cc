@@ -214,19 +214,27 @@ void TestGaussian() {
   // The deviation: 1, as ln(1 + e^x) = 7.
   const float parameters[] = {0.3F, static_cast<float>(kMean),
                               static_cast<float>(std::log(std::expm1(7.0)) - 7.0)};
+  const float uniform = 0.9F;
+  const double zero = 0.0;
+  Chunk likeliest;
+  likeliest.samples = 1;
+  likeliest.uniforms = &uniform;
+  likeliest.temperature = &zero;
+  const int middle = mixture.Draw(likeliest, 0, parameters).code;
+  CHECK(std::abs(values[Size(middle)] - kMean) <= half_step, "T 0: code %d", middle);
   for (const double temperature : {0.25, 1.0, 1.5}) {
     for (const double u : {0.0, 1e-6, 1e-3, 0.1, 0.499, 0.5, 0.77, 0.9999, kLast}) {
-      const auto uniform = static_cast<float>(u);
+      const auto number = static_cast<float>(u);
       Chunk chunk;
       chunk.samples = 1;
-      chunk.uniforms = &uniform;
+      chunk.uniforms = &number;
       chunk.temperature = &temperature;
       const Drawn drawn = mixture.Draw(chunk, 0, parameters);
       const double value = values[Size(drawn.code)];
       const auto cdf = [&](double x) {
         return 0.5 * std::erfc((kMean - x) / std::sqrt(2 * temperature));
       };
-      const double wanted = std::clamp(static_cast<double>(uniform), kHalfTail, 1 - kHalfTail);
+      const double wanted = std::clamp(static_cast<double>(number), kHalfTail, 1 - kHalfTail);
       CHECK(cdf(value - 1.01 * half_step) <= wanted && wanted <= cdf(value + 1.01 * half_step),
             "T %g, u %.9g: code %d", temperature, u, drawn.code);
       const double density =

@@ -205,6 +205,7 @@ int main(int argc, char** argv) {
       MakeWaveRnn(6, 0, 0),
       MakeWaveRnn(70, 5, 3),
       Conditioned(MakeSampleRnn(Cell::kGru, {2, 2, 8}, 40, 2, true, 36)),
+      Conditioned(MakeRnn(Cell::kLstm, 33, 2, false, 36)),
       Conditioned(MakeWaveNet({1, 2, 4, 1}, 40, 33, 36)),
   };
   size_t cases = 0;

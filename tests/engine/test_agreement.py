@@ -51,7 +51,7 @@ def outside(model, codes, numbers, temperatures=None, prompt=(), min_p=0.0):
 
 
 def score_tolerance(model):
-    return 0.02 if isinstance(model.head, MIXTURES) else 1e-4
+    return 0.02 if isinstance(model.head, LogisticMixtureHead) else 1e-4
 
 
 def beyond_mixture(head, params, codes, numbers, temperatures, min_p):

@@ -12,8 +12,9 @@ from tests.engine.test_core import BUILDS, NATIVE, UNITY, run
 from tests.generate.conftest import make_model
 from tests.models.conftest import CONFIGS
 
-from samplewise.engine.model_file import is_engine_file, write_engine_file
+from samplewise.engine.model_file import ALIGNMENT, is_engine_file, write_engine_file
 from samplewise.engine.sampler import NativeSampler
+from samplewise.errors import EngineError
 from samplewise.generate.uniforms import uniforms
 
 RATE = 1000
@@ -37,7 +38,7 @@ def draw():
     )
 
 
-@pytest.mark.parametrize("kind", ["predictor", "rnn-lstm", "wavenet", "wavernn-odd"])
+@pytest.mark.parametrize("kind", ["predictor", "rnn-lstm", "wavenet", "wavernn-odd", "gmm"])
 def test_a_program_in_c_draws_the_samples_that_samplewise_draws(draw, kind, tmp_path):
     model = make_model(ALL[kind])
     file, sound, seed = tmp_path / "mine.engine", tmp_path / "sound.wav", 2**40 + 1
@@ -54,6 +55,14 @@ def test_a_program_in_c_draws_the_samples_that_samplewise_draws(draw, kind, tmp_
     np.testing.assert_array_equal(found, expected)
 
 
+def with_lines(whole, lines):
+    """Return a model file with more lines in its header."""
+    end = whole.index(b"\ndata\n") + 1
+    header = whole[:end] + lines + b"data\n"
+    begin = -(-(end + 5) // ALIGNMENT) * ALIGNMENT
+    return header + bytes(-len(header) % ALIGNMENT) + whole[begin:]
+
+
 def test_a_program_in_c_is_told_what_is_wrong_with_a_file(draw, tmp_path):
     file, sound = tmp_path / "mine.engine", tmp_path / "sound.wav"
     assert "cannot be opened" in draw(file, sound).stderr
@@ -62,7 +71,8 @@ def test_a_program_in_c_is_told_what_is_wrong_with_a_file(draw, tmp_path):
     for broken, what in [
         (whole[:-4], "may be cut off"),
         (whole[:100], 'has no line "data"'),
-        (whole.replace(b"engine 1", b"engine 2", 1), 'does not begin with "samplewise engine 1"'),
+        (whole.replace(b"engine 1", b"engine 3", 1), 'with "samplewise engine 1 or 2"'),
+        (with_lines(whole, b"number condition_width 4\nnumber hold 1\n"), "is conditioned"),
         (whole.replace(b"number dim", b"nombre dim", 1), "has a wrong line: nombre dim"),
         (whole.replace(b"number dim", b"number din", 1), "the number dim is absent"),
         (whole.replace(b"array tier2.bias 1 21", b"array tier2.bias 21 1", 1), "tier2.bias"),
@@ -71,6 +81,16 @@ def test_a_program_in_c_is_told_what_is_wrong_with_a_file(draw, tmp_path):
         done = draw(file, sound)
         assert done.returncode == 1
         assert what in done.stderr
-    write_engine_file(file, make_model(CONFIGS["told-wavernn"]), RATE)
-    assert "is conditioned" in draw(file, sound).stderr
     assert not sound.exists()
+
+
+@pytest.mark.parametrize("kind", ["told-samplernn", "told-rnn", "told-wavenet", "told-wavernn"])
+def test_a_conditioned_model_is_no_file_of_the_engine(kind, tmp_path):
+    with pytest.raises(EngineError, match="a conditioned model cannot be a file of the engine"):
+        write_engine_file(tmp_path / "mine.engine", make_model(CONFIGS[kind]), RATE)
+
+
+def test_the_version_of_a_file_is_the_oldest_that_can_read_it(tmp_path):
+    for kind, version in (("gmm", 2), ("real-mulaw", 2), ("rnn-gmm", 2), ("predictor", 1)):
+        write_engine_file(tmp_path / kind, make_model(ALL[kind]), RATE)
+        assert (tmp_path / kind).read_bytes().startswith(b"samplewise engine %d\n" % version)

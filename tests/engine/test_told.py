@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tests.engine.conftest import EXTRA
-from tests.engine.test_agreement import TIE, beyond
+from tests.engine.test_agreement import TIE, TOLERANCE, beyond
 from tests.generate.conftest import make_model
 from tests.models.conftest import TOLD
 
@@ -18,6 +18,7 @@ from samplewise.generate.class_conditioning import class_conditioning
 from samplewise.generate.reference import ReferenceSampler
 from samplewise.generate.uniforms import uniforms
 from samplewise.generate.vocoder import condition_frames
+from samplewise.models.memory import model_memory
 
 KINDS = {"mel": TOLD, "class": ConditioningConfig(classes=("a", "b"), width=4)}
 MODELS = {
@@ -61,12 +62,14 @@ def reference_logits(model, codes, vectors):
         return double(torch.from_numpy(previous), state, target, held)[0]
 
 
-def test_logits_are_the_references(told):
+@pytest.mark.parametrize("weights", TOLERANCE)
+def test_logits_are_the_references(told, weights):
     model, vectors = told
     codes = np.random.default_rng(1).integers(0, model.q_levels, (2, SAMPLES))
-    sampler = NativeSampler(model, 2, "f32", threads=1)
+    sampler = NativeSampler(model, 2, weights, threads=1)
     found = sampler.logits(codes, conditioning=vectors)
-    np.testing.assert_allclose(found, reference_logits(model, codes, vectors), atol=2e-4)
+    expected = reference_logits(model, codes, vectors)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE[weights])
     wrong = sampler.logits(codes, conditioning=vectors[::-1] + 1)
     assert np.abs(wrong - found).max() > 0.1
 
@@ -109,3 +112,14 @@ def test_a_wrong_map_is_refused_by_name():
     layer.condition.weight.v.data = layer.condition.weight.v.data[:, :-1].clone()
     with pytest.raises(ValueError, match=r"stack.condition.1 is 70 x 3, not 70 x 4"):
         NativeSampler(model, 1)
+
+
+def test_maps_of_conditioning_count_as_the_engine_fills_them_up():
+    wide = ConditioningConfig(classes=("a",), width=900)
+    config = WaveNetConfig(
+        blocks=1, layers=6, channels=1, skip_channels=1, q_levels=2, conditioning=wide
+    )
+    packed = NativeSampler(make_model(config), 1, "f32").packed
+    memory, without = model_memory(config), model_memory(replace(config, conditioning=None))
+    assert packed.bytes > 3 * (memory.weights + without.total)
+    assert packed.bytes < memory.tables

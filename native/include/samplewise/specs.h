@@ -74,7 +74,7 @@ struct LinearPredictorSpec {
   Array logistic_bias;            // (1, 2)
 };
 
-// SampleRNN (Mehri et al. 2017) with a softmax. The RNN baseline (Eqs. 2-3) is a SampleRNN of one
+// SampleRNN (Mehri et al. 2017). The RNN baseline (Eqs. 2-3) is a SampleRNN of one
 // tier whose frames are single codes, with window = 0.
 struct SampleRnnSpec {
   int window = 0;  // FS(1), the codes that the sample level sees; 0: none

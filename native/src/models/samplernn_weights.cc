@@ -79,6 +79,7 @@ PackedSampleRnn::PackedSampleRnn(const SampleRnnSpec& spec, int q_levels, Format
   }
   mlp = PackedMlp(spec.mlp, dim, q_levels, format, real_values);
   if (spec.predictor.order != 0) {
+    if (spec.mlp.gaussian) throw std::invalid_argument("Gaussians go without a linear predictor");
     predictor = PackedLinearPredictor(spec.predictor, dim, real_values);
     if (spec.mlp.components == 0) mlp.AddLogistic(spec.predictor);
   }

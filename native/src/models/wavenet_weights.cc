@@ -24,6 +24,7 @@ void CheckSizes(const WaveNetSpec& spec) {
   }
   CheckRange("dilations x channels", past, 1, kMaxPast);
   CheckRange("dim", spec.dim, 1, kMaxWidth);
+  CheckRange("components", spec.mlp.components, 0, 0);
 }
 
 // Columns [first, first + cols) of (rows, all).

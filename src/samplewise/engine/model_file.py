@@ -9,10 +9,11 @@ import numpy as np
 
 from samplewise.atomic_io import write_bytes
 from samplewise.engine.weights import pack
+from samplewise.errors import EngineError
 from samplewise.models.base import AutoregressiveModel
 
-FIRST_LINE = "samplewise engine 1"
-"""Name of the format and its version."""
+FIRST_LINE = "samplewise engine"
+"""Name of the format; its version follows."""
 ALIGNMENT = 64
 """The arrays begin at a multiple of so many bytes."""
 FAMILIES = {"frame_sizes": "samplernn", "dilations": "wavenet", "hold": "wavernn"}
@@ -21,7 +22,7 @@ FAMILIES = {"frame_sizes": "samplernn", "dilations": "wavenet", "hold": "wavernn
 
 def is_engine_file(path: Path) -> bool:
     """Return whether a path is a model file for programs in C, of any version."""
-    first = FIRST_LINE.rpartition(" ")[0].encode()
+    first = FIRST_LINE.encode()
     try:
         with path.open("rb") as file:
             return file.read(len(first)) == first
@@ -38,8 +39,13 @@ def write_engine_file(path: Path, model: AutoregressiveModel, sample_rate: int) 
         sample_rate: Hz.
 
     Raises:
-        EngineError: If the engine does not run models of this kind.
+        EngineError: If the engine does not run models of this kind, or the model is conditioned.
     """
+    if model.conditioner is not None:
+        raise EngineError(
+            "a conditioned model cannot be a file of the engine: its programs have no place for "
+            "classes and spectrograms. Draw with samplewise generate or vocode"
+        )
     description = pack(model)
     arrays = {name: np.atleast_2d(array) for name, array in description.pop("arrays").items()}
     arrays["amplitudes"] = model.quantizer.amplitudes[None]
@@ -47,7 +53,8 @@ def write_engine_file(path: Path, model: AutoregressiveModel, sample_rate: int) 
     if "real_values" in description:
         arrays["real_values"] = description.pop("real_values")[None]
     family = next(family for key, family in FAMILIES.items() if key in description)
-    lines = [FIRST_LINE, f"sample_rate {sample_rate}", f"family {family}"]
+    version = 2 if description.get("gaussian") or "sample.window" in arrays else 1
+    lines = [f"{FIRST_LINE} {version}", f"sample_rate {sample_rate}", f"family {family}"]
     if "cell" in description:
         lines.append(f"cell {description.pop('cell')}")
     description |= description.pop("predictor", {})

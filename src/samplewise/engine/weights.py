@@ -259,7 +259,7 @@ def _pack_recurrent(
 
     The last ``condition_width`` columns of the input are conditioning vectors: an array apart.
     """
-    arrays, seen, told, biases = {"h0": _array(stack.h0)}, [], [], []
+    arrays, seen, of_vectors, biases = {"h0": _array(stack.h0)}, [], [], []
     for index, layer in enumerate(stack.layers):
         assert isinstance(layer, RecurrentLayer)
         weight, bias = _linear(layer.input)
@@ -269,13 +269,13 @@ def _pack_recurrent(
         if weight.shape[1]:
             inputs = weight.shape[1] - condition_width
             seen.append(weight[:, :inputs])
-            told.append(weight[:, inputs:])
+            of_vectors.append(weight[:, inputs:])
         biases.append(bias)
         arrays[f"recurrent.{index}"] = _array(layer.recurrent())
         if layer.candidate_bias is not None:
             arrays[f"candidate.{index}"] = _array(layer.candidate_bias)[None]
     if condition_width:
-        arrays["condition"] = np.concatenate(told)
+        arrays["condition"] = np.concatenate(of_vectors)
     if stack.skips:
         skips = [_linear(skip) for skip in stack.skips]
         arrays |= {f"skip.{index}": weight for index, (weight, _) in enumerate(skips)}

@@ -11,6 +11,7 @@ from samplewise.config.models import (
     SampleRNNConfig,
     SubscaleWaveRNNConfig,
     WaveNetConfig,
+    conditioning_of,
 )
 from samplewise.errors import CheckpointError
 from samplewise.models.build import build_model
@@ -19,6 +20,8 @@ from samplewise.nn.state import to_tensors
 
 MAX_MEMORY = 2 * 2**30
 """Bytes that a model from a file may take, unless told otherwise."""
+PANEL = 32
+"""Rows that the engine fills matrices up to multiples of (native/src/kernels/kernels.h)."""
 TABLE_BYTES = 24
 """Per number of a table: single precision for the reference; double precision twice and single
 precision once while the native engine packs it."""
@@ -64,7 +67,7 @@ def model_memory(config: ModelConfig, clips: int = 1) -> ModelMemory:
         clips = min(clips, max_clips(config))
     tensors = to_tensors(model.initial_state(1)).values()
     state = clips * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    tables = TABLE_BYTES * table_size(config)
+    tables = TABLE_BYTES * (table_size(config) + _padded_conditioning(config))
     return ModelMemory(parameters, 4 * parameters, tables, state, 2 * state + _pass(config, clips))
 
 
@@ -124,6 +127,23 @@ def table_size(config: ModelConfig) -> int:
         gates = 4 if config.cell == "lstm" else 3
         return config.q_levels * gates * config.dim * (config.n_rnn if config.skip else 1)
     return 0
+
+
+def _padded_conditioning(config: ModelConfig) -> int:
+    """Return the numbers of the maps of conditioning vectors in the engine, in whole panels."""
+    conditioning = conditioning_of(config)
+    if conditioning is None:
+        return 0
+    if isinstance(config, WaveNetConfig):
+        return len(config.dilations) * 2 * _whole_panels(config.channels) * conditioning.width
+    gates = 4 if getattr(config, "cell", None) == "lstm" else 3
+    layers = config.n_rnn if getattr(config, "skip", False) else 1
+    tiers = len(config.frame_sizes) - 1 if isinstance(config, SampleRNNConfig) else 1
+    return tiers * gates * layers * _whole_panels(config.dim) * conditioning.width
+
+
+def _whole_panels(rows: int) -> int:
+    return -(-rows // PANEL) * PANEL
 
 
 def _pasts(config: ModelConfig) -> int:

@@ -160,7 +160,8 @@ def describe_starts(
 ) -> dict[str, Any] | None:
     """Return excerpts of the training split that are not silent, evenly spread, of each class.
 
-    None for a model that is told mel spectrograms or very many classes, or draws whole segments.
+    None for a model conditioned on mel spectrograms or very many classes, or one that draws whole
+    segments.
     """
     model = build_model(config.model, seed=None)
     conditioning = conditioning_of(config.model)
