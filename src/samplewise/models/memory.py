@@ -136,10 +136,13 @@ def _padded_conditioning(config: ModelConfig) -> int:
         return 0
     if isinstance(config, WaveNetConfig):
         return len(config.dilations) * 2 * _whole_panels(config.channels) * conditioning.width
-    gates = 4 if getattr(config, "cell", None) == "lstm" else 3
-    layers = config.n_rnn if getattr(config, "skip", False) else 1
-    tiers = len(config.frame_sizes) - 1 if isinstance(config, SampleRNNConfig) else 1
-    return tiers * gates * layers * _whole_panels(config.dim) * conditioning.width
+    maps = 3
+    if isinstance(config, SampleRNNConfig | RNNConfig):
+        gates = 4 if config.cell == "lstm" else 3
+        maps = gates * (config.n_rnn if config.skip else 1)
+    if isinstance(config, SampleRNNConfig):
+        maps *= len(config.frame_sizes) - 1
+    return maps * _whole_panels(config.dim) * conditioning.width
 
 
 def _whole_panels(rows: int) -> int:
