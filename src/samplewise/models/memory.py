@@ -124,9 +124,14 @@ def table_size(config: ModelConfig) -> int:
     if isinstance(config, SampleRNNConfig) and config.sample_input in ("embedding", "one-hot"):
         return config.frame_sizes[0] * config.q_levels * config.dim
     if isinstance(config, RNNConfig) and config.sample_input == "embedding":
-        gates = 4 if config.cell == "lstm" else 3
-        return config.q_levels * gates * config.dim * (config.n_rnn if config.skip else 1)
+        return config.q_levels * _input_maps(config) * config.dim
     return 0
+
+
+def _input_maps(config: SampleRNNConfig | RNNConfig) -> int:
+    """Return the maps from a stack's input: one to each gate of each layer that sees it."""
+    gates = 4 if config.cell == "lstm" else 3
+    return gates * (config.n_rnn if config.skip else 1)
 
 
 def _padded_conditioning(config: ModelConfig) -> int:
@@ -136,10 +141,7 @@ def _padded_conditioning(config: ModelConfig) -> int:
         return 0
     if isinstance(config, WaveNetConfig):
         return len(config.dilations) * 2 * _whole_panels(config.channels) * conditioning.width
-    maps = 3
-    if isinstance(config, SampleRNNConfig | RNNConfig):
-        gates = 4 if config.cell == "lstm" else 3
-        maps = gates * (config.n_rnn if config.skip else 1)
+    maps = _input_maps(config) if isinstance(config, SampleRNNConfig | RNNConfig) else 3
     if isinstance(config, SampleRNNConfig):
         maps *= len(config.frame_sizes) - 1
     return maps * _whole_panels(config.dim) * conditioning.width

@@ -173,11 +173,11 @@ def describe_starts(
     count = min(starts.COUNT, max(1, starts.MOST // max(1, len(classes))))
     samples = round(starts.SECONDS * corpus.sample_rate)
     reader = ClipReader(corpus, config.level, model.quantizer)
-    chosen, names = [], []
+    chosen, names, training = [], [], corpus.split("train")
     for name in classes or (None,):
-        recordings = corpus.split("train")
+        recordings = training
         if name is not None and labels is not None:
-            recordings = [each for each in recordings if labels[each.source] == name]
+            recordings = [each for each in training if labels[each.source] == name]
         excerpts = evenly_spaced(cut(recordings, samples, whole=True), 4 * count)
         codes = [reader.read(excerpt).codes for excerpt in excerpts]
         is_loud = [np.ptp(own) > model.q_levels // SILENT_SHARE for own in codes]
