@@ -147,12 +147,14 @@ class Layer:
 
         row, gates, weight = self.row, self.gates, self.weight
         if row.way in ("phases", "persistent") and not self.exact:
-            from samplewise.nn.triton_recurrence import FusedRecurrence, Tiles
+            from samplewise.nn.fused_recurrence import FusedRecurrence
+            from samplewise.nn.triton_recurrence import Tiles, TritonSteps
 
             tiles = None if row.tiles is None else Tiles(*row.tiles)
             c0 = self.c0 if row.cell == "lstm" else None
+            steps = TritonSteps(row.way, tiles)
             outputs = FusedRecurrence.forward(
-                self.saved, row.cell, row.way, tiles, gates, self.h0, c0, weight, self.bias
+                self.saved, row.cell, steps, gates, self.h0, c0, weight, self.bias
             )
             return [output for output in outputs if output is not None]
         gates = gates.to(self.h0.dtype)
@@ -171,7 +173,7 @@ class Layer:
 
         with torch.no_grad():
             if self.row.way in ("phases", "persistent") and not self.exact:
-                from samplewise.nn.triton_recurrence import FusedRecurrence
+                from samplewise.nn.fused_recurrence import FusedRecurrence
 
                 grad_c = self.grad_c if self.row.cell == "lstm" else None
                 found = FusedRecurrence.backward(self.saved, self.grad, grad_c)

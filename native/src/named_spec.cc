@@ -25,13 +25,6 @@ int ToWhole(const std::string& name, double value) {
   return static_cast<int>(value);
 }
 
-Cell CellOf(const std::string& name) {
-  if (name == "gru") return Cell::kGru;
-  if (name == "gru-reset-after") return Cell::kGruResetAfter;
-  if (name == "lstm") return Cell::kLstm;
-  throw std::invalid_argument("cell = " + name + " must be gru, gru-reset-after or lstm");
-}
-
 // Sets the sizes of the conditioning; a model without one need not have them.
 template <class Spec>
 void ReadConditioning(const NamedSpec& named, Spec& spec) {
@@ -161,6 +154,13 @@ WaveRnnSpec WaveRnnOf(const NamedSpec& named) {
 }
 
 }  // namespace
+
+Cell CellOf(const std::string& name) {
+  if (name == "gru") return Cell::kGru;
+  if (name == "gru-reset-after") return Cell::kGruResetAfter;
+  if (name == "lstm") return Cell::kLstm;
+  throw std::invalid_argument("cell = " + name + " must be gru, gru-reset-after or lstm");
+}
 
 int NamedSpec::Whole(const std::string& name) const {
   const std::vector<double>& values = Number(*this, name);

@@ -30,4 +30,7 @@ struct NamedSpec {
 // Throws std::invalid_argument if a name is unknown or absent.
 ModelSpec SpecOf(const NamedSpec& named);
 
+// gru, gru-reset-after or lstm; throws std::invalid_argument for other names.
+Cell CellOf(const std::string& name);
+
 }  // namespace samplewise

@@ -57,8 +57,8 @@ def load(
     """
     _set_waiting_policy()
     from samplewise.config.validation import check_threads
-    from samplewise.engine.native import has_native
     from samplewise.generate.backend import Backend
+    from samplewise.native import has_native
     from samplewise.nn.device import use_device
     from samplewise.training.steps import load_at
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from samplewise.bench.products import block_sparse, product_speed
-from samplewise.engine.native import native_module
+from samplewise.native import native_module
 
 
 @pytest.mark.parametrize("block", [(16, 1), (16, 4), (4, 4), (1, 1)])

@@ -8,12 +8,12 @@ import torch
 from tests.engine.conftest import EXTRA
 from tests.generate.conftest import make_model
 
-from samplewise.engine.native import native_module
 from samplewise.engine.sampler import NativeSampler
 from samplewise.generate.backend import Backend
 from samplewise.generate.uniforms import uniforms
 from samplewise.heads.dual_softmax import DualSoftmaxHead
 from samplewise.heads.mixture import GaussianMixtureHead, LogisticMixtureHead
+from samplewise.native import native_module
 
 ISAS = native_module().isas()
 MIXTURES = (GaussianMixtureHead, LogisticMixtureHead)

@@ -7,7 +7,7 @@ import pytest
 from tests.engine.test_core import BUILDS, NATIVE, UNITY, run
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
-NAMES = ["test_matrix", "test_products", "test_elementwise", "test_engine"]
+NAMES = ["test_matrix", "test_products", "test_elementwise", "test_recurrence", "test_engine"]
 
 
 @pytest.mark.slow

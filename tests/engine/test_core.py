@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samplewise.engine.native import has_native, native_module
+from samplewise.native import has_native, native_module
 
 ISAS = native_module().isas() if has_native() else ["baseline", "avx2", "avx512"]
 NATIVE = Path(__file__).parents[2] / "native"

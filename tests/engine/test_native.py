@@ -13,8 +13,8 @@ import pytest
 from tests.engine.conftest import EXTRA
 from tests.generate.conftest import make_model
 
-from samplewise import engine
-from samplewise.engine import native
+import samplewise
+from samplewise import native
 from samplewise.engine.sampler import NativeSampler
 from samplewise.engine.weights import pack
 from samplewise.errors import EngineError
@@ -24,8 +24,8 @@ from samplewise.generate.uniforms import uniforms
 
 @pytest.fixture
 def without_module(monkeypatch):
-    monkeypatch.setitem(sys.modules, "samplewise.engine._native", None)
-    monkeypatch.delattr(engine, "_native", raising=False)
+    monkeypatch.setitem(sys.modules, "samplewise._native", None)
+    monkeypatch.delattr(samplewise, "_native", raising=False)
     native.has_native.cache_clear()
     yield
     native.has_native.cache_clear()

@@ -9,10 +9,10 @@ from tests.generate.conftest import make_model
 
 from samplewise.config.models import WaveRNNConfig
 from samplewise.engine import sampler as sampler_module
-from samplewise.engine.native import native_module
 from samplewise.engine.sampler import NativeSampler
 from samplewise.engine.weights import pack
 from samplewise.generate.uniforms import uniforms
+from samplewise.native import native_module
 
 WIDTH, HOLD, SAMPLES, CLIPS = 5, 7, 40, 3
 VECTORS = -(-SAMPLES // HOLD)

@@ -1,4 +1,4 @@
-"""Which way a recurrent layer runs on a GPU."""
+"""Which way a recurrent layer runs."""
 
 import sys
 
@@ -11,9 +11,9 @@ from samplewise.nn.recurrence_choice import choose_recurrence, recurrence_by, wh
 GPU = torch.device("cuda", 0)
 
 
-def choose(cell="gru", asked=None, steps=64, dtype=torch.bfloat16, device=GPU):
+def choose(cell="gru", asked=None, steps=64, dtype=torch.bfloat16, device=GPU, batch=128):
     with recurrence_by(asked or "auto"):
-        return choose_recurrence(cell, steps, 128, 1024, dtype, device)
+        return choose_recurrence(cell, steps, batch, 1024, dtype, device)
 
 
 @pytest.fixture
@@ -41,10 +41,20 @@ def test_cudnn_has_no_cell_that_resets_before(broken):
     assert choose("lstm", "eager") == "eager"
 
 
-def test_short_sequences_double_precision_and_cpus_have_no_kernels(broken):
+def test_short_sequences_and_double_precision_have_no_kernels(broken):
     assert choose(steps=1) == choose(dtype=torch.float64) == "eager"
-    assert choose(device=torch.device("cpu")) == "eager"
-    assert choose("lstm", device=torch.device("cpu")) == "eager"
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru-reset-after", "lstm"])
+def test_on_a_cpu_single_precision_is_left_to_the_compiled_module(cell, monkeypatch):
+    on_cpu = {"cell": cell, "dtype": torch.float32, "device": torch.device("cpu")}
+    assert choose(**on_cpu) == choose(**on_cpu, asked="persistent") == "native"
+    assert choose(**on_cpu, asked="eager") == "eager"
+    assert choose(**on_cpu, steps=1) == choose(**on_cpu, steps=5, batch=3) == "eager"
+    for dtype in (torch.float64, torch.bfloat16):
+        assert choose(**on_cpu | {"dtype": dtype}) == "eager"
+    monkeypatch.setattr(module, "_has_native", lambda: False)
+    assert choose(**on_cpu) == "eager"
 
 
 def test_a_line_says_why_kernels_cannot_run(monkeypatch, caplog):

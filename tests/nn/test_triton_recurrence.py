@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.interpreted import run_interpreted
 
+from samplewise.nn.fused_recurrence import FusedRecurrence
 from samplewise.nn.recurrence import LSTM, GRUResetAfter, GRUResetBefore
 
 CELLS = ("gru", "gru-reset-after", "lstm")
@@ -51,11 +52,17 @@ def outputs_and_gradients(run, values, gradients):
 
 
 def run_kernels(cell, way, tiles=None):
-    from samplewise.nn.triton_recurrence import FusedRecurrence
+    from samplewise.nn.triton_recurrence import TritonSteps
 
     lstm, after = cell == "lstm", cell == "gru-reset-after"
     return lambda gates, h0, c0, weight, bias: FusedRecurrence.apply(
-        cell, way, tiles, gates, h0, c0 if lstm else None, weight, bias if after else None
+        cell,
+        TritonSteps(way, tiles),
+        gates,
+        h0,
+        c0 if lstm else None,
+        weight,
+        bias if after else None,
     )
 
 

@@ -32,6 +32,40 @@ const char* Name(Isa isa);
 
 struct Product;  // product.h
 
+// One step of one row of a recurrent layer in training; what a cell does not have is null. n units;
+// gates are stacked: GRU r, z, n and LSTM i, f, g, o.
+struct RecurrentStep {
+  int n;
+  const float* x;         // (gates, n): the input's share, bias included
+  const float* u;         // recurrent products: of all gates, or of those of the same call
+  const float* bias;      // (n,): within the reset; gru_after
+  const float* before;    // (n,): h before the step
+  const float* c_before;  // (n,): LSTM
+  float* gates;           // r and z (2, n), or all four of an LSTM; out
+  float* candidate;       // (n,): GRU; out
+  float* aside;  // (n,): gru_after: the product that r multiplies, with its bias; gru_reset:
+                 // r h; out
+  float* h;      // (n,); out
+  float* c;      // (n,): LSTM; out
+};
+
+// The same backwards: from the gradient of h to those of the gates.
+struct RecurrentBack {
+  int n;
+  const float* grad;      // (n,): of h, from everything but the next step
+  const float* before;    // (n,)
+  const float* c_before;  // (n,)
+  const float* c;         // (n,)
+  const float* gates;
+  const float* candidate;
+  const float* aside;     // gru_after alone
+  const float* to_aside;  // (n,): gradient of r h; gru_reset alone
+  float* carried;     // (n,): gradient of h by the next step; out: of h before, but for products
+  float* carried_c;   // (n,): of c; out: of c before
+  float* grad_gates;  // (gates, n): of x; out
+  float* grad_aside;  // (n,): gru_after: of the product that r multiplies; out
+};
+
 struct Kernels {
   Isa isa;
   const char* name;
@@ -107,6 +141,20 @@ struct Kernels {
   // 1e-6 of the larger of 1 and the result.
   void (*add_logistic)(int n, const float* codes, float place, float half, const float* logits,
                        float* out);
+
+  // Training (recurrence.h).
+  //
+  // As gru_after, gru_before_* and lstm above, with everything kept that the gradients need;
+  // *_back: the gradients. A GRU whose reset comes first takes two calls a step, around the product
+  // of r h: gru_reset_step, gru_candidate_step; backwards gru_candidate_back, gru_reset_back.
+  void (*gru_after_step)(const RecurrentStep& step);
+  void (*gru_after_back)(const RecurrentBack& step);
+  void (*gru_reset_step)(const RecurrentStep& step);
+  void (*gru_candidate_step)(const RecurrentStep& step);
+  void (*gru_candidate_back)(const RecurrentBack& step);
+  void (*gru_reset_back)(const RecurrentBack& step);
+  void (*lstm_step)(const RecurrentStep& step);
+  void (*lstm_back)(const RecurrentBack& step);
 
   // Drawing.
   //

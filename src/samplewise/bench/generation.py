@@ -10,7 +10,6 @@ import torch
 
 from samplewise.bench.timing import interleave, median_rate
 from samplewise.config.models import ModelConfig
-from samplewise.engine.native import default_threads, has_native, native_module
 from samplewise.engine.sampler import NativeSampler, WeightFormat
 from samplewise.engine.weights import can_pack
 from samplewise.generate.backend import Sampler, reference_sampler
@@ -23,6 +22,7 @@ from samplewise.models.build import build_model
 from samplewise.models.pruning import prune_model
 from samplewise.models.step_model import StepModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
+from samplewise.native import default_threads, has_native, native_module
 
 SAMPLE_RATE, WAVERNN_RATE = 16000, 24000
 """Sample rates of the SampleRNN and the WaveRNN paper, Hz."""

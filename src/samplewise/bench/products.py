@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from samplewise.engine.native import native_module
 from samplewise.engine.sampler import WeightFormat
+from samplewise.native import native_module
 
 RUNS, RUN_SECONDS = 101, 0.003
 """Number of runs, and their length: short, so that some are not interrupted on a busy machine."""

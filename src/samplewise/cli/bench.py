@@ -253,9 +253,9 @@ def _contestants(args: BenchArgs) -> int:
     """Return the number of back ends, formats and numbers of threads, of all presets together."""
     from samplewise.bench.generation import contestant_threads
     from samplewise.config.presets import PRESETS
-    from samplewise.engine.native import has_native
     from samplewise.models.build import FAMILIES
     from samplewise.models.step_model import StepModel
+    from samplewise.native import has_native
     from samplewise.nn.device import choose_device
 
     if str(choose_device(args.device)) != "cpu":

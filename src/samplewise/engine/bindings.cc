@@ -14,6 +14,7 @@
 #include "matrix.h"
 #include "named_spec.h"
 #include "product_speed.h"
+#include "recurrence.h"
 #include "roofline.h"
 #include "samplewise/engine.h"
 
@@ -32,6 +33,7 @@ using Scores = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Vectors = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Tensor = nb::ndarray<float, nb::c_contig, nb::device::cpu>;  // written in place
 
 void AddArray(samplewise::NamedSpec& spec, const std::string& name, const float* data, size_t rows,
               size_t cols) {
@@ -236,6 +238,89 @@ nb::tuple TimeProduct(const Matrix& weights, const Reals& x, const std::string& 
   return nb::make_tuple(speed.y, speed.seconds, properties);
 }
 
+// Arrays of a recurrence by name, with their sizes checked.
+class RecurrenceTensors {
+ public:
+  RecurrenceTensors(const std::map<std::string, Tensor>& tensors, samplewise::Cell cell)
+      : tensors_(tensors) {
+    const Tensor& h = Get(cell == samplewise::Cell::kLstm ? "c" : "h");
+    if (h.ndim() != 3 || h.shape(0) < 1) throw std::invalid_argument("h has no three axes");
+    size.cell = cell;
+    size.time = static_cast<int>(h.shape(0)) - 1;
+    size.batch = static_cast<int>(h.shape(1));
+    size.dim = static_cast<int>(h.shape(2));
+  }
+
+  // The array that has `rows` rows of `width` times dim numbers.
+  float* operator()(const char* name, size_t rows, int width = 1) const {
+    const Tensor& tensor = Get(name);
+    const size_t expected = rows * static_cast<size_t>(width) * static_cast<size_t>(size.dim);
+    if (tensor.size() != expected) {
+      throw std::invalid_argument(std::string(name) + " has " + std::to_string(tensor.size()) +
+                                  " numbers, not " + std::to_string(expected));
+    }
+    return tensor.data();
+  }
+  size_t steps(int more = 0) const {
+    return static_cast<size_t>(size.time + more) * static_cast<size_t>(size.batch);
+  }
+
+  samplewise::RecurrenceSize size;
+
+ private:
+  const Tensor& Get(const char* name) const {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) throw std::invalid_argument(std::string("no array ") + name);
+    return found->second;
+  }
+
+  const std::map<std::string, Tensor>& tensors_;
+};
+
+// All steps of a recurrent layer in training; recurrence.h has the names and shapes.
+void RunRecurrence(const std::string& cell, bool back, const std::map<std::string, Tensor>& tensors,
+                   int threads) {
+  using samplewise::Cell;
+  const Cell kind = samplewise::CellOf(cell);
+  const RecurrenceTensors of(tensors, kind);
+  const samplewise::RecurrenceSize& size = of.size;
+  const bool lstm = kind == Cell::kLstm;
+  const bool after = kind == Cell::kGruResetAfter;
+  const auto units = static_cast<size_t>(size.dim);
+  const auto batch = static_cast<size_t>(size.batch);
+  const int gates = size.gates();
+  const int kept = lstm ? 4 : 2;
+  const samplewise::Kernels& kernels = samplewise::BestKernels();
+  if (back) {
+    const samplewise::RecurrenceGradients arrays{
+        .grad = of("grad", of.steps()),
+        .transposed = of("transposed", units, gates),
+        .h = lstm ? nullptr : of("h", of.steps(1)),
+        .c = lstm ? of("c", of.steps(1)) : nullptr,
+        .gate_values = of("gate_values", of.steps(), kept),
+        .candidate = lstm ? nullptr : of("candidate", of.steps()),
+        .aside = after ? of("aside", of.steps()) : nullptr,
+        .carried = of("carried", batch),
+        .carried_c = lstm ? of("carried_c", batch) : nullptr,
+        .grad_gates = of("grad_gates", of.steps(), gates),
+        .grad_aside = after ? of("grad_aside", of.steps()) : nullptr};
+    const nb::gil_scoped_release release;
+    samplewise::RunBack(kernels, size, arrays, threads);
+    return;
+  }
+  const samplewise::RecurrenceArrays arrays{
+      .x = of("x", of.steps(), gates),
+      .weight = of("weight", units, gates),
+      .bias = after ? of("bias", 1) : nullptr,
+      .h = of("h", of.steps(1)),
+      .c = lstm ? of("c", of.steps(1)) : nullptr,
+      .gate_values = of("gate_values", of.steps(), kept),
+      .candidate = lstm ? nullptr : of("candidate", of.steps()),
+      .aside = lstm ? nullptr : of("aside", of.steps())};
+  const nb::gil_scoped_release release;
+  samplewise::RunForward(kernels, size, arrays, threads);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -278,6 +363,8 @@ NB_MODULE(_native, m) {
            "logits"_a.noconvert() = nb::none(), "conditioning"_a = nb::none(), "min_p"_a = 0.0)
       .def_prop_ro("threads", &Engine::threads)
       .def_prop_ro("threads_used", &Engine::threads_used);
+
+  m.def("run_recurrence", &RunRecurrence, "cell"_a, "back"_a, "tensors"_a.noconvert(), "threads"_a);
 
   m.attr("PANEL") = samplewise::kPanelRows;
 

@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, Int64
 
-from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.weights import pack
 from samplewise.heads.base import check_log_probs
 from samplewise.models.base import AutoregressiveModel
+from samplewise.native import default_threads, native_module
 from samplewise.quantizers import check_codes
 
 WeightFormat = Literal["f32", "f16", "int8", "int8x16"]

@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.sampler import WeightFormat
 from samplewise.engine.weights import pack_cell
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
+from samplewise.native import default_threads, native_module
 
 DRAW = -1
 """In place of a code that is not given."""

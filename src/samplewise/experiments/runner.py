@@ -13,7 +13,6 @@ from samplewise.bench.timing import machine
 from samplewise.config.codec import to_json
 from samplewise.data.corpus import Corpus
 from samplewise.data.excerpts import cut
-from samplewise.engine.native import has_native
 from samplewise.engine.weights import can_pack
 from samplewise.errors import CorpusError, SamplewiseError
 from samplewise.evaluate.clip_sets import COUNT, SECONDS, default_seconds, score_model
@@ -35,6 +34,7 @@ from samplewise.models.base import AutoregressiveModel
 from samplewise.models.io import LoadedModel, load_model
 from samplewise.models.pruning import kept_weights, zero_share
 from samplewise.models.samplernn import SampleRNN
+from samplewise.native import has_native
 from samplewise.nn.device import choose_device, use_device
 from samplewise.plots.sound import waveform_png
 from samplewise.strict_json import read_object

@@ -12,11 +12,11 @@ from samplewise.bench.products import product_speed
 from samplewise.bench.timing import machine
 from samplewise.config.models import WaveRNNConfig
 from samplewise.config.training import parse_block
-from samplewise.engine.native import default_threads, native_module
 from samplewise.engine.sampler import WeightFormat
 from samplewise.errors import SamplewiseError
 from samplewise.experiments.experiment import slug
 from samplewise.experiments.source import commit
+from samplewise.native import default_threads, native_module
 from samplewise.strict_json import read_object
 
 FORMAT = 1

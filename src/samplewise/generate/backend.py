@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int, Int64
 
-from samplewise.engine.native import default_threads, has_native, native_module
 from samplewise.engine.sampler import ConditioningVectors, NativeSampler, WeightFormat
 from samplewise.engine.weights import can_pack
 from samplewise.errors import EngineError
@@ -30,6 +29,7 @@ from samplewise.models.segment_model import SegmentModel
 from samplewise.models.step_model import StepModel
 from samplewise.models.subscale_wavernn import SubscaleWaveRNN
 from samplewise.models.wavernn import WaveRNN
+from samplewise.native import default_threads, has_native, native_module
 from samplewise.progress import ProgressCallback
 
 

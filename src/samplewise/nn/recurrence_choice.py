@@ -1,6 +1,7 @@
-"""The ways to run a recurrent layer on a GPU, and which of them a layer takes.
+"""The ways to run a recurrent layer, and which of them a layer takes.
 
-A way that this machine cannot take is followed by the next of its chain, and a line says why.
+On a CPU that is the compiled module where it is there. On a GPU a way that this machine cannot take
+is followed by the next of its chain, and a line says why.
 """
 
 import logging
@@ -8,11 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import Literal
 
 import torch
 
 from samplewise.config.fields import Cell, Recurrence
+from samplewise.errors import EngineError
+from samplewise.native import native_module
+from samplewise.nn.fused_recurrence import GATES, FusedRecurrence, StepMaker
+from samplewise.nn.native_recurrence import NativeSteps
 
+Way = Recurrence | Literal["native"]
 CHAINS: dict[Recurrence, tuple[Recurrence, ...]] = {
     "persistent": ("persistent", "phases", "cudnn", "eager"),
     "phases": ("phases", "cudnn", "eager"),
@@ -21,7 +28,10 @@ CHAINS: dict[Recurrence, tuple[Recurrence, ...]] = {
 }
 MIN_STEPS = 8
 """Below, as in generation, kernels are not worth the seconds that compiling them takes."""
-DESCRIPTIONS: dict[Recurrence, str] = {
+MIN_VECTORS = 16
+"""On a CPU: with fewer vectors in all, packing the matrix takes longer than it saves."""
+DESCRIPTIONS: dict[Way, str] = {
+    "native": "C++ on the CPU",
     "persistent": "one Triton kernel for all steps",
     "phases": "a Triton kernel for each phase of a step",
     "cudnn": "cuDNN",
@@ -43,7 +53,7 @@ def recurrence_by(recurrence: Recurrence) -> Iterator[None]:
 
 def choose_recurrence(
     cell: Cell, steps: int, batch: int, dim: int, dtype: torch.dtype, device: torch.device
-) -> Recurrence:
+) -> Way:
     """Return how a layer of ``dim`` units runs: by the first way of its chain that is possible.
 
     Args:
@@ -52,11 +62,12 @@ def choose_recurrence(
         batch: Rows of the state.
         dim: Units of the layer.
         dtype: Type of the operands of products.
-        device: Where the layer is; all but GPUs have the time loop alone.
+        device: Where the layer is, a CPU or a GPU.
     """
-    if device.type != "cuda":
-        return "eager"
     asked = _recurrence.get()
+    if device.type != "cuda":
+        pays = steps > 1 and steps * batch >= MIN_VECTORS and dtype == torch.float32
+        return "native" if asked != "eager" and pays and _has_native() else "eager"
     if asked == "auto":
         # In float32 the kernels have no tensor cores: ten times as slow.
         asked = "cudnn" if cell != "gru" or dtype == torch.float32 else "persistent"
@@ -69,6 +80,25 @@ def choose_recurrence(
     return "eager"
 
 
+def step_maker(way: Way) -> StepMaker:
+    """Return what makes the steps of a fused recurrence."""
+    if way == "native":
+        return NativeSteps()
+    from samplewise.nn.triton_recurrence import TritonSteps
+
+    assert way in ("phases", "persistent")
+    return TritonSteps(way)
+
+
+@cache
+def _has_native() -> bool:
+    try:
+        native_module()
+    except EngineError:
+        return False
+    return True
+
+
 @cache
 def why_not(
     way: Recurrence, cell: Cell, batch: int, dim: int, dtype: torch.dtype, device: torch.device
@@ -78,7 +108,6 @@ def why_not(
     They are compiled, and two steps are made of zeros, both forwards and backwards.
     """
     try:
-        from samplewise.nn.triton_recurrence import GATES, FusedRecurrence
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.zeros(*shape, dtype=dtype, device=device)
@@ -87,7 +116,7 @@ def why_not(
         weight, bias = zeros(GATES[cell] * dim, dim, dtype=dtype), zeros(dim)
         with torch.enable_grad():
             h, _ = FusedRecurrence.apply(
-                cell, way, None, gates, zeros(batch, dim), zeros(batch, dim), weight, bias
+                cell, step_maker(way), gates, zeros(batch, dim), zeros(batch, dim), weight, bias
             )
             h.sum().backward()
     except Exception as error:

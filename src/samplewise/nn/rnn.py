@@ -8,11 +8,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samplewise.config.fields import Cell, Recurrence
+from samplewise.config.fields import Cell
+from samplewise.nn.fused_recurrence import FusedRecurrence
 from samplewise.nn.init import Initializer
 from samplewise.nn.linear import Linear, Weight
 from samplewise.nn.recurrence import LSTM, GRUResetAfter, GRUResetBefore
-from samplewise.nn.recurrence_choice import choose_recurrence
+from samplewise.nn.recurrence_choice import Way, choose_recurrence, step_maker
 
 FORGET_BIAS = 3.0
 """Initial bias of an LSTM's forget gate (section 3; Gers 2001, Zaremba 2015)."""
@@ -47,8 +48,8 @@ class RecurrentLayer(nn.Module):
         state: Float[Tensor, "batch {self.state_dim}"],
     ) -> tuple[Float[Tensor, "batch frames {self.dim}"], Float[Tensor, "batch {self.state_dim}"]]:
         """Run over the frames; return h at every frame and the last state."""
-        way: Recurrence = "eager"
-        if x.is_cuda:
+        way: Way = "eager"
+        if x.device.type in ("cpu", "cuda"):
             batch, frames, _ = x.shape
             way = choose_recurrence(self.cell, frames, batch, self.dim, _operand_type(x), x.device)
         if way == "cudnn":
@@ -75,14 +76,13 @@ class RecurrentLayer(nn.Module):
         return h.transpose(0, 1), last.to(state.dtype)
 
     def _fused(
-        self, way: Recurrence, gates: Tensor, state: Tensor, weight: Tensor
+        self, way: Way, gates: Tensor, state: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Run Triton kernels, with the arithmetic of the time loop."""
-        from samplewise.nn.triton_recurrence import FusedRecurrence
-
+        """Run kernels, with the arithmetic of the time loop."""
         h0, *c0 = state.float().split(self.dim, -1)
         h, c = FusedRecurrence.apply(
-            self.cell, way, None, gates, h0, c0[0] if c0 else None, weight, self.candidate_bias
+            *(self.cell, step_maker(way), gates, h0, c0[0] if c0 else None),
+            *(weight, self.candidate_bias),
         )
         last = torch.cat([h[-1], c], -1) if c0 else h[-1]
         return h.transpose(0, 1), last.to(state.dtype)

@@ -21,7 +21,7 @@ def native_module() -> ModuleType:
     """
     try:
         # It lies where it was installed, not beside this file.
-        from samplewise.engine import _native  # pyright: ignore[reportMissingModuleSource]
+        from samplewise import _native  # pyright: ignore[reportMissingModuleSource]
     except ImportError as error:
         raise EngineError(
             f"the native engine is not there ({error}); install samplewise on a machine with a "
