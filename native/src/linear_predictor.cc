@@ -7,6 +7,7 @@
 #include <string>
 
 #include "size.h"
+#include "thread_team.h"
 
 namespace samplewise {
 namespace {
@@ -230,6 +231,27 @@ float LinearPredictor::Place(float amplitude) const {
 const float* LinearPredictor::LastErrors(int64_t clock, int clip, int count) const {
   const auto place = Size(static_cast<int>((clock + kLongErrors - count) % kLongErrors));
   return &errors_[Size(clip) * 2 * kLongErrors + place];
+}
+
+void BurgFilters(const Kernels& kernels, const float* windows, int count, int samples, int order,
+                 double noise, float* weights, int threads) {
+  CheckRange("order", order, 1, samples - 1);
+  DivideRows(count, threads, [&](int first, int last) {
+    std::vector<double> forward(Size(samples)), backward(Size(samples));
+    std::vector<double> filter(Size(order)), scratch(Size(order));
+    for (int window = first; window < last; ++window) {
+      const float* from = windows + Size(window) * Size(samples);
+      double power = 0.0;
+      for (size_t i = 0; i < Size(samples); ++i) {  // the latest first
+        const double value = from[Size(samples) - 1 - i];
+        forward[i] = backward[i] = value;
+        power += value * value;
+      }
+      kernels.burg(samples, order, noise * power / samples, kFlatSilencePower, forward.data(),
+                   backward.data(), filter.data(), scratch.data());
+      std::copy(filter.begin(), filter.end(), weights + Size(window) * Size(order));
+    }
+  });
 }
 
 }  // namespace samplewise

@@ -74,4 +74,10 @@ class LinearPredictor {
   std::vector<double> previous_;
 };
 
+// Filters of many windows by Burg's method, for training; a window's does not depend on the others.
+// windows: (count, samples), weights: (count, order), the latest sample's first; noise as a share
+// of the power. Throws std::invalid_argument unless 0 < order < samples.
+void BurgFilters(const Kernels& kernels, const float* windows, int count, int samples, int order,
+                 double noise, float* weights, int threads);
+
 }  // namespace samplewise

@@ -1,7 +1,5 @@
 #include "recurrence.h"
 
-#include <algorithm>
-#include <functional>
 #include <vector>
 
 #include "kernels/buffer.h"
@@ -55,19 +53,6 @@ class Panels {
   Buffer weights_;
 };
 
-// Gives each thread a share of the rows of the batch.
-void ForRows(int batch, int threads, const std::function<void(int thread, Range rows)>& job) {
-  const int active = std::clamp(threads, 1, std::min(batch, kMaxThreads));
-  if (active == 1) {
-    job(0, {0, batch});
-    return;
-  }
-  ThreadTeam team(active);
-  team.Run(active, [&](int thread) {
-    job(thread, {batch * thread / active, batch * (thread + 1) / active});
-  });
-}
-
 }  // namespace
 
 void RunForward(const Kernels& kernels, const RecurrenceSize& size, const RecurrenceArrays& arrays,
@@ -83,7 +68,8 @@ void RunForward(const Kernels& kernels, const RecurrenceSize& size, const Recurr
                       0, size.dim);
   const size_t width = Size(first.padded_rows());
   std::vector<float> products(batch * width);
-  ForRows(size.batch, threads, [&](int, Range rows) {
+  DivideRows(size.batch, threads, [&](int first_row, int last_row) {
+    const Range rows{first_row, last_row};
     for (size_t t = 0; t < Size(size.time); ++t) {
       const auto step = [&](int row, size_t product_width) {
         const size_t at = t * batch + Size(row);
@@ -134,7 +120,8 @@ void RunBack(const Kernels& kernels, const RecurrenceSize& size, const Recurrenc
   const Panels second(arrays.transposed, all, is_gru ? size.dim : 1, all - size.dim, size.dim);
   const size_t width = Size(first.padded_rows());
   std::vector<float> products(batch * width);
-  ForRows(size.batch, threads, [&](int, Range rows) {
+  DivideRows(size.batch, threads, [&](int first_row, int last_row) {
+    const Range rows{first_row, last_row};
     float* own = &products[Size(rows.first) * width];
     for (size_t t = Size(size.time); t-- > 0;) {
       const auto step = [&](int row) {

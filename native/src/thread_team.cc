@@ -1,5 +1,7 @@
 #include "thread_team.h"
 
+#include <algorithm>
+
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -118,6 +120,19 @@ void ThreadTeam::Work(int thread) {
     if (work != nullptr) (*work)(thread);
     running_.fetch_sub(1, std::memory_order_acq_rel);
   }
+}
+
+void DivideRows(int rows, int threads, const std::function<void(int, int)>& job) {
+  const int active = std::clamp(std::min(threads, rows), 1, kMaxThreads);
+  if (active == 1) {
+    job(0, rows);
+    return;
+  }
+  ThreadTeam team(active);
+  team.Run(active, [&](int thread) {
+    const auto bound = [&](int i) { return static_cast<int>(int64_t{rows} * i / active); };
+    job(bound(thread), bound(thread + 1));
+  });
 }
 
 }  // namespace samplewise

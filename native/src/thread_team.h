@@ -61,4 +61,8 @@ class ThreadTeam {
   std::vector<std::thread> workers_;
 };
 
+// Divides `rows` rows among at most `threads` threads, the calling one included, and runs
+// job(first, last) on each. `job` must not throw.
+void DivideRows(int rows, int threads, const std::function<void(int, int)>& job);
+
 }  // namespace samplewise

@@ -37,6 +37,16 @@ CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
 @cache
+def can_load_native() -> bool:
+    """Return whether the module is there; without a word if not."""
+    try:
+        native_module()
+    except EngineError:
+        return False
+    return True
+
+
+@cache
 def has_native() -> bool:
     """Return whether the module can be used; say it once if not.
 

@@ -14,6 +14,7 @@ from samplewise.nn.linear_predictor import (
     error_sizes,
     mean_size,
 )
+from samplewise.nn.linear_predictor import burg as burg_filters
 from samplewise.quantizers import make_quantizer
 
 ORDER, WINDOW, HOP, NOISE = 8, 256, 32, 1e-3
@@ -153,6 +154,23 @@ def test_burgs_filter_is_that_of_its_definition(noise):
     frame = tone(WINDOW)
     expected = torch.from_numpy(burg(frame.numpy(), ORDER, noise))
     torch.testing.assert_close(predictor.filters(frame[None, None])[0, 0], expected)
+
+
+@pytest.mark.parametrize("order", [1, 7, 40])
+def test_the_compiled_module_gives_burgs_filters_of_single_precision(order):
+    windows = torch.randn(2, 3, 57, generator=torch.Generator().manual_seed(order))
+    windows[0, 1] = 0
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            found.append(burg_filters(windows, order, NOISE))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+    assert torch.equal(burg_filters(windows[1:, 2:], order, NOISE), found[0][1:, 2:])
+    expected = burg_filters(windows.double(), order, NOISE)
+    torch.testing.assert_close(found[0].double(), expected, rtol=1e-6, atol=1e-7)
 
 
 def test_a_fixed_predictor_comes_before_burgs():

@@ -75,6 +75,6 @@ def test_arrays_of_wrong_sizes_are_refused():
     tensors = {"h": torch.zeros(3, 2, 4).numpy(), "x": torch.zeros(2, 2, 11).numpy()}
     with pytest.raises(ValueError, match="x has 44 numbers, not 48"):
         native_module().run_recurrence("gru", False, tensors, 1)
+    tensors["x"] = torch.zeros(2, 2, 12).numpy()
     with pytest.raises(ValueError, match="no array weight"):
-        tensors["x"] = torch.zeros(2, 2, 12).numpy()
         native_module().run_recurrence("gru", False, tensors, 1)

@@ -53,7 +53,7 @@ def test_on_a_cpu_single_precision_is_left_to_the_compiled_module(cell, monkeypa
     assert choose(**on_cpu, steps=1) == choose(**on_cpu, steps=5, batch=3) == "eager"
     for dtype in (torch.float64, torch.bfloat16):
         assert choose(**on_cpu | {"dtype": dtype}) == "eager"
-    monkeypatch.setattr(module, "_has_native", lambda: False)
+    monkeypatch.setattr(module, "can_load_native", lambda: False)
     assert choose(**on_cpu) == "eager"
 
 

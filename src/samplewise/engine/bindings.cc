@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "kernels/kernels.h"
+#include "linear_predictor.h"
 #include "matrix.h"
 #include "named_spec.h"
 #include "product_speed.h"
@@ -321,6 +322,15 @@ void RunRecurrence(const std::string& cell, bool back, const std::map<std::strin
   samplewise::RunForward(kernels, size, arrays, threads);
 }
 
+// Filters of windows by Burg's method; weights: (windows, order), out.
+void RunBurg(const Matrix& windows, const Rows& weights, double noise, int threads) {
+  CheckShape("weights", weights, {windows.shape(0)});
+  const nb::gil_scoped_release release;
+  samplewise::BurgFilters(samplewise::BestKernels(), windows.data(),
+                          static_cast<int>(windows.shape(0)), static_cast<int>(windows.shape(1)),
+                          static_cast<int>(weights.shape(1)), noise, weights.data(), threads);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -365,6 +375,9 @@ NB_MODULE(_native, m) {
       .def_prop_ro("threads_used", &Engine::threads_used);
 
   m.def("run_recurrence", &RunRecurrence, "cell"_a, "back"_a, "tensors"_a.noconvert(), "threads"_a);
+
+  m.def("run_burg", &RunBurg, "windows"_a.noconvert(), "weights"_a.noconvert(), "noise"_a,
+        "threads"_a);
 
   m.attr("PANEL") = samplewise::kPanelRows;
 

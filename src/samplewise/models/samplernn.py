@@ -218,15 +218,11 @@ class SampleRNN(StepModel[SampleRNNConfig]):
             x = x.unflatten(1, (-1, size))
             return torch.stack([x[:, (phase - r) % stride :: stride, r] for r in range(size)])
 
+        # Each part is taken once: every slice would have a gradient of the size of the whole.
+        frames = [h[:, first::stride] for first in range(stride)]
+        maps = zip(*(x.unflatten(0, (size, -1)).unbind() for x in (weight, bias)), strict=True)
         upper = torch.stack(
-            [
-                linear(
-                    h[:, (phase - r) % stride :: stride],
-                    weight[r * tier.dim : (r + 1) * tier.dim],
-                    bias[r * tier.dim : (r + 1) * tier.dim],
-                )
-                for r in range(size)
-            ]
+            [linear(frames[(phase - r) % stride], *maps_of) for r, maps_of in enumerate(maps)]
         )
         windows = chosen(self._windows(codes, time))
         if prediction is not None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from samplewise.config.samplernn import LONG_ERRORS
+from samplewise.native import can_load_native, native_module
 
 RECENT, LONG = 16, LONG_ERRORS
 """Samples over which the size of the prediction errors is averaged, each with half the weight."""
@@ -134,7 +135,7 @@ class LinearPredictor(nn.Module):
     ) -> Float[Tensor, "batch blocks {self.taps}"]:
         """Return the filter of each window of samples, the latest sample's weight first."""
         if self.method == "burg":
-            # In training, speed counts more than equality with the engine.
+            # Training needs speed, and not the last bit.
             return self._burg(frames if self.training else frames.double()).to(frames.dtype)
         size = 1 << (frames.shape[-1] + self.order - 1).bit_length()
         spectrum = torch.fft.rfft((frames * self.window).double(), size)
@@ -186,10 +187,17 @@ def burg(
     """Return the filter of each window by Burg's method, the latest sample's weight first.
 
     Each reflection coefficient k makes the errors of both directions of a lattice least. White
-    noise of ``noise`` times the power adds what is expected of it to the sums.
+    noise of ``noise`` times the power adds what is expected of it to the sums. Single precision is
+    computed in double precision by the compiled module, on a CPU that has it.
     """
     if flat.is_cuda and (kernel := _burg_kernel()) is not None:
         return kernel(flat, order, noise, FLAT_SILENCE_POWER)
+    if flat.device.type == "cpu" and flat.dtype == torch.float32 and can_load_native():
+        windows = flat.flatten(0, -2).contiguous()
+        found = flat.new_empty(len(windows), order)
+        threads = torch.get_num_threads()
+        native_module().run_burg(windows.numpy(), found.numpy(), noise, threads)
+        return found.view(*flat.shape[:-1], order)
     power = noise * flat.square().mean(-1, keepdim=True)
     forward, backward = flat[..., 1:].clone(), flat[..., :-1].clone()
     errors = forward.square().sum(-1, keepdim=True) + backward.square().sum(-1, keepdim=True)

@@ -14,8 +14,7 @@ from typing import Literal
 import torch
 
 from samplewise.config.fields import Cell, Recurrence
-from samplewise.errors import EngineError
-from samplewise.native import native_module
+from samplewise.native import can_load_native
 from samplewise.nn.fused_recurrence import GATES, FusedRecurrence, StepMaker
 from samplewise.nn.native_recurrence import NativeSteps
 
@@ -67,7 +66,7 @@ def choose_recurrence(
     asked = _recurrence.get()
     if device.type != "cuda":
         pays = steps > 1 and steps * batch >= MIN_VECTORS and dtype == torch.float32
-        return "native" if asked != "eager" and pays and _has_native() else "eager"
+        return "native" if asked != "eager" and pays and can_load_native() else "eager"
     if asked == "auto":
         # In float32 the kernels have no tensor cores: ten times as slow.
         asked = "cudnn" if cell != "gru" or dtype == torch.float32 else "persistent"
@@ -88,15 +87,6 @@ def step_maker(way: Way) -> StepMaker:
 
     assert way in ("phases", "persistent")
     return TritonSteps(way)
-
-
-@cache
-def _has_native() -> bool:
-    try:
-        native_module()
-    except EngineError:
-        return False
-    return True
 
 
 @cache
