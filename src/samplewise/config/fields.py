@@ -23,7 +23,7 @@ Recurrence = Annotated[
         "How recurrent layers run on a GPU. persistent: one Triton kernel for all steps; phases: a "
         "Triton kernel for each product of a step; cudnn: not for the cell gru; eager: PyTorch's "
         "operators; auto: persistent for gru in 16 bits, cudnn for the others. What cannot run is "
-        "replaced by the next."
+        "replaced by the next. On a CPU: eager, or else C++."
     ),
 ]
 QuantizerName = Annotated[
