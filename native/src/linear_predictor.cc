@@ -184,16 +184,7 @@ void LinearPredictor::Levinson() {
   const auto samples = static_cast<int>(weights_.window.size());
   kernels_.autocorrelate(samples, static_cast<int>(lags_.size()), windowed_.data(), lags_.data());
   lags_[0] = lags_[0] * (1 + weights_.noise) + kSilencePower;
-  double power = lags_[0];
-  for (int n = 0; n < weights_.order; ++n) {
-    double error = lags_[Size(n + 1)];
-    for (int i = 0; i < n; ++i) error -= solution_[Size(i)] * lags_[Size(n - i)];
-    const double reflection = error / power;
-    std::copy_n(solution_.begin(), n, previous_.begin());
-    for (int i = 0; i < n; ++i) solution_[Size(i)] -= reflection * previous_[Size(n - 1 - i)];
-    solution_[Size(n)] = reflection;
-    power *= 1 - reflection * reflection;
-  }
+  samplewise::Levinson(lags_.data(), weights_.order, solution_.data(), previous_.data());
 }
 
 // Burg's method, of the samples that the fixed predictor leaves. The latest sample comes first
@@ -252,6 +243,38 @@ void BurgFilters(const Kernels& kernels, const float* windows, int count, int sa
       std::copy(filter.begin(), filter.end(), weights + Size(window) * Size(order));
     }
   });
+}
+
+double Levinson(const double* lags, int order, double* weights, double* scratch) {
+  double power = lags[0];
+  for (int n = 0; n < order; ++n) {
+    double error = lags[n + 1];
+    for (int i = 0; i < n; ++i) error -= weights[i] * lags[n - i];
+    const double reflection = error / power;
+    std::copy_n(weights, n, scratch);
+    for (int i = 0; i < n; ++i) weights[i] -= reflection * scratch[n - 1 - i];
+    weights[n] = reflection;
+    power *= 1 - reflection * reflection;
+  }
+  return power;
+}
+
+void Synthesize(const double* weights, int parts, int hold, int order, double* sound) {
+  constexpr int kSums = 8;  // so that the latencies of additions overlap
+  std::vector<double> filter(Size(order));
+  for (int part = 0; part < parts; ++part) {
+    const double* own = weights + Size(part) * Size(order);
+    std::reverse_copy(own, own + order, filter.begin());
+    for (int t = 0; t < hold; ++t, ++sound) {
+      double sums[kSums] = {};
+      int i = 0;
+      for (; i + kSums <= order; i += kSums) {
+        for (int j = 0; j < kSums; ++j) sums[j] += filter[Size(i + j)] * sound[i + j];
+      }
+      for (; i < order; ++i) sums[0] += filter[Size(i)] * sound[i];
+      for (const double sum : sums) sound[order] += sum;
+    }
+  }
 }
 
 }  // namespace samplewise

@@ -80,4 +80,14 @@ class LinearPredictor {
 void BurgFilters(const Kernels& kernels, const float* windows, int count, int samples, int order,
                  double noise, float* weights, int threads);
 
+// Levinson's recursion. lags: (order + 1,), the first one positive; weights: (order,), the latest
+// sample's first, out; scratch: (order,). Returns the power of what the filter leaves.
+double Levinson(const double* lags, int order, double* weights, double* scratch);
+
+// The sound with this excitation: each sample is the prediction from the `order` samples before it
+// plus its part of the excitation. weights: (parts, order), the latest sample's first; sound:
+// (order
+// + parts * hold,), its first `order` samples the past, then the excitation; out: the sound.
+void Synthesize(const double* weights, int parts, int hold, int order, double* sound);
+
 }  // namespace samplewise

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from samplewise.audio import lpc
 from samplewise.audio.lpc import (
     FULL_SCALE,
     Prediction,
@@ -80,6 +81,22 @@ def testlevinson_solves_the_normal_equations():
         matrix = own[np.abs(np.subtract.outer(np.arange(8), np.arange(8)))]
         np.testing.assert_allclose(matrix @ weights, own[1:], atol=1e-12)
         assert gain**2 == pytest.approx(own[0] - weights @ own[1:])
+
+
+@pytest.mark.parametrize(("parts", "order"), [(1, 1), (5, 8), (3, 41)])
+def test_the_compiled_module_gives_the_filters_and_sounds_of_numpy(parts, order, monkeypatch):
+    generator = np.random.default_rng(order)
+    waves = generator.standard_normal((parts, 400)).cumsum(1)
+    lags = np.stack([[wave[: 400 - k] @ wave[k:] for k in range(order + 1)] for wave in waves])
+    excited, past = generator.standard_normal(parts * 7) / 100, generator.standard_normal(order)
+    found = []
+    for is_there in (True, False):
+        monkeypatch.setattr(lpc, "can_load_native", lambda is_there=is_there: is_there)
+        prediction = levinson(lags)
+        sound = synthesize(excited, prediction, past)
+        found.append([prediction.weights, prediction.gain, sound])
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_what_drives_a_resonance_is_found():

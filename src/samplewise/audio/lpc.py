@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from samplewise.audio.mel import mel_filters
 from samplewise.config.conditioning import MelConfig
+from samplewise.native import can_load_native, native_module
 
 FULL_SCALE = 32.0
 """Excitation at amplitude 1, in units of its expected size; larger values are clipped. The largest
@@ -100,6 +101,8 @@ def synthesize(
 ) -> Float64[np.ndarray, " excited"]:
     """Return the sound with this excitation: the inverse of :func:`excitation`.
 
+    The compiled module does the work where it is there.
+
     Args:
         excited: Amplitude of the excitation.
         prediction: Filters.
@@ -107,17 +110,27 @@ def synthesize(
     """
     parts, order = prediction.weights.shape
     hold = len(excited) // parts
-    oldest_first = np.ascontiguousarray(prediction.weights[:, ::-1])
     rests = excited * (FULL_SCALE * prediction.gain).repeat(hold)
     sound = np.concatenate([past, rests])
+    if can_load_native():
+        native_module().run_synthesis(prediction.weights, sound)
+        return sound[order:]
+    oldest_first = np.ascontiguousarray(prediction.weights[:, ::-1])
     for t in range(len(rests)):
         sound[order + t] += oldest_first[t // hold] @ sound[t : order + t]
     return sound[order:]
 
 
 def levinson(lags: Float64[np.ndarray, "parts lags"]) -> Prediction:
-    """Solve the normal equations of all parts at once (Levinson & Durbin)."""
+    """Solve the normal equations of all parts (Levinson & Durbin).
+
+    The compiled module does the work where it is there.
+    """
     parts, order = len(lags), lags.shape[1] - 1
+    if can_load_native():
+        found, power = np.empty((parts, order)), np.empty(parts)
+        native_module().run_levinson(np.ascontiguousarray(lags), found, power)
+        return Prediction(found, np.sqrt(power))
     # One row per delay. A single column would be summed in another order: two at least.
     rows = np.repeat(lags.T, 2 if parts == 1 else 1, axis=1)
     weights, products = np.zeros((2, order, rows.shape[1]))

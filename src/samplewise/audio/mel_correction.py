@@ -40,7 +40,7 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
     check_overlap(config)
     band = _Bands(config, sample_rate)
     window, half, hop = hann_window(config).double().numpy(), config.n_fft // 2, config.hop
-    buffer, targets = np.zeros(half), deque[Frame]()
+    window_power, buffer, targets = window**2, np.zeros(half), deque[Frame]()
     sums, weights = np.zeros(config.n_fft), np.zeros(config.n_fft)
     done, waiting, gains = np.zeros(0), deque[Frame](), np.ones(half + 1)
     skipped = half  # samples before the first one
@@ -55,11 +55,12 @@ def correct(pieces: Iterable[Piece], config: MelConfig, sample_rate: int) -> Ite
 
     def add(spectrum: np.ndarray) -> np.ndarray:
         """Add a frame to the sums and return the samples that no later frame changes."""
-        nonlocal sums, weights
-        sums += np.fft.irfft(spectrum, config.n_fft) * window
-        weights += window**2
+        np.add(sums, np.fft.irfft(spectrum, config.n_fft) * window, out=sums)
+        np.add(weights, window_power, out=weights)
         final = sums[:hop] / np.maximum(weights[:hop], 1e-3)
-        sums, weights = (np.pad(part[hop:], (0, hop)) for part in (sums, weights))
+        for part in (sums, weights):
+            part[:-hop] = part[hop:]
+            part[-hop:] = 0
         return final
 
     for sound, mel in pieces:
@@ -132,10 +133,13 @@ class _Bands:
         bank = mel_filters(config, sample_rate).double().numpy()
         self._to_bins, areas = interpolation(config, sample_rate)
         self._used = areas > 0
-        self._bank = bank[self._used]
+        bands, self._bins = np.nonzero(bank[self._used])
+        self._starts = np.flatnonzero(np.diff(bands, prepend=-1))
+        self._shares = bank[self._used][bands, self._bins]
 
     def gains(self, spectrum: np.ndarray, mel: Frame) -> Float64[np.ndarray, " bins"]:
         """Return the factors for the bins of a frame."""
-        own = np.log(np.maximum((self._bank * np.abs(spectrum)).sum(1), FLOOR))
+        shares = self._shares * np.abs(spectrum)[self._bins]
+        own = np.log(np.maximum(np.add.reduceat(shares, self._starts), FLOOR))
         change = (STEP * (mel[self._used] - own)).clip(-LARGEST, LARGEST)
         return np.exp(change @ self._to_bins)

@@ -34,7 +34,8 @@ using Scores = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Vectors = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using Tensor = nb::ndarray<float, nb::c_contig, nb::device::cpu>;  // written in place
+using Doubles = nb::ndarray<double, nb::c_contig, nb::device::cpu>;  // the same
+using Tensor = nb::ndarray<float, nb::c_contig, nb::device::cpu>;    // written in place
 
 void AddArray(samplewise::NamedSpec& spec, const std::string& name, const float* data, size_t rows,
               size_t cols) {
@@ -331,6 +332,40 @@ void RunBurg(const Matrix& windows, const Rows& weights, double noise, int threa
                           static_cast<int>(weights.shape(1)), noise, weights.data(), threads);
 }
 
+// Filters from autocorrelations; lags: (filters, order + 1), weights: (filters, order) and power:
+// (filters,), out.
+void RunLevinson(const Doubles& lags, const Doubles& weights, const Doubles& power) {
+  if (lags.ndim() != 2 || weights.ndim() != 2 || lags.shape(1) < 1) {
+    throw std::invalid_argument("lags and weights must have two axes");
+  }
+  const size_t filters = lags.shape(0);
+  const size_t order = lags.shape(1) - 1;
+  CheckShape("weights", weights, {filters, order});
+  CheckShape("power", power, {filters});
+  std::vector<double> scratch(order);
+  for (size_t filter = 0; filter < filters; ++filter) {
+    power.data()[filter] =
+        samplewise::Levinson(lags.data() + filter * (order + 1), static_cast<int>(order),
+                             weights.data() + filter * order, scratch.data());
+  }
+}
+
+// weights: (parts, order), sound: (order + a multiple of the parts,), in place.
+void RunSynthesis(const Doubles& weights, const Doubles& sound) {
+  if (weights.ndim() != 2 || weights.shape(0) < 1 || sound.ndim() != 1) {
+    throw std::invalid_argument("weights must have two axes, and sound one");
+  }
+  const size_t parts = weights.shape(0);
+  const size_t order = weights.shape(1);
+  if (sound.size() < order || (sound.size() - order) % parts != 0) {
+    throw std::invalid_argument("sound has " + std::to_string(sound.size()) +
+                                " samples, not the order and a multiple of the parts");
+  }
+  samplewise::Synthesize(weights.data(), static_cast<int>(parts),
+                         static_cast<int>((sound.size() - order) / parts), static_cast<int>(order),
+                         sound.data());
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -378,6 +413,10 @@ NB_MODULE(_native, m) {
 
   m.def("run_burg", &RunBurg, "windows"_a.noconvert(), "weights"_a.noconvert(), "noise"_a,
         "threads"_a);
+
+  m.def("run_levinson", &RunLevinson, "lags"_a.noconvert(), "weights"_a.noconvert(),
+        "power"_a.noconvert());
+  m.def("run_synthesis", &RunSynthesis, "weights"_a.noconvert(), "sound"_a.noconvert());
 
   m.attr("PANEL") = samplewise::kPanelRows;
 
