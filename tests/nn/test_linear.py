@@ -32,6 +32,21 @@ def elements(kept, rows=2, columns=4):
     )
 
 
+def test_with_and_without_gradients_the_matrix_is_the_same():
+    weight = Weight(torch.randn(8, 12, dtype=torch.double), weight_norm=True)
+    assert weight.g is not None
+    with torch.no_grad():
+        weight.g.mul_(1 + torch.rand(8))
+        expected = weight()
+        assert torch.equal(expected, weight.v * (weight.g / weight.v.norm(dim=1)).unsqueeze(1))
+    torch.testing.assert_close(weight(), expected)
+
+    def matrix(v, g):
+        return torch.func.functional_call(weight, {"v": v, "g": g}, ())
+
+    assert torch.autograd.gradcheck(matrix, (weight.v, weight.g))
+
+
 def test_pruning_zeroes_whole_blocks_and_leaves_every_other_weight_as_it_was(weight):
     before = weight().detach().clone()
     weight.prune(some_blocks())

@@ -183,6 +183,18 @@ def test_a_fixed_predictor_comes_before_burgs():
     torch.testing.assert_close(found, torch.from_numpy(expected))
 
 
+@pytest.mark.parametrize("clock", [0, 5])
+@pytest.mark.parametrize("method", ["burg", "autocorrelation"])
+def test_in_training_the_predictions_are_those_of_scoring(method, clock):
+    predictor = make_predictor(method=method)
+    generator = torch.Generator().manual_seed(clock)
+    codes = torch.randint(100, 156, (3, WINDOW + LONG + ORDER + 70), generator=generator)
+    state = torch.randn(3, predictor.taps, generator=generator) / 9, torch.full((3, LONG), 128.0)
+    found = [predictor.train(mode)(codes, 70, clock, state) for mode in (True, False)]
+    for ours, expected in zip(found[0][:2] + found[0][2], found[1][:2] + found[1][2], strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-3)
+
+
 def test_burgs_resonances_are_as_narrow_as_a_tone():
     frame = tone(WINDOW)[None, None]
     radius = {}

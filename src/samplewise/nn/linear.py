@@ -42,6 +42,9 @@ class Weight(nn.Module):
         v = self.v if self.mask is None or self.is_folded else self.v * self.mask
         if self.g is None:
             return v
+        if self.mask is None and torch.is_grad_enabled():
+            # In training: fewer passes over the matrix. Trained models keep their last bits.
+            return torch._weight_norm(v, self.g.unsqueeze(1), 0)
         return v * (self.g / self._norm(v)).unsqueeze(1)
 
     @torch.no_grad()

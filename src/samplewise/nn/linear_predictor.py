@@ -121,14 +121,26 @@ class LinearPredictor(nn.Module):
         end = start + everything.shape[1] * self.hop
         # The first block may begin before the call, and the last one end after it.
         padded = nn.functional.pad(amplitudes, (self.taps + self.hop, end - time))
-        past = padded[:, self.hop + known + start :].unfold(1, self.taps, 1)
-        past = past[:, : end - start].unflatten(1, (-1, self.hop))
         with torch.autocast(amplitudes.device.type, enabled=False):
-            predicted = (past @ everything.flip(-1).unsqueeze(-1)).flatten(1)
+            predicted = self._filtered(padded[:, self.hop + known + start :], everything)
         places = self.place(predicted[:, -start : time - start])
         joined = torch.cat([last_places, places], 1)
         errors = codes[:, known - LONG :] - joined[:, : LONG + time - 1]
         return places, errors, (everything[:, -1].clone(), joined[:, -LONG:])
+
+    def _filtered(
+        self, past: Float[Tensor, "batch samples"], filters: Float[Tensor, "batch blocks taps"]
+    ) -> Float[Tensor, "batch predicted"]:
+        """Predict the samples of each block with its filter; ``past`` begins ``taps`` before."""
+        batch, blocks, taps = filters.shape
+        oldest_first = filters.flip(-1)
+        if self.training and not past.is_cuda:  # quick, but its rounding depends on the batch
+            windows = past.unfold(1, self.hop + taps - 1, self.hop)[:, :blocks]
+            rows = windows.reshape(1, batch * blocks, -1)
+            kernels = oldest_first.reshape(batch * blocks, 1, taps)
+            return nn.functional.conv1d(rows, kernels, groups=batch * blocks).view(batch, -1)
+        pasts = past.unfold(1, taps, 1)[:, : blocks * self.hop].unflatten(1, (-1, self.hop))
+        return (pasts @ oldest_first.unsqueeze(-1)).flatten(1)
 
     def filters(
         self, frames: Float[Tensor, "batch blocks window"]
