@@ -227,7 +227,8 @@ const float* LinearPredictor::LastErrors(int64_t clock, int clip, int count) con
 void BurgFilters(const Kernels& kernels, const float* windows, int count, int samples, int order,
                  double noise, float* weights, int threads) {
   CheckRange("order", order, 1, samples - 1);
-  DivideRows(count, threads, [&](int first, int last) {
+  const double macs = 3.0 * count * samples * order;
+  DivideRows(count, threads, macs, [&](int first, int last) {
     std::vector<double> forward(Size(samples)), backward(Size(samples));
     std::vector<double> filter(Size(order)), scratch(Size(order));
     for (int window = first; window < last; ++window) {

@@ -53,6 +53,10 @@ class Panels {
   Buffer weights_;
 };
 
+double Macs(const RecurrenceSize& size) {
+  return 1.0 * size.time * size.batch * size.gates() * size.dim * size.dim;
+}
+
 }  // namespace
 
 void RunForward(const Kernels& kernels, const RecurrenceSize& size, const RecurrenceArrays& arrays,
@@ -68,7 +72,7 @@ void RunForward(const Kernels& kernels, const RecurrenceSize& size, const Recurr
                       0, size.dim);
   const size_t width = Size(first.padded_rows());
   std::vector<float> products(batch * width);
-  DivideRows(size.batch, threads, [&](int first_row, int last_row) {
+  DivideRows(size.batch, threads, Macs(size), [&](int first_row, int last_row) {
     const Range rows{first_row, last_row};
     for (size_t t = 0; t < Size(size.time); ++t) {
       const auto step = [&](int row, size_t product_width) {
@@ -120,7 +124,7 @@ void RunBack(const Kernels& kernels, const RecurrenceSize& size, const Recurrenc
   const Panels second(arrays.transposed, all, is_gru ? size.dim : 1, all - size.dim, size.dim);
   const size_t width = Size(first.padded_rows());
   std::vector<float> products(batch * width);
-  DivideRows(size.batch, threads, [&](int first_row, int last_row) {
+  DivideRows(size.batch, threads, Macs(size), [&](int first_row, int last_row) {
     const Range rows{first_row, last_row};
     float* own = &products[Size(rows.first) * width];
     for (size_t t = Size(size.time); t-- > 0;) {

@@ -122,8 +122,10 @@ void ThreadTeam::Work(int thread) {
   }
 }
 
-void DivideRows(int rows, int threads, const std::function<void(int, int)>& job) {
-  const int active = std::clamp(std::min(threads, rows), 1, kMaxThreads);
+void DivideRows(int rows, int threads, double macs, const std::function<void(int, int)>& job) {
+  constexpr double kLeastMacs = 4e6;  // of a thread: some 150 us, where it begins in 30
+  const double useful = std::clamp(macs / kLeastMacs, 1.0, double{kMaxThreads});
+  const int active = std::max(1, std::min({threads, rows, static_cast<int>(useful)}));
   if (active == 1) {
     job(0, rows);
     return;

@@ -62,7 +62,8 @@ class ThreadTeam {
 };
 
 // Divides `rows` rows among at most `threads` threads, the calling one included, and runs
-// job(first, last) on each. `job` must not throw.
-void DivideRows(int rows, int threads, const std::function<void(int, int)>& job);
+// job(first, last) on each. `macs`: multiply-adds in all; fewer threads begin if each had too few
+// to be worth it. `job` must not throw.
+void DivideRows(int rows, int threads, double macs, const std::function<void(int, int)>& job);
 
 }  // namespace samplewise

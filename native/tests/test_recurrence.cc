@@ -97,7 +97,7 @@ double Loss(const Layer& layer, size_t row, const Move& move) {
   return sum;
 }
 
-void TestLayer(const Kernels& k, Cell cell, int threads) {
+void TestLayer(const Kernels& k, Cell cell) {
   const Layer layer(cell);
   const RecurrenceSize& size = layer.size;
   const bool lstm = cell == Cell::kLstm;
@@ -113,12 +113,12 @@ void TestLayer(const Kernels& k, Cell cell, int threads) {
   RunForward(k, size,
              {layer.x.data(), layer.weight.data(), layer.bias.data(), h.data(), c.data(),
               values.data(), candidate.data(), aside.data()},
-             threads);
+             1);
   RunBack(
       k, size,
       {layer.grad.data(), transposed.data(), h.data(), c.data(), values.data(), candidate.data(),
        aside.data(), carried.data(), carried_c.data(), grad_gates.data(), grad_aside.data()},
-      threads);
+      1);
   const int kind = static_cast<int>(cell);
   for (size_t row = 0; row < kBatch; ++row) {
     const std::vector<double> expected = Row(layer, row, {});
@@ -153,6 +153,34 @@ void TestLayer(const Kernels& k, Cell cell, int threads) {
   }
 }
 
+// With enough work for several threads, the bits are those of one.
+void TestThreads(const Kernels& k, Cell cell) {
+  const RecurrenceSize size{cell, 12, 24, 128};
+  const size_t gates = Size(size.gates()) * 128, row = 24 * 128, steps = 12 * row;
+  const std::vector<float> x = Normal(12 * 24 * gates, 1), weight = Normal(gates * 128, 2, 0.1f);
+  const std::vector<float> bias = Normal(128, 3), grad = Normal(steps, 4);
+  std::vector<std::vector<float>> found;
+  for (const int threads : {1, 3}) {
+    std::vector<float> h = Normal(row, 5), c = Normal(row, 6), carried(row), carried_c(row);
+    std::vector<float> values(4 * steps), candidate(steps), aside(steps), to_gates(12 * 24 * gates),
+        to_aside(steps);
+    h.resize(row + steps);
+    c.resize(row + steps);
+    RunForward(k, size,
+               {x.data(), weight.data(), bias.data(), h.data(), c.data(), values.data(),
+                candidate.data(), aside.data()},
+               threads);
+    RunBack(k, size,
+            {grad.data(), weight.data(), h.data(), c.data(), values.data(), candidate.data(),
+             aside.data(), carried.data(), carried_c.data(), to_gates.data(), to_aside.data()},
+            threads);
+    to_gates.insert(to_gates.end(), h.begin(), h.end());
+    to_gates.insert(to_gates.end(), carried.begin(), carried.end());
+    found.push_back(to_gates);
+  }
+  CHECK(found[0] == found[1], "%s, cell %d", k.name, static_cast<int>(cell));
+}
+
 }  // namespace
 }  // namespace samplewise
 
@@ -160,7 +188,8 @@ int main() {
   using namespace samplewise;
   for (const Isa isa : AvailableIsas()) {
     for (const Cell cell : {Cell::kGru, Cell::kGruResetAfter, Cell::kLstm}) {
-      for (const int threads : {1, 3}) TestLayer(KernelsFor(isa), cell, threads);
+      TestLayer(KernelsFor(isa), cell);
+      TestThreads(KernelsFor(isa), cell);
     }
   }
   return Report("test_recurrence");

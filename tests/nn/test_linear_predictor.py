@@ -156,9 +156,10 @@ def test_burgs_filter_is_that_of_its_definition(noise):
     torch.testing.assert_close(predictor.filters(frame[None, None])[0, 0], expected)
 
 
-@pytest.mark.parametrize("order", [1, 7, 40])
-def test_the_compiled_module_gives_burgs_filters_of_single_precision(order):
-    windows = torch.randn(2, 3, 57, generator=torch.Generator().manual_seed(order))
+@pytest.mark.parametrize(("order", "samples"), [(1, 57), (7, 57), (56, 57), (300, 6000)])
+def test_the_compiled_module_gives_burgs_filters_of_single_precision(order, samples):
+    """The last case has work enough for four threads."""
+    windows = torch.randn(2, 3, samples, generator=torch.Generator().manual_seed(order))
     windows[0, 1] = 0
     before, found = torch.get_num_threads(), []
     try:
