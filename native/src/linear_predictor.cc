@@ -246,6 +246,26 @@ void BurgFilters(const Kernels& kernels, const float* windows, int count, int sa
   });
 }
 
+void AutocorrelationFilters(const Kernels& kernels, const float* windows, const float* fade,
+                            int count, int samples, int order, double noise, float* weights,
+                            int threads) {
+  CheckRange("order", order, 1, samples - 1);
+  const double macs = 1.0 * count * samples * order;
+  DivideRows(count, threads, macs, [&](int first, int last) {
+    std::vector<double> lags(RoundUpLags(order + 1));
+    std::vector<double> faded(Size(samples) + lags.size());
+    std::vector<double> filter(Size(order)), scratch(Size(order));
+    for (int window = first; window < last; ++window) {
+      const float* from = windows + Size(window) * Size(samples);
+      for (size_t i = 0; i < Size(samples); ++i) faded[i] = from[i] * fade[i];
+      kernels.autocorrelate(samples, static_cast<int>(lags.size()), faded.data(), lags.data());
+      lags[0] = lags[0] * (1 + noise) + kSilencePower;
+      Levinson(lags.data(), order, filter.data(), scratch.data());
+      std::copy(filter.begin(), filter.end(), weights + Size(window) * Size(order));
+    }
+  });
+}
+
 double Levinson(const double* lags, int order, double* weights, double* scratch) {
   double power = lags[0];
   for (int n = 0; n < order; ++n) {

@@ -79,6 +79,10 @@ class LinearPredictor {
 // of the power. Throws std::invalid_argument unless 0 < order < samples.
 void BurgFilters(const Kernels& kernels, const float* windows, int count, int samples, int order,
                  double noise, float* weights, int threads);
+// The same by the autocorrelation method. fade: (samples,), multiplies each window.
+void AutocorrelationFilters(const Kernels& kernels, const float* windows, const float* fade,
+                            int count, int samples, int order, double noise, float* weights,
+                            int threads);
 
 // Levinson's recursion. lags: (order + 1,), the first one positive; weights: (order,), the latest
 // sample's first, out; scratch: (order,). Returns the power of what the filter leaves.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from samplewise.nn import linear_predictor as module
 from samplewise.nn.linear_predictor import (
     FLAT_SILENCE_POWER,
     LONG,
@@ -172,6 +173,21 @@ def test_the_compiled_module_gives_burgs_filters_of_single_precision(order, samp
     assert torch.equal(burg_filters(windows[1:, 2:], order, NOISE), found[0][1:, 2:])
     expected = burg_filters(windows.double(), order, NOISE)
     torch.testing.assert_close(found[0].double(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("order", [1, 8, 61])
+def test_the_compiled_module_gives_the_filters_of_the_autocorrelation_method(order, monkeypatch):
+    predictor = make_predictor(order=order).float()
+    frames = torch.randn(2, 3, WINDOW, generator=torch.Generator().manual_seed(order))
+    frames[0, 1] = 0
+    trained = predictor.train().filters(frames)
+    monkeypatch.setattr(module, "can_load_native", lambda: False)
+    torch.testing.assert_close(trained, predictor.filters(frames), rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "native_module", lambda: pytest.fail("it is not for scoring"))
+    torch.testing.assert_close(trained, predictor.eval().filters(frames), rtol=1e-5, atol=1e-6)
+    with pytest.raises(pytest.fail.Exception):
+        predictor.train().filters(frames)
 
 
 def test_a_fixed_predictor_comes_before_burgs():

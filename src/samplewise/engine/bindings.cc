@@ -323,13 +323,24 @@ void RunRecurrence(const std::string& cell, bool back, const std::map<std::strin
   samplewise::RunForward(kernels, size, arrays, threads);
 }
 
-// Filters of windows by Burg's method; weights: (windows, order), out.
-void RunBurg(const Matrix& windows, const Rows& weights, double noise, int threads) {
+// Filters of windows, by the autocorrelation method with the windows multiplied by `fade`, or by
+// Burg's; weights: (windows, order), out.
+void RunFilters(const Matrix& windows, const std::optional<Reals>& fade, const Rows& weights,
+                double noise, int threads) {
   CheckShape("weights", weights, {windows.shape(0)});
+  if (fade) CheckShape("fade", *fade, {windows.shape(1)});
+  const auto count = static_cast<int>(windows.shape(0));
+  const auto samples = static_cast<int>(windows.shape(1));
+  const auto order = static_cast<int>(weights.shape(1));
+  const samplewise::Kernels& kernels = samplewise::BestKernels();
   const nb::gil_scoped_release release;
-  samplewise::BurgFilters(samplewise::BestKernels(), windows.data(),
-                          static_cast<int>(windows.shape(0)), static_cast<int>(windows.shape(1)),
-                          static_cast<int>(weights.shape(1)), noise, weights.data(), threads);
+  if (fade) {
+    samplewise::AutocorrelationFilters(kernels, windows.data(), fade->data(), count, samples, order,
+                                       noise, weights.data(), threads);
+  } else {
+    samplewise::BurgFilters(kernels, windows.data(), count, samples, order, noise, weights.data(),
+                            threads);
+  }
 }
 
 // Filters from autocorrelations; lags: (filters, order + 1), weights: (filters, order) and power:
@@ -411,8 +422,8 @@ NB_MODULE(_native, m) {
 
   m.def("run_recurrence", &RunRecurrence, "cell"_a, "back"_a, "tensors"_a.noconvert(), "threads"_a);
 
-  m.def("run_burg", &RunBurg, "windows"_a.noconvert(), "weights"_a.noconvert(), "noise"_a,
-        "threads"_a);
+  m.def("run_filters", &RunFilters, "windows"_a.noconvert(), "fade"_a.noconvert().none(),
+        "weights"_a.noconvert(), "noise"_a, "threads"_a);
 
   m.def("run_levinson", &RunLevinson, "lags"_a.noconvert(), "weights"_a.noconvert(),
         "power"_a.noconvert());

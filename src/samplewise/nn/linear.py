@@ -44,7 +44,7 @@ class Weight(nn.Module):
             return v
         if self.mask is None and torch.is_grad_enabled():
             # In training: fewer passes over the matrix. Trained models keep their last bits.
-            return torch._weight_norm(v, self.g.unsqueeze(1), 0)
+            return torch._weight_norm(v, self.g.unsqueeze(1), 0)  # pyright: ignore[reportPrivateImportUsage]
         return v * (self.g / self._norm(v)).unsqueeze(1)
 
     @torch.no_grad()

@@ -149,6 +149,8 @@ class LinearPredictor(nn.Module):
         if self.method == "burg":
             # Training needs speed, and not the last bit.
             return self._burg(frames if self.training else frames.double()).to(frames.dtype)
+        if self.training and _is_for_native(frames):
+            return _native_filters(frames, self.window, self.order, self.noise)
         size = 1 << (frames.shape[-1] + self.order - 1).bit_length()
         spectrum = torch.fft.rfft((frames * self.window).double(), size)
         power = spectrum.real.square() + spectrum.imag.square()
@@ -204,12 +206,8 @@ def burg(
     """
     if flat.is_cuda and (kernel := _burg_kernel()) is not None:
         return kernel(flat, order, noise, FLAT_SILENCE_POWER)
-    if flat.device.type == "cpu" and flat.dtype == torch.float32 and can_load_native():
-        windows = flat.flatten(0, -2).contiguous()
-        found = flat.new_empty(len(windows), order)
-        threads = torch.get_num_threads()
-        native_module().run_burg(windows.numpy(), found.numpy(), noise, threads)
-        return found.view(*flat.shape[:-1], order)
+    if _is_for_native(flat):
+        return _native_filters(flat, None, order, noise)
     power = noise * flat.square().mean(-1, keepdim=True)
     forward, backward = flat[..., 1:].clone(), flat[..., :-1].clone()
     errors = forward.square().sum(-1, keepdim=True) + backward.square().sum(-1, keepdim=True)
@@ -229,6 +227,25 @@ def burg(
         errors = ((1 + k.square()) * errors - 4 * k * product - ends).clamp(min=0)
         forward, backward = next_forward[..., 1:], backward[..., :-1]
     return weights
+
+
+def _is_for_native(windows: Tensor) -> bool:
+    is_plain = windows.device.type == "cpu" and windows.dtype == torch.float32
+    return is_plain and can_load_native()
+
+
+def _native_filters(
+    windows: Float[Tensor, "*windows samples"],
+    fade: Float[Tensor, " samples"] | None,
+    order: int,
+    noise: float,
+) -> Float[Tensor, "*windows {order}"]:
+    """Return filters by the autocorrelation method with a window that fades, or by Burg's."""
+    rows = windows.flatten(0, -2).contiguous()
+    found = windows.new_empty(len(rows), order)
+    shape = None if fade is None else fade.numpy()
+    native_module().run_filters(rows.numpy(), shape, found.numpy(), noise, torch.get_num_threads())
+    return found.view(*windows.shape[:-1], order)
 
 
 @cache
