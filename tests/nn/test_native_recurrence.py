@@ -13,7 +13,7 @@ from tests.nn.test_triton_recurrence import (
 from samplewise.native import native_module
 from samplewise.nn.fused_recurrence import FusedRecurrence
 from samplewise.nn.init import Initializer
-from samplewise.nn.native_recurrence import NativeSteps
+from samplewise.nn.native_recurrence import native_steps
 from samplewise.nn.recurrence_choice import recurrence_by
 from samplewise.nn.rnn import RecurrentLayer
 
@@ -24,7 +24,7 @@ SHAPES = [(1, 1, 9), (7, 20, 13), (8, 32, 5), (19, 70, 4)]
 def native(cell):
     lstm, after = cell == "lstm", cell == "gru-reset-after"
     return lambda gates, h0, c0, weight, bias: FusedRecurrence.apply(
-        cell, NativeSteps(), gates, h0, c0 if lstm else None, weight, bias if after else None
+        cell, native_steps, gates, h0, c0 if lstm else None, weight, bias if after else None
     )
 
 

@@ -1,7 +1,5 @@
 """The recurrences of :mod:`samplewise.nn.recurrence` in C++, for CPUs: several times as fast."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -24,19 +22,20 @@ BACK: dict[Cell, tuple[str, ...]] = {
 """What the C++ code calls the arrays of a fused recurrence, in their order."""
 
 
-@dataclass(frozen=True)
-class NativeSteps:
-    """Makes the steps of a :class:`samplewise.nn.fused_recurrence.FusedRecurrence`.
+def native_steps(arrays: tuple[Tensor, ...], steps: int, cell: Cell, back: bool) -> None:
+    """Make all steps of one direction of a fused recurrence, in place.
 
     A row's numbers depend neither on the batch nor on the number of threads, which is torch's.
-    """
 
-    def __call__(self, arrays: tuple[Tensor, ...], steps: int, cell: Cell, back: bool) -> None:
-        """Make all steps of one direction."""
-        names = (BACK if back else FORWARD)[cell]
-        named = dict(zip(names, arrays, strict=True))
-        for name in ("grad_gates", "grad_aside"):
-            if name in named:  # without the step that follows the last
-                named[name] = named[name][:steps]
-        tensors = {name: tensor.detach().numpy() for name, tensor in named.items()}
-        native_module().run_recurrence(cell, back, tensors, torch.get_num_threads())
+    Args:
+        arrays: In the order of :class:`samplewise.nn.fused_recurrence.FusedRecurrence`, float32.
+        steps: Of the sequence.
+        cell: Kind of recurrence.
+        back: Whether these are the gradients.
+    """
+    named = dict(zip((BACK if back else FORWARD)[cell], arrays, strict=True))
+    for name in ("grad_gates", "grad_aside"):
+        if name in named:  # without the step that follows the last
+            named[name] = named[name][:steps]
+    tensors = {name: tensor.detach().numpy() for name, tensor in named.items()}
+    native_module().run_recurrence(cell, back, tensors, torch.get_num_threads())

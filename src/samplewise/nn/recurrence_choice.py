@@ -16,7 +16,7 @@ import torch
 from samplewise.config.fields import Cell, Recurrence
 from samplewise.native import can_load_native
 from samplewise.nn.fused_recurrence import GATES, FusedRecurrence, StepMaker
-from samplewise.nn.native_recurrence import NativeSteps
+from samplewise.nn.native_recurrence import native_steps
 
 Way = Recurrence | Literal["native"]
 CHAINS: dict[Recurrence, tuple[Recurrence, ...]] = {
@@ -82,7 +82,7 @@ def choose_recurrence(
 def step_maker(way: Way) -> StepMaker:
     """Return what makes the steps of a fused recurrence."""
     if way == "native":
-        return NativeSteps()
+        return native_steps
     from samplewise.nn.triton_recurrence import TritonSteps
 
     assert way in ("phases", "persistent")
